@@ -1,0 +1,359 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Flotilla speaks of: flavors, images, servers as declared, as recorded and as found.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Units are Nova's: memory and swap in MiB, flavor disks in GiB; volume sizes are bytes.
+All values are frozen. ``to_json`` gives plain dicts, lists, strings and numbers; ``from_json`` is its inverse and
+refuses what it doesn't know with InvalidRecord.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing as t
+
+from .errors import InvalidRecord
+
+RECORD_VERSION = 1
+GIB = 1024**3
+MIB = 1024**2
+
+Json = t.Any  # what json.loads gives: the shape is checked where it is read
+Spec = t.Mapping[str, Json]
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavor:
+    """A size for servers. Immutable in effect: every server keeps a copy of the flavor it was made with."""
+
+    name: str
+    vcpus: int
+    ram: int
+    disk: int
+    ephemeral: int = 0
+    swap: int = 0
+    extra_specs: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def disk_gb(self) -> int:
+        """Placement's DISK_GB of a server with this flavor: swap is rounded up to whole GiB (NOVA: scheduler/utils)."""
+        return self.disk + self.ephemeral + -(-self.swap // 1024)
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Flavor:
+        return _from_json(cls, data, "flavor")
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """An image of the catalog.
+
+    ``format`` is qcow2 or raw as declared (and looked at before use); ``checksum`` is ``sha256:<hex>``;
+    ``min_disk`` GiB, ``min_ram`` MiB; ``properties`` are Nova's image properties (hw_disk_bus, os_type …).
+    """
+
+    name: str
+    format: str
+    checksum: str
+    min_disk: int = 0
+    min_ram: int = 0
+    properties: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def volume(self) -> str:
+        """The name of the image's volume in a pool: equal bytes are stored once, whatever they are called."""
+        return "image-" + self.checksum.partition(":")[2]
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Image:
+        return _from_json(cls, data, "image")
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """A fixed address of a port, with what the guest needs to use it (``prefix`` bits; gateway and dns may be absent)."""
+
+    address: str
+    prefix: int
+    gateway: str | None = None
+    dns: t.Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Address:
+        return _from_json(cls, data, "address")
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """A port of a server. ``kind`` is bridge or network (a libvirt network), ``source`` its name on the host.
+
+    With no addresses the guest asks by DHCP.
+    """
+
+    network: str
+    kind: str
+    source: str
+    mac: str
+    model: str = "virtio"
+    mtu: int | None = None
+    addresses: t.Sequence[Address] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Nic:
+        return _from_json(cls, data, "nic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A disk of a server. ``role`` is root, ephemeral, swap or config; ``size`` in bytes.
+
+    ``pool_id`` is the id of the pool's marker (DESIGN 4), null until the host that makes the volume has filled it in.
+    """
+
+    role: str
+    pool: str
+    volume: str
+    format: str
+    size: int
+    target: str
+    bus: str
+    device: str = "disk"
+    pool_id: str | None = None
+    backing: str | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Disk:
+        return _from_json(cls, data, "disk")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Hardware defaults, frozen at first boot so that a later change of defaults never alters a guest (Nova driver 1145).
+
+    ``machine`` None means: the host's canonical name for ``pc`` is filled in when the domain is first defined.
+    """
+
+    arch: str = "x86_64"
+    machine: str | None = None
+    disk_bus: str = "virtio"
+    cdrom_bus: str = "scsi"
+    vif_model: str = "virtio"
+    video_model: str = "virtio"
+    firmware: str = "bios"
+    guest_agent: bool = True
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Hardware:
+        return _from_json(cls, data, "hardware")
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server as inventory declares it.
+
+    ``state`` is one of states.DECLARED. ``spec`` holds, as JSON values, exactly what the user wrote about it
+    (keys in steps.CLASSES); what is not in it is not compared. ``flavor`` and ``image`` are resolved from the catalogs.
+    ``id`` is None until a claim has drawn one.
+    """
+
+    name: str
+    state: str
+    flavor: Flavor
+    image: Image
+    spec: Spec
+    id: str | None = None
+    pool: str = "local"
+    networks: t.Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A server as it was applied: the JSON in its domain's metadata, in sidecars and in the ledger.
+
+    ``generation`` grows by one with each step that changes the server. ``spec`` is Server.spec as applied. ``marks`` are
+    ``replaces``, ``evacuating``, ``resize``, ``soft_delete`` (DESIGN 4 and 9). Times are ISO 8601 in UTC.
+    ``declared`` is the state last carried out (active, stopped …): what the guest should be in.
+    """
+
+    id: str
+    name: str
+    fleet_id: str
+    generation: int
+    spec: Spec
+    flavor: Flavor
+    image: Image
+    disks: t.Sequence[Disk]
+    nics: t.Sequence[Nic]
+    hardware: Hardware
+    declared: str = "active"
+    host_id: str | None = None
+    created_at: str | None = None
+    launched_at: str | None = None
+    marks: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    version: int = RECORD_VERSION
+
+    @property
+    def root(self) -> Disk:
+        return next(disk for disk in self.disks if disk.role == "root")
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Record:
+        if isinstance(data, dict) and data.get("version", RECORD_VERSION) != RECORD_VERSION:
+            raise InvalidRecord(
+                f"the record of server {data.get('name')!r} has version {data['version']!r}; "
+                f"this Flotilla reads version {RECORD_VERSION}: use the newer collection"
+            )
+        return _from_json(cls, data, "record")
+
+    def dumps(self) -> str:
+        """Compact ASCII: what JSON escapes can't be mangled by XML, terminals or databases."""
+        return json.dumps(self.to_json(), ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def loads(cls, text: str) -> Record:
+        try:
+            data = json.loads(text)
+        except ValueError as exc:
+            raise InvalidRecord(f"a server's record is not JSON: {exc}") from exc
+        return cls.from_json(data)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """A domain as a survey found it (libvirt's view).
+
+    ``state``: running, paused, shutoff, suspended (managed save), crashed, or other (in shutdown, pmsuspended).
+    ``vcpus`` and ``memory`` (MiB) are those of the persistent configuration, else of the running one.
+    ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same configuration.
+    ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used.
+    """
+
+    id: str
+    name: str
+    state: str
+    persistent: bool
+    autostart: bool
+    vcpus: int
+    memory: int
+    macs: t.Sequence[str] = ()
+    volumes: t.Sequence[t.Sequence[str]] = ()
+    record: Record | None = None
+    record_error: str | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state in ("running", "paused", "other")
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Guest:
+        return _from_json(cls, data, "guest")
+
+
+def mac_of(server_id: str, index: int) -> str:
+    """The MAC of a server's port: derived from the id, so that a server made again from its record keeps it.
+
+    52:54:00 is QEMU's own prefix, which libvirt uses too.
+    """
+    digest = hashlib.sha256(f"{server_id}/{index}".encode()).digest()
+    return ":".join(["52", "54", "00"] + [f"{byte:02x}" for byte in digest[:3]])
+
+
+def volume_of(server_id: str, role: str) -> str:
+    """The name of a server's volume. Deletion trusts only a name that begins with the server's id (DESIGN 9)."""
+    return f"{server_id}-{role}"
+
+
+_NESTED: dict[str, t.Callable[[Json], t.Any]] = {
+    "flavor": Flavor.from_json,
+    "image": Image.from_json,
+    "hardware": Hardware.from_json,
+    "disks": lambda value: tuple(Disk.from_json(item) for item in value),
+    "nics": lambda value: tuple(Nic.from_json(item) for item in value),
+    "addresses": lambda value: tuple(Address.from_json(item) for item in value),
+    "record": lambda value: None if value is None else Record.from_json(value),
+}
+
+_T = t.TypeVar("_T")
+
+
+def _to_json(value: t.Any) -> t.Any:
+    """Plain JSON of a value of this module. (dataclasses.asdict deep-copies everything and is ten times slower.)"""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, t.Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _from_json(cls: type[_T], data: Json, what: str) -> _T:
+    if not isinstance(data, dict):
+        raise InvalidRecord(f"a {what} should be a mapping, found {type(data).__name__}")
+    names = _field_names(cls)
+    unknown = sorted(set(data) - names)
+    if unknown:
+        raise InvalidRecord(f"a {what} has keys this Flotilla doesn't know: {', '.join(unknown)}; use the newer collection")
+    try:
+        return cls(**{key: _NESTED[key](value) if key in _NESTED else value for key, value in data.items()})
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise InvalidRecord(f"a {what} can't be read: {exc}") from exc
+
+
+_FIELD_NAMES: dict[type, frozenset[str]] = {}
+
+
+def _field_names(cls: type) -> frozenset[str]:
+    if cls not in _FIELD_NAMES:
+        _FIELD_NAMES[cls] = frozenset(field.name for field in dataclasses.fields(cls))
+    return _FIELD_NAMES[cls]
+
+
+__all__ = [
+    "GIB",
+    "MIB",
+    "RECORD_VERSION",
+    "Address",
+    "Disk",
+    "Flavor",
+    "Guest",
+    "Hardware",
+    "Image",
+    "Json",
+    "Nic",
+    "Record",
+    "Server",
+    "Spec",
+    "mac_of",
+    "volume_of",
+]

@@ -1,0 +1,15 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookups, actions and inventory plugins are found through Ansible's own loader; the pure core needs none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+try:
+    from ansible.plugins.loader import init_plugin_loader
+except ImportError:  # the pure core is tested with no Ansible installed
+    pass
+else:
+    init_plugin_loader([str(Path(__file__).parent / ".dev")])

@@ -1,0 +1,346 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One server: desired + applied + live -> steps.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Differences are three-way: what inventory says (Server), what was applied (Record), what libvirt has (Guest). Only keys that the user
+wrote, or had written, are compared. The law, held by the tests: after the steps have been carried out there are none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .model import Guest, Json, Record, Server, Spec
+from .states import route
+
+LIVE = "live"
+NEXT_BOOT = "next boot"
+RESTART = "restart"
+REBUILD = "rebuild"
+IMPOSSIBLE = "impossible"
+
+#: What a change of each key of Server.spec costs. ``flavor`` is looked at more closely by _class_of.
+CLASSES: dict[str, str] = {
+    "autostart": LIVE,
+    "availability_zone": LIVE,
+    "config_drive": REBUILD,
+    "description": LIVE,
+    "flavor": RESTART,
+    "group": LIVE,
+    "hints": LIVE,
+    "host": LIVE,
+    "image": REBUILD,
+    "key_name": REBUILD,
+    "locked": LIVE,
+    "metadata": LIVE,
+    "networks": RESTART,
+    "pool": IMPOSSIBLE,
+    "shutdown_timeout": LIVE,
+    "tags": LIVE,
+    "user_data": REBUILD,
+}
+
+#: Power steps and deeds that a locked server keeps from happening (Nova's check_instance_lock).
+_LOCKED_OUT = frozenset(
+    {"stop", "pause", "unpause", "suspend", "resume", "reconfigure", "rebuild", "soft_delete", "delete", "restore"}
+)
+#: What stays possible on a locked server: it changes no guest.
+_HARMLESS = frozenset({"adopt", "define", "update"})
+
+#: The cheapest class first: a key whose parts differ in class is dealt with by the dearest.
+_COST = (LIVE, NEXT_BOOT, RESTART, REBUILD, IMPOSSIBLE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One difference with what it costs to mend it. ``key`` is Server.spec's, with a path in it where that helps."""
+
+    key: str
+    cls: str
+    old: Json
+    new: Json
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One idempotent deed on one server. ``spec`` is what the record's spec will be, None where it stays.
+
+    ``hold`` names the leave (fleet_allow) that the step needs and doesn't have; a held step is shown, not carried out.
+    """
+
+    kind: str
+    why: str
+    spec: Spec | None = None
+    hold: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Leave:
+    """What this run may do. ``allow`` as in fleet_allow; ``reclaim`` in seconds; ``now`` in seconds since the epoch."""
+
+    allow: frozenset[str] = frozenset()
+    reclaim: int = 24 * 3600
+    now: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerPlan:
+    """What there is to do for one server. ``steps`` are carried out in order, ``held`` need a leave."""
+
+    differences: tuple[Difference, ...] = ()
+    steps: tuple[Step, ...] = ()
+    held: tuple[Step, ...] = ()
+
+
+def plan_server(
+    desired: Server, record: Record | None, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave
+) -> ServerPlan:
+    """The steps for a declared server.
+
+    ``record`` is the guest's own, or the ledger's when no guest is there; ``volumes`` names the volumes found where the
+    server is, or would be made.
+    """
+    if desired.state == "absent":
+        return _absent(record, guest, volumes=volumes, leave=leave, leaves="declared absent", hold=None)
+    if record is None:
+        if guest is not None:
+            raise ValueError("a guest without a record is foreign and has no plan")
+        return _create(desired, "new")
+    if guest is None and record.root.volume not in volumes:
+        return _create(desired, "its domain and its disk are gone")
+    if guest is None:
+        first = Step("define", f"its domain is gone, its disk {record.root.volume} is there", spec=record.spec)
+        return _after(first, desired, record, as_defined(record), leave)
+    if "soft_delete" in record.marks:
+        first = Step("restore", f"declared {desired.state}, it was deleted softly", spec=record.spec)
+        return _after(first, desired, record, as_defined(record), leave)
+    if not guest.persistent:
+        return _after(Step("adopt", "its domain is transient here", spec=record.spec), desired, record, guest, leave)
+    return _present(desired, record, guest, leave)
+
+
+def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
+    """The steps for a managed server that inventory no longer names (only with fleet_prune)."""
+    return _absent(record, guest, volumes=volumes, leave=leave, leaves="not in inventory", hold="delete")
+
+
+def as_defined(record: Record) -> Guest:
+    """The guest that the record describes, defined and off."""
+    return Guest(
+        id=record.id,
+        name=record.name,
+        state="shutoff",
+        persistent=True,
+        autostart=False,
+        vcpus=record.flavor.vcpus,
+        memory=record.flavor.ram,
+        macs=tuple(nic.mac for nic in record.nics),
+        volumes=tuple((disk.pool, disk.volume) for disk in record.disks),
+        record=record,
+    )
+
+
+def differences_of(desired: Spec, applied: Spec, *, off: bool) -> list[Difference]:
+    """The keys that differ between what is written and what was applied; ``off``: no memory of the guest lives."""
+    found = []
+    for key in sorted(set(desired) | set(applied)):
+        old, new = applied.get(key), desired.get(key)
+        if old != new:
+            found.extend(_split(key, old, new, off=off))
+    return found
+
+
+def _split(key: str, old: Json, new: Json, *, off: bool) -> list[Difference]:
+    """A changed mapping is shown key by key where that says more than the whole would."""
+    if key not in ("flavor", "metadata") or not isinstance(old, dict) or not isinstance(new, dict):
+        return [Difference(key, _class_of(key, "", old, new, off=off), old, new)]
+    return [
+        Difference(
+            f"{key}.{name}", _class_of(key, name, old.get(name), new.get(name), off=off), old.get(name), new.get(name)
+        )
+        for name in sorted(set(old) | set(new))
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
+    if key == "flavor" and name in ("disk", "ephemeral", "swap") and (new or 0) < (old or 0):
+        return IMPOSSIBLE  # Nova: "Resize error: Unable to resize disk down."
+    if key == "flavor" and name == "name":
+        return LIVE
+    cls = CLASSES[key]
+    return NEXT_BOOT if cls == RESTART and off else cls
+
+
+def _is_off(guest: Guest) -> bool:
+    """Whether nothing of the guest's memory lives: a managed save holds the old hardware as much as a running guest does."""
+    return not guest.active and guest.state != "suspended"
+
+
+def _drift(desired: Server, record: Record, guest: Guest) -> list[Difference]:
+    """What somebody changed on the host beside us, of what the record says."""
+    cls = NEXT_BOOT if _is_off(guest) else RESTART
+    found = []
+    if guest.vcpus != record.flavor.vcpus:
+        found.append(Difference("domain.vcpus", cls, guest.vcpus, record.flavor.vcpus))
+    if guest.memory != record.flavor.ram:
+        found.append(Difference("domain.memory", cls, guest.memory, record.flavor.ram))
+    macs = set(guest.macs)
+    missing_nics = [nic.mac for nic in record.nics if nic.mac not in macs]
+    if missing_nics:
+        found.append(Difference("domain.interfaces", cls, None, ", ".join(missing_nics)))
+    there = {tuple(volume) for volume in guest.volumes}
+    missing_disks = [disk.volume for disk in record.disks if (disk.pool, disk.volume) not in there]
+    if missing_disks:
+        found.append(Difference("domain.disks", cls, None, ", ".join(missing_disks)))
+    autostart = bool(desired.spec.get("autostart", False))
+    if guest.autostart != autostart:
+        found.append(Difference("autostart", LIVE, guest.autostart, autostart))
+    return found
+
+
+def _create(desired: Server, why: str) -> ServerPlan:
+    return ServerPlan(
+        steps=(Step("create", why, spec=desired.spec), *_autostart(desired), *_powers("shutoff", desired))
+    )
+
+
+def _autostart(desired: Server) -> tuple[Step, ...]:
+    """A domain is always defined with autostart off; opting in is a step of its own."""
+    return (Step("update", "autostart", spec=desired.spec),) if desired.spec.get("autostart") else ()
+
+
+def _after(first: Step, desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
+    """``first`` and then all that is still to do on the guest that it leaves: one plan, so that a second has none."""
+    rest = _present(desired, record, guest, leave)
+    if first.kind == "restore" and any(step.hold == "locked" for step in rest.held):
+        return rest
+    return ServerPlan(rest.differences, (first, *rest.steps), rest.held)
+
+
+def _absent(
+    record: Record | None,
+    guest: Guest | None,
+    *,
+    volumes: t.AbstractSet[str],
+    leave: Leave,
+    leaves: str,
+    hold: str | None,
+) -> ServerPlan:
+    if record is None:
+        return ServerPlan()
+    if guest is None:
+        # Nothing softens this: there is no domain left that could wait for fleet_reclaim.
+        disks = any(disk.volume in volumes for disk in record.disks if disk.role != "config")
+        return _by_leave(Step("delete", f"{leaves}, its domain is gone", hold="delete" if disks else None), leave)
+    mark = record.marks.get("soft_delete")
+    if mark is not None:
+        over = leave.now - float(mark["at"]) >= leave.reclaim
+        return ServerPlan(steps=(Step("delete", "deleted softly, its time is over"),)) if over else ServerPlan()
+    if record.spec.get("locked") and "locked" not in leave.allow:
+        return _by_leave(Step("soft_delete", leaves, hold="locked"), leave)
+    if leave.reclaim > 0:
+        return _by_leave(Step("soft_delete", leaves, hold=hold), leave)
+    return _by_leave(Step("delete", leaves, hold="delete"), leave)
+
+
+def _by_leave(step: Step, leave: Leave) -> ServerPlan:
+    if step.hold and step.hold not in leave.allow:
+        return ServerPlan(held=(step,))
+    return ServerPlan(steps=(dataclasses.replace(step, hold=None),))
+
+
+def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
+    differences = differences_of(desired.spec, record.spec, off=_is_off(guest)) + _drift(desired, record, guest)
+    steps, held = _changes(desired, record, guest, _by_class(differences), leave)
+    if record.spec.get("locked") and desired.spec.get("locked") and "locked" not in leave.allow:
+        steps, held = _lock(steps, held)
+    return ServerPlan(tuple(differences), tuple(steps), tuple(held))
+
+
+def _lock(steps: list[Step], held: list[Step]) -> tuple[list[Step], list[Step]]:
+    """Nothing that changes the guest happens to a locked server; its record may change."""
+    if not any(step.kind in _LOCKED_OUT for step in (*steps, *held)):
+        return steps, held
+    locked = [dataclasses.replace(step, hold="locked") for step in (*steps, *held) if step.kind in _LOCKED_OUT]
+    return [step for step in steps if step.kind in _HARMLESS], locked
+
+
+def _by_class(differences: t.Sequence[Difference]) -> dict[str, set[str]]:
+    """Class -> keys; a key whose parts differ in class goes with the dearest, so that it is applied as a whole."""
+    dearest: dict[str, str] = {}
+    for difference in differences:
+        key = difference.key.partition(".")[0]
+        dearest[key] = max(dearest.get(key, LIVE), difference.cls, key=_COST.index)
+    return {cls: {key for key, its in dearest.items() if its == cls} for cls in _COST}
+
+
+def _changes(
+    desired: Server, record: Record, guest: Guest, keys: t.Mapping[str, set[str]], leave: Leave
+) -> tuple[list[Step], list[Step]]:
+    """Live changes first; then, once, the way down and up again for what needs the guest off.
+
+    A rebuild that is allowed takes the changes of hardware with it: the guest goes down once.
+    """
+    spec = dict(record.spec)
+    steps: list[Step] = []
+    if keys[LIVE]:
+        spec = _with(spec, desired.spec, keys[LIVE])
+        steps.append(Step("update", _list(keys[LIVE]), spec=dict(spec)))
+    down = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
+    interrupts = bool(down) and desired.state != "stopped"
+    hardware = keys[NEXT_BOOT] | keys[RESTART]
+    rebuild = bool(keys[REBUILD]) and "rebuild" in leave.allow
+    restart = not interrupts or rebuild or "restart" in leave.allow
+    deeds: list[Step] = []
+    held: list[Step] = []
+    if hardware and restart:
+        spec = _with(spec, desired.spec, hardware)
+        deeds.append(Step("reconfigure", _list(hardware), spec=dict(spec)))
+    elif hardware:
+        held.append(Step("reconfigure", _list(hardware), hold="restart"))
+    if rebuild:
+        deeds.append(Step("rebuild", _list(keys[REBUILD]), spec=_with(spec, desired.spec, keys[REBUILD])))
+    elif keys[REBUILD]:
+        held.append(Step("rebuild", _list(keys[REBUILD]), hold="rebuild"))
+    if deeds:
+        return [*steps, *down, *deeds, *_powers("shutoff", desired)], held
+    return [*steps, *_powers(guest.state, desired)], held
+
+
+def _powers(found: str, desired: Server) -> tuple[Step, ...]:
+    return tuple(Step(kind, f"declared {desired.state}") for kind in route(found, desired.state))
+
+
+def _with(spec: Spec, desired: Spec, keys: t.AbstractSet[str]) -> dict[str, Json]:
+    """``spec`` with the given keys as desired: set, or gone where inventory no longer has them."""
+    changed = {key: value for key, value in spec.items() if key not in keys}
+    changed.update({key: desired[key] for key in keys if key in desired})
+    return changed
+
+
+def _list(keys: t.AbstractSet[str]) -> str:
+    return ", ".join(sorted("hardware changed on the host" if key == "domain" else key for key in keys))
+
+
+__all__ = [
+    "CLASSES",
+    "IMPOSSIBLE",
+    "LIVE",
+    "NEXT_BOOT",
+    "REBUILD",
+    "RESTART",
+    "Difference",
+    "Leave",
+    "ServerPlan",
+    "Step",
+    "as_defined",
+    "differences_of",
+    "plan_prune",
+    "plan_server",
+]

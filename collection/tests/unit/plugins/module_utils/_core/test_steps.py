@@ -1,0 +1,306 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Three-way comparison and its steps: tables for what each change costs, and the law that a second plan is empty."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    GIB,
+    Disk,
+    Flavor,
+    Guest,
+    Hardware,
+    Image,
+    Nic,
+    Record,
+    Server,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
+    Leave,
+    ServerPlan,
+    Step,
+    as_defined,
+    plan_prune,
+    plan_server,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+ID = "5a0c7a0e-0000-4000-8000-000000000001"
+SMALL = Flavor("m1.small", vcpus=1, ram=256, disk=1)
+BIG = Flavor("m1.big", vcpus=2, ram=512, disk=2)
+TICK = Image("tick", "qcow2", "sha256:aa")
+TOCK = Image("tock", "qcow2", "sha256:bb")
+EVERYTHING = Leave(allow=frozenset({"restart", "rebuild", "delete", "locked", "migrate", "data_loss"}))
+NOTHING = Leave()
+
+
+def declared(state: str = "active", flavor: Flavor = SMALL, image: Image = TICK, **spec: t.Any) -> Server:
+    return Server("web1", state, flavor, image, {"flavor": flavor.to_json(), "image": image.to_json(), **spec})
+
+
+def applied(server: Server, **changes: t.Any) -> Record:
+    record = Record(
+        id=ID,
+        name="web1",
+        fleet_id="f",
+        generation=1,
+        spec=server.spec,
+        flavor=server.flavor,
+        image=server.image,
+        disks=(Disk("root", "local", f"{ID}-root", "qcow2", server.flavor.disk * GIB, "vda", "virtio"),),
+        nics=(Nic("lan", "bridge", "br0", "52:54:00:00:00:01"),),
+        hardware=Hardware(),
+    )
+    return dataclasses.replace(record, **changes)
+
+
+def found(record: Record, state: str = "running", **changes: t.Any) -> Guest:
+    guest = dataclasses.replace(as_defined(record), state=state, autostart=bool(record.spec.get("autostart")))
+    return dataclasses.replace(guest, **changes)
+
+
+def kinds(steps: t.Sequence[Step]) -> list[str]:
+    return [step.kind for step in steps]
+
+
+def plan(desired: Server, guest: Guest | None, leave: Leave = NOTHING) -> ServerPlan:
+    record = guest.record if guest is not None else None
+    return plan_server(desired, record, guest, volumes=frozenset({f"{ID}-root"}), leave=leave)
+
+
+@pytest.mark.parametrize(
+    ("desired", "state", "leave", "steps", "held"),
+    [
+        pytest.param(declared(), "running", NOTHING, [], [], id="nothing to do"),
+        pytest.param(declared(), "shutoff", NOTHING, ["start"], [], id="off, should run"),
+        pytest.param(declared("stopped"), "running", NOTHING, ["stop"], [], id="started by hand"),
+        pytest.param(
+            declared("stopped"), "suspended", NOTHING, ["resume", "stop"], [], id="memory is shut down in order"
+        ),
+        pytest.param(declared("paused"), "shutoff", NOTHING, ["start", "pause"], [], id="pause what is off"),
+        pytest.param(declared(metadata={"a": "1"}), "running", NOTHING, ["update"], [], id="metadata is live"),
+        pytest.param(
+            declared(flavor=BIG), "shutoff", NOTHING, ["reconfigure", "start"], [], id="more memory while off"
+        ),
+        pytest.param(
+            declared("stopped", flavor=BIG), "shutoff", NOTHING, ["reconfigure"], [], id="more memory, stays off"
+        ),
+        pytest.param(
+            declared(flavor=BIG), "running", NOTHING, [], ["reconfigure"], id="more memory while running is held"
+        ),
+        pytest.param(
+            declared(flavor=BIG),
+            "running",
+            EVERYTHING,
+            ["stop", "reconfigure", "start"],
+            [],
+            id="more memory with leave",
+        ),
+        pytest.param(
+            declared("stopped", flavor=BIG),
+            "running",
+            NOTHING,
+            ["stop", "reconfigure"],
+            [],
+            id="it should be off anyway",
+        ),
+        pytest.param(
+            declared(image=TOCK), "shutoff", NOTHING, ["start"], ["rebuild"], id="another image is held even when off"
+        ),
+        pytest.param(
+            declared(image=TOCK), "running", EVERYTHING, ["stop", "rebuild", "start"], [], id="another image with leave"
+        ),
+        pytest.param(
+            declared(image=TOCK, flavor=BIG),
+            "running",
+            Leave(frozenset({"rebuild"})),
+            ["stop", "reconfigure", "rebuild", "start"],
+            [],
+            id="a rebuild takes the hardware with it",
+        ),
+        pytest.param(
+            declared(image=TOCK, flavor=BIG),
+            "running",
+            Leave(frozenset({"restart"})),
+            ["stop", "reconfigure", "start"],
+            ["rebuild"],
+            id="a restart does not take the image with it",
+        ),
+        pytest.param(declared("absent"), "running", NOTHING, ["soft_delete"], [], id="absent is soft for a day"),
+        pytest.param(declared("absent"), "running", Leave(reclaim=0), [], ["delete"], id="deleting for good is held"),
+    ],
+)
+def test_steps_of_a_server_that_is_there(
+    desired: Server, state: str, leave: Leave, steps: list[str], held: list[str]
+) -> None:
+    result = plan(desired, found(applied(declared()), state), leave)
+    assert (kinds(result.steps), kinds(result.held)) == (steps, held)
+
+
+def test_a_new_server_is_created_and_started() -> None:
+    assert kinds(plan(declared(), None).steps) == ["create", "start"]
+
+
+def test_an_undefined_guest_comes_back_on_its_own_disk() -> None:
+    record = applied(declared())
+    result = plan_server(declared(), record, None, volumes={f"{ID}-root"}, leave=NOTHING)
+    assert kinds(result.steps) == ["define", "start"]
+
+
+def test_an_undefined_guest_without_its_disk_is_created_again() -> None:
+    result = plan_server(declared(), applied(declared()), None, volumes=frozenset(), leave=NOTHING)
+    assert kinds(result.steps) == ["create", "start"]
+
+
+def test_a_smaller_disk_is_impossible_and_nothing_of_the_flavor_is_applied() -> None:
+    tiny = Flavor("m1.tiny", vcpus=2, ram=512, disk=0)
+    result = plan(declared(flavor=tiny), found(applied(declared())), EVERYTHING)
+    assert result.steps == ()
+    assert ("flavor.disk", "impossible") in {(d.key, d.cls) for d in result.differences}
+
+
+def test_a_removed_key_is_a_removal() -> None:
+    record = applied(declared(metadata={"a": "1"}, description="old"))
+    result = plan(declared(), found(record))
+    assert kinds(result.steps) == ["update"]
+    assert result.steps[0].spec == declared().spec
+
+
+def test_what_the_user_never_wrote_is_not_compared() -> None:
+    guest = found(
+        applied(declared()), volumes=(("local", f"{ID}-root"), ("", "/dev/by-hand")), macs=("52:54:00:00:00:01", "x")
+    )
+    assert plan(declared(), guest).differences == ()
+
+
+@pytest.mark.parametrize("change", [{"memory": 128}, {"vcpus": 7}, {"macs": ()}, {"volumes": ()}])
+def test_hardware_changed_on_the_host_is_put_right_at_leave(change: dict[str, t.Any]) -> None:
+    guest = found(applied(declared()), **change)
+    assert kinds(plan(declared(), guest).held) == ["reconfigure"]
+    assert kinds(plan(declared(), guest, EVERYTHING).steps) == ["stop", "reconfigure", "start"]
+
+
+def test_a_locked_server_is_left_as_it_is_but_its_record_may_change() -> None:
+    record = applied(declared(locked=True))
+    result = plan(declared("stopped", locked=True, metadata={"a": "1"}), found(record))
+    assert kinds(result.steps) == ["update"]
+    assert [(step.kind, step.hold) for step in result.held] == [("stop", "locked")]
+
+
+def test_an_unlocked_server_is_free_in_the_same_run() -> None:
+    result = plan(declared("stopped"), found(applied(declared(locked=True))))
+    assert kinds(result.steps) == ["update", "stop"]
+
+
+def test_a_softly_deleted_server_waits_and_then_goes() -> None:
+    record = applied(declared(), marks={"soft_delete": {"at": 1000}})
+    guest = found(record, "shutoff")
+    day = 24 * 3600
+    assert plan(declared("absent"), guest, Leave(now=1000 + day - 1)).steps == ()
+    assert kinds(plan(declared("absent"), guest, Leave(now=1000 + day)).steps) == ["delete"]
+
+
+def test_a_softly_deleted_server_that_is_declared_again_is_restored() -> None:
+    record = applied(declared(), marks={"soft_delete": {"at": 1000}})
+    assert kinds(plan(declared(), found(record, "shutoff")).steps) == ["restore", "start"]
+
+
+def test_pruning_is_held() -> None:
+    record = applied(declared())
+    assert kinds(plan_prune(record, found(record), volumes=frozenset(), leave=NOTHING).held) == ["soft_delete"]
+    leave = Leave(frozenset({"delete"}))
+    assert kinds(plan_prune(record, found(record), volumes=frozenset(), leave=leave).steps) == ["soft_delete"]
+
+
+def test_a_disk_without_its_domain_is_not_deleted_without_leave() -> None:
+    record = applied(declared())
+    disks = frozenset({f"{ID}-root"})
+    assert kinds(plan_server(declared("absent"), record, None, volumes=disks, leave=NOTHING).held) == ["delete"]
+    assert kinds(plan_server(declared("absent"), record, None, volumes=frozenset(), leave=NOTHING).steps) == ["delete"]
+
+
+def carry_out(steps: t.Sequence[Step], desired: Server, record: Record | None, guest: Guest | None) -> Guest | None:
+    """The world after the steps, as the hosts are held to leave it (tests of the host's half prove that they do)."""
+    for step in steps:
+        if step.kind in AFTER:
+            guest = dataclasses.replace(t.cast(Guest, guest), state=AFTER[step.kind])
+            continue
+        if step.kind == "delete":
+            return None
+        base = record if record is not None else applied(desired)
+        spec = dict(step.spec if step.spec is not None else base.spec)
+        record = dataclasses.replace(
+            base,
+            spec=spec,
+            flavor=Flavor.from_json(spec["flavor"]) if step.kind != "update" else base.flavor,
+            image=Image.from_json(spec["image"]) if step.kind in ("create", "rebuild") else base.image,
+            marks={"soft_delete": {"at": 0}} if step.kind == "soft_delete" else {},
+        )
+        if step.kind == "update":
+            guest = dataclasses.replace(t.cast(Guest, guest), record=record, autostart=bool(spec.get("autostart")))
+        elif step.kind == "adopt":
+            guest = dataclasses.replace(t.cast(Guest, guest), persistent=True, record=record)
+        else:
+            # Defining over a domain that is there keeps its autostart (libvirt does); a new domain has none.
+            autostart = guest.autostart if guest is not None and step.kind in ("reconfigure", "rebuild") else False
+            guest = dataclasses.replace(as_defined(record), record=record, autostart=autostart)
+    return guest
+
+
+SPECS = st.fixed_dictionaries(
+    {},
+    optional={
+        "metadata": st.dictionaries(st.sampled_from("abc"), st.text(max_size=3), max_size=2),
+        "description": st.text(max_size=3),
+        "locked": st.booleans(),
+        "autostart": st.booleans(),
+        "key_name": st.sampled_from(["k1", "k2"]),
+        "networks": st.sampled_from([[{"network": "lan"}], [{"network": "dmz"}]]),
+        "user_data": st.sampled_from([{"sha256": "1"}, {"sha256": "2"}]),
+        "group": st.sampled_from(["g"]),
+    },
+)
+SERVERS = st.builds(
+    lambda state, flavor, image, spec: declared(state, flavor, image, **spec),
+    st.sampled_from(["active", "stopped", "paused", "suspended", "absent"]),
+    st.sampled_from([SMALL, BIG]),
+    st.sampled_from([TICK, TOCK]),
+    SPECS,
+)
+
+
+@given(
+    desired=SERVERS,
+    before=SERVERS,
+    state=st.sampled_from(["running", "paused", "shutoff", "suspended", "crashed"]),
+    there=st.sampled_from(["guest", "transient", "volume", "nothing"]),
+    drift=st.sampled_from([{}, {"memory": 17}, {"macs": ()}, {"autostart": True}]),
+    allow=st.frozensets(st.sampled_from(["restart", "rebuild", "delete", "locked"])),
+)
+def test_after_its_steps_a_server_has_none(
+    desired: Server, before: Server, state: str, there: str, drift: dict[str, t.Any], allow: frozenset[str]
+) -> None:
+    leave = Leave(allow=allow)
+    record = applied(before) if there != "nothing" else None
+    guest = None
+    if there in ("guest", "transient") and record is not None:
+        if there == "transient" and state not in ("running", "paused"):
+            state = "running"
+        guest = found(record, state, persistent=there == "guest", **drift)
+    volumes = frozenset({f"{ID}-root"})
+    first = plan_server(desired, record, guest, volumes=volumes if record else frozenset(), leave=leave)
+    after = carry_out(first.steps, desired, record, guest)
+    if after is None and first.steps:
+        return  # deleted: the ledger's row goes with it
+    record = after.record if after is not None else record
+    second = plan_server(desired, record, after, volumes=volumes, leave=leave)
+    assert kinds(second.steps) == []
+    assert {step.hold for step in second.held} <= {step.hold for step in first.held} | {"locked"}

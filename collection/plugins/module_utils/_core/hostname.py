@@ -15,7 +15,7 @@ MAX_LENGTH = 63  # of a DNS label
 
 
 def hostname_of(name: str, *, fallback: str | None = None) -> str:
-    """*name* as a hostname: ``Web_1 (test)`` is ``web-1-test``. Where nothing is left, *fallback* (Server-<uuid> in Nova)."""
+    """*name* as a hostname: ``Web_1 (test)`` is ``web-1-test``. Where nothing is left, *fallback*."""
     latin = name.encode("latin-1", "ignore").decode("latin-1")[:MAX_LENGTH]
     hostname = re.sub(r"[ _.]", "-", latin)
     hostname = re.sub(r"[^\w.-]+", "", hostname)

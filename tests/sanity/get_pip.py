@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Flotilla contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for the get-pip.py that ansible-test would download: the pip that Python brings, then the one it asks for."""
+"""Stands in for the get-pip.py that ansible-test would download.
+
+First the pip that Python brings, then from the package index the one that is asked for.
+"""
 
 from __future__ import annotations
 

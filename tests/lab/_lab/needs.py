@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the lab needs of the machine; all of it is looked at before anything is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from .errors import NeedError
+
+# Debian package -> a file of it whose absence shows that it is not installed.
+PACKAGES = {
+    "busybox-static": "/bin/busybox",
+    "ebtables": "/usr/sbin/ebtables",
+    "iproute2": "/sbin/ip",
+    "iptables": "/usr/sbin/iptables",
+    "libvirt-clients": "/usr/bin/virsh",
+    "libvirt-daemon": "/usr/sbin/libvirtd",
+    "libvirt-daemon-config-nwfilter": "/usr/share/libvirt/nwfilter/clean-traffic.xml",
+    "libvirt-daemon-driver-qemu": "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
+    "mtools": "/usr/bin/mformat",
+    "openssh-client": "/usr/bin/ssh-keygen",
+    "openssh-server": "/usr/sbin/sshd",
+    "python3-libvirt": "/usr/lib/python3/dist-packages/libvirt.py",
+    "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+    "qemu-utils": "/usr/bin/qemu-img",
+    "syslinux": "/usr/bin/syslinux",
+    "syslinux-common": "/usr/lib/syslinux/mbr/mbr.bin",
+}
+
+# Tried in namespaces that end with the command: the machine's own links and mounts are not touched.
+KERNEL_TRIAL = "ip link add name v0 type veth peer name v1 && ip link add name br0 type bridge && mount -t tmpfs tmpfs /run"
+
+
+def check_root() -> None:
+    if os.geteuid() != 0:
+        raise NeedError("The lab makes namespaces, links and mounts, so it must be run as root.")
+
+
+def check_all() -> None:
+    """Raises one sentence about the first thing that is missing."""
+    check_root()
+    missing = [package for package, file in PACKAGES.items() if not Path(file).exists()]
+    if missing:
+        raise NeedError(f"Debian packages are missing: {' '.join(missing)}. `tests/lab/install` installs them.")
+    _check_kernel()
+
+
+def _check_kernel() -> None:
+    unshare = shutil.which("unshare") or "/usr/bin/unshare"
+    trial = [unshare, "--net", "--mount", "--uts", "--pid", "--fork", "/bin/sh", "-c", KERNEL_TRIAL]
+    done = subprocess.run(trial, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"code {done.returncode}"
+        raise NeedError(
+            "This kernel, or the container around it, doesn't let the lab make namespaces with veth links, bridges and "
+            f"mounts of their own ({said}): run it on a machine or virtual machine where root may."
+        )
+    if not Path("/dev/net/tun").exists():
+        raise NeedError("/dev/net/tun is missing, which QEMU needs for network cards: load the kernel's `tun` module.")

@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the scheduler is asked and what it is told: hosts, requests, server groups.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+Units are Nova's: MEMORY_MB in MiB, DISK_GB in GiB. All values are frozen; what a batch consumes is kept in the Table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
+
+VCPU = "VCPU"
+MEMORY_MB = "MEMORY_MB"
+DISK_GB = "DISK_GB"
+
+Policy = t.Literal["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]
+Properties = t.Mapping[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inventory:
+    """Placement's inventory of one resource class. ``max_unit`` None is the total: one server can't exceed the host."""
+
+    total: int
+    reserved: int = 0
+    allocation_ratio: float = 1.0
+    used: int = 0
+    min_unit: int = 1
+    max_unit: int | None = None
+    step_size: int = 1
+
+    @property
+    def free(self) -> float:
+        return (self.total - self.reserved) * self.allocation_ratio - self.used
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """A storage pool as a host sees it. Pools of equal ``key`` are one pool, counted once (DESIGN 4)."""
+
+    key: str
+    disk: Inventory
+
+
+@dataclasses.dataclass(frozen=True)
+class PciPool:
+    """Free PCI devices of one kind on a host."""
+
+    count: int
+    attributes: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """A server or a foreign guest on a host; foreign guests have no group."""
+
+    id: str
+    name: str = ""
+    group: str | None = None
+    image_properties: Properties = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class HostState:
+    """A compute host as the scheduler sees it.
+
+    ``inventories`` maps resource classes (VCPU, MEMORY_MB, CUSTOM_…) to amounts; disk is in ``pools`` (by name on this
+    host), of which ``default_pool`` serves requests that name none. ``used`` includes foreign guests and claims.
+    ``aggregates`` holds the metadata of each aggregate the host is in; ``networks`` the fleet's networks that it has.
+    ``facts`` are further attributes for ComputeCapabilitiesFilter and JsonFilter (Nova's HostState.stats).
+    """
+
+    name: str
+    enabled: bool = True
+    up: bool = True
+    reason: str = ""
+    zone: str | None = None
+    aggregates: t.Sequence[t.Mapping[str, str]] = ()
+    inventories: t.Mapping[str, Inventory] = dataclasses.field(default_factory=dict)
+    pools: t.Mapping[str, Pool] = dataclasses.field(default_factory=dict)
+    default_pool: str | None = None
+    networks: t.Collection[str] = ()
+    instances: t.Sequence[Instance] = ()
+    traits: t.Collection[str] = ()
+    num_io_ops: int = 0
+    failed_builds: int = 0
+    address: str | None = None
+    cpu_info: t.Any = None
+    hypervisor_type: str | None = None
+    hypervisor_version: int | None = None
+    hypervisor_hostname: str | None = None
+    supported_instances: t.Sequence[t.Sequence[str]] = ()
+    metrics: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
+    pci: t.Sequence[PciPool] = ()
+    facts: Properties = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def aggregate_metadata(self) -> dict[str, frozenset[str]]:
+        """Union over the aggregates, each value split at commas (Nova: aggregate_metadata_get_by_host)."""
+        union: dict[str, set[str]] = {}
+        for metadata in self.aggregates:
+            for key, value in metadata.items():
+                union.setdefault(key, set()).update(part.strip() for part in str(value).split(","))
+        return {key: frozenset(values) for key, values in union.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerGroup:
+    """A server group. Members are the instances that bear its name; ``hosts`` are further hosts known to hold one."""
+
+    name: str
+    policy: Policy
+    max_server_per_host: int = 1
+    hosts: t.Collection[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A server that needs a host. ``name`` seeds random choices; ``id`` is known for a server that exists already.
+
+    ``pool`` None is each host's default pool. ``host`` pins; ``hints`` are Nova's scheduler hints.
+    """
+
+    name: str
+    flavor: Flavor
+    id: str | None = None
+    image: str | None = None
+    image_properties: Properties = dataclasses.field(default_factory=dict)
+    zone: str | None = None
+    group: ServerGroup | None = None
+    hints: Properties = dataclasses.field(default_factory=dict)
+    pool: str | None = None
+    networks: t.Sequence[str] = ()
+    host: str | None = None
+    ignore_hosts: t.Collection[str] = ()
+    retry_hosts: t.Collection[str] = ()
+    project: str | None = None
+    pci_requests: t.Sequence[PciPool] = ()
+
+    @functools.cached_property
+    def resources(self) -> dict[str, int]:
+        """Amounts by resource class; ``resources:CLASS`` in extra specs overrides the flavor's."""
+        amounts = {VCPU: self.flavor.vcpus, MEMORY_MB: self.flavor.ram, DISK_GB: self.flavor.disk_gb}
+        for key, value in self.flavor.extra_specs.items():
+            scope, _colon, resource = key.partition(":")
+            if scope == "resources":
+                amounts[resource] = self._amount(key, value)
+        return {resource: amount for resource, amount in amounts.items() if amount}
+
+    def _amount(self, key: str, value: str) -> int:
+        if not str(value).isdecimal():
+            raise InvalidInput(
+                f"flavor {self.flavor.name!r}: extra spec {key!r} should be a whole number, found {value!r}"
+            )
+        return int(value)
+
+    @functools.cached_property
+    def traits(self) -> dict[str, str]:
+        """Trait -> required or forbidden, from the flavor's extra specs and the image's properties."""
+        wishes = {**self.image_properties, **self.flavor.extra_specs}
+        return {key.partition(":")[2]: str(value) for key, value in wishes.items() if key.startswith("trait:")}
+
+
+__all__ = [
+    "DISK_GB",
+    "MEMORY_MB",
+    "VCPU",
+    "HostState",
+    "Instance",
+    "Inventory",
+    "PciPool",
+    "Policy",
+    "Pool",
+    "Properties",
+    "Request",
+    "ServerGroup",
+]

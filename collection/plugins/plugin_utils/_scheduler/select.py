@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters, then weighers, then the choice; a batch is a fold of it over the updated table.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
+from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import build_filters
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
+    MEMORY_MB,
+    VCPU,
+    HostState,
+    Request,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.weighers import WEIGHERS
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.words import wants
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Floats, Ints, Mask
+
+_FEW = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """Where a server goes: its weights by weigher, and the next best hosts should the build fail there."""
+
+    host: str
+    weights: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
+    alternates: t.Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """``placed`` and ``refused`` by server name, each in the order in which the batch was gone through."""
+
+    placed: t.Mapping[str, Placed]
+    refused: t.Mapping[str, Explanation]
+
+
+class Scheduler:
+    """The hosts with what has been placed on them so far, and the rules of the settings."""
+
+    def __init__(self, hosts: t.Iterable[HostState], settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.table = Table(hosts)
+        self.filters = build_filters(self.settings)
+        self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
+
+    def possible(self, request: Request) -> Mask:
+        """The hosts that all filters pass."""
+        mask = self.table.everywhere()
+        for rule in self.filters:
+            if rule.concerns(request):
+                mask &= rule.mask(self.table, request)
+        return mask
+
+    def place(self, requests: t.Iterable[Request]) -> Placement:
+        """Choose a host for each server; what is chosen counts for those after it."""
+        placed: dict[str, Placed] = {}
+        refused: dict[str, Explanation] = {}
+        for request in self._in_order(list(requests)):
+            try:
+                choice = self._choose(request)
+            except InvalidInput as exc:
+                refused[request.name] = Explanation(request.name, request.flavor.name, problem=str(exc))
+                continue
+            if choice is None:
+                refused[request.name] = self.explain(request)
+            else:
+                placed[request.name] = choice
+                self.table.consume(self.table.row[choice.host], request)
+        return Placement(placed, refused)
+
+    def explain(self, request: Request) -> Explanation:
+        """What each filter leaves and why, and how the hosts left are weighed. Consumes nothing."""
+        try:
+            return self._explain(request)
+        except InvalidInput as exc:
+            return Explanation(request.name, request.flavor.name, problem=str(exc))
+
+    def _explain(self, request: Request) -> Explanation:
+        np = need("numpy")
+        remaining = self.table.everywhere()
+        left: list[tuple[str, int]] = []
+        refusals: dict[str, Refusal] = {}
+        for rule in self.filters:
+            if not rule.concerns(request):
+                continue
+            mask = rule.mask(self.table, request)
+            for row in np.flatnonzero(remaining & ~mask).tolist():
+                refusals[self.table.hosts[row].name] = Refusal(rule.name, rule.reason(self.table, row, request) or "")
+            remaining &= mask
+            left.append((rule.name, int(remaining.sum())))
+        rows = np.flatnonzero(remaining)
+        weights: dict[str, dict[str, float]] = {}
+        if len(rows):
+            by_weigher = self._weigh(rows, request)
+            for index in self._ranking(rows, by_weigher, request):
+                host = self.table.hosts[rows[index]].name
+                weights[host] = {name: float(values[index]) for name, values in by_weigher.items()}
+        return Explanation(
+            request.name,
+            wants(request),
+            hosts=len(self.table),
+            left=left,
+            refusals=dict(sorted(refusals.items())),
+            weights=weights,
+            host=next(iter(weights), None),
+        )
+
+    def _in_order(self, requests: list[Request]) -> list[Request]:
+        """Servers with the fewest possible hosts first, then the largest; ``batch: off`` keeps the given order.
+
+        A server that fits nowhere as things are goes last: only others of the batch can make a place (same_host).
+        """
+        if len({request.name for request in requests}) != len(requests):
+            raise Conflict("two servers of one name were given to the scheduler")
+        if self.settings.batch == "off":
+            return requests
+
+        def urgency(request: Request) -> tuple[t.Any, ...]:
+            try:
+                hosts = int(self.possible(request).sum())
+                size = [-request.resources.get(resource, 0) for resource in (MEMORY_MB, VCPU)]
+            except InvalidInput:
+                return (True, 0, [], request.name)
+            return (not hosts, hosts, size, request.name)
+
+        return sorted(requests, key=urgency)
+
+    def _choose(self, request: Request) -> Placed | None:
+        rows = need("numpy").flatnonzero(self.possible(request))
+        if not len(rows):
+            return None
+        weights = self._weigh(rows, request)
+        ranking = self._ranking(rows, weights, request, self.settings.max_attempts)
+        names = [self.table.hosts[rows[index]].name for index in ranking]
+        chosen = {name: float(values[ranking[0]]) for name, values in weights.items()}
+        return Placed(names[0], chosen, names[1 : self.settings.max_attempts])
+
+    def _weigh(self, rows: Ints, request: Request) -> dict[str, Floats]:
+        """Weights by weigher, of those that make a difference. A single host is never weighed."""
+        if len(rows) == 1:
+            return {}
+        weights = {weigher.name: weigher.weigh(self.table, rows, request) for weigher in self.weighers}
+        return {name: values for name, values in weights.items() if values is not None}
+
+    def _ranking(
+        self, rows: Ints, weights: t.Mapping[str, Floats], request: Request, at_most: int | None = None
+    ) -> list[int]:
+        """Indices into *rows*, the choice first, then the others from best to worst; ties by name.
+
+        Random choices are seeded by the server's name, so that runs repeat.
+        """
+        total: Floats = sum(weights.values(), start=need("numpy").zeros(len(rows)))
+        subset = min(self.settings.host_subset_size, len(rows))
+        shuffled = self.settings.shuffle_best_same_weighed_hosts
+        ranking = _best_first(total, None if shuffled else max(subset, at_most or len(rows)))
+        chance = random.Random(request.name)  # noqa: S311  # no secret hangs on it, and it must repeat
+        if shuffled:
+            best = [index for index in ranking if total[index] == total[ranking[0]]]
+            ranking[: len(best)] = chance.sample(best, len(best))
+        if subset > 1:
+            ranking.insert(0, ranking.pop(chance.randrange(subset)))
+        return ranking[:at_most]
+
+
+def _best_first(total: Floats, at_most: int | None) -> list[int]:
+    """Indices by descending weight, equal ones in their order. A few are found faster than all are sorted."""
+    if at_most is None or at_most > _FEW:
+        return t.cast("list[int]", (-total).argsort(kind="stable").tolist())
+    total = total.copy()
+    best = []
+    for _rank in range(min(at_most, len(total))):
+        best.append(int(total.argmax()))
+        total[best[-1]] = -float("inf")
+    return best
+
+
+def place(hosts: t.Iterable[HostState], requests: t.Iterable[Request], settings: Settings | None = None) -> Placement:
+    """Place a batch of servers on hosts. Pure: same input, same placement."""
+    return Scheduler(hosts, settings).place(requests)
+
+
+def explain(hosts: t.Iterable[HostState], request: Request, settings: Settings | None = None) -> Explanation:
+    """Why a server can go where, and where it can't."""
+    return Scheduler(hosts, settings).explain(request)
+
+
+__all__ = ["Placed", "Placement", "Scheduler", "explain", "place"]

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts as numpy arrays, one row a host in the order of names, and what a batch has consumed of them so far.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
+    DISK_GB,
+    HostState,
+    Inventory,
+    Request,
+    ServerGroup,
+)
+
+if t.TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+NONE = Inventory(total=0)
+
+
+class Stock:
+    """One resource class over many providers (hosts, or pools), with Placement's rules (NOVA: allocation.py 253)."""
+
+    def __init__(self, inventories: t.Sequence[Inventory]) -> None:
+        np = need("numpy")
+
+        def column(values: t.Iterable[float], dtype: str = "int64") -> t.Any:
+            return np.fromiter(values, dtype=dtype, count=len(inventories))
+
+        self.inventories = inventories
+        self.used: Ints = column(entry.used for entry in inventories)
+        self.total: Ints = column(entry.total for entry in inventories)
+        self.unreserved: Ints = column(entry.total - entry.reserved for entry in inventories)
+        self.ratio: Floats = column((entry.allocation_ratio for entry in inventories), "float64")
+        self.capacity: Floats = self.unreserved * self.ratio
+        self._min: Ints = column(entry.min_unit for entry in inventories)
+        self._max: Ints = column(entry.total if entry.max_unit is None else entry.max_unit for entry in inventories)
+        self._step: Ints = column(entry.step_size for entry in inventories)
+        # Custom minima and steps are rare: two array operations less for each request.
+        self._units = bool((self._min > 1).any() or (self._step > 1).any())
+
+    def fits(self, amount: int) -> Mask:
+        mask: Mask = (self.used + amount <= self.capacity) & (amount <= self._max)
+        if self._units:
+            mask &= (amount >= self._min) & (amount % self._step == 0)
+        return mask
+
+    def why_not(self, row: int, amount: int, size: t.Callable[[float], str]) -> str | None:
+        """Why *amount* doesn't fit into provider *row*, in the words of *size*."""
+        entry = self.inventories[row]
+        largest = entry.total if entry.max_unit is None else entry.max_unit
+        if amount > largest:
+            return f"needs {size(amount)}, one server can have at most {size(largest)}"
+        used = int(self.used[row])
+        if used + amount > self.capacity[row]:
+            free = max(float(self.capacity[row]) - used, 0)
+            reserved = f", {size(entry.reserved)} reserved" if entry.reserved else ""
+            return (
+                f"needs {size(amount)}, {size(free)} free of {size(entry.total)} x {entry.allocation_ratio}{reserved}"
+            )
+        if amount < entry.min_unit:
+            return f"needs {size(amount)}, at least {size(entry.min_unit)} must be asked for"
+        if amount % entry.step_size:
+            return f"needs {size(amount)}, only multiples of {size(entry.step_size)} are given"
+        return None
+
+
+class Table:
+    """All hosts. Changed by ``consume`` alone, which a batch calls after each choice."""
+
+    def __init__(self, hosts: t.Iterable[HostState]) -> None:
+        np = need("numpy")
+        self.hosts: list[HostState] = sorted(hosts, key=lambda host: host.name)
+        self.row: dict[str, int] = {host.name: row for row, host in enumerate(self.hosts)}
+        if len(self.row) != len(self.hosts):
+            raise Conflict("two hosts of one name were given to the scheduler")
+        self.num_instances: Ints = np.array([len(host.instances) for host in self.hosts], dtype="int64")
+        self.num_io_ops: Ints = np.array([host.num_io_ops for host in self.hosts], dtype="int64")
+        self.cache: dict[t.Hashable, t.Any] = {}
+        self._stocks: dict[str, Stock] = {}
+        self._members: dict[str, Ints] = {}
+        self._placed: list[tuple[int, Request]] = []
+        self._pool_keys, self.disk = _pools(self.hosts)
+        self._where: dict[str, int] = {}
+        for row, host in enumerate(self.hosts):
+            for instance in host.instances:
+                self._where[instance.id] = row
+                if instance.name:
+                    self._where.setdefault(instance.name, row)
+
+    def __len__(self) -> int:
+        return len(self.hosts)
+
+    def everywhere(self) -> Mask:
+        return t.cast("Mask", need("numpy").ones(len(self), dtype=bool))
+
+    def nowhere(self) -> Mask:
+        return t.cast("Mask", need("numpy").zeros(len(self), dtype=bool))
+
+    def column(self, values: t.Callable[[HostState], float]) -> Floats:
+        """A fact of each host as an array; facts don't change, callers cache."""
+        return t.cast("Floats", need("numpy").array([values(host) for host in self.hosts], dtype="float64"))
+
+    def stock(self, resource: str) -> Stock:
+        if resource not in self._stocks:
+            self._stocks[resource] = Stock([host.inventories.get(resource, NONE) for host in self.hosts])
+        return self._stocks[resource]
+
+    def pool_name(self, row: int, request: Request) -> str | None:
+        return request.pool or self.hosts[row].default_pool
+
+    def pool_rows(self, request: Request) -> Ints:
+        """For each host the row in ``disk`` of the pool that the server would use there; -1 for none."""
+        key = ("pool_rows", request.pool)
+        if key not in self.cache:
+            rows = [self._pool_row(row, request) for row in range(len(self))]
+            self.cache[key] = need("numpy").array(rows, dtype="int64")
+        return t.cast("Ints", self.cache[key])
+
+    def _pool_row(self, row: int, request: Request) -> int:
+        pool = self.hosts[row].pools.get(self.pool_name(row, request) or "")
+        return -1 if pool is None else self._pool_keys[pool.key]
+
+    def where(self, server: str) -> int | None:
+        """The row of the host that a server (id or name) is on; servers placed by this batch count."""
+        return self._where.get(server)
+
+    def members(self, group: ServerGroup) -> Ints:
+        """How many members of the group each host has."""
+        counts = self._members.get(group.name)
+        if counts is None:
+            counts = need("numpy").zeros(len(self), dtype="int64")
+            for row, host in enumerate(self.hosts):
+                counts[row] = sum(instance.group == group.name for instance in host.instances)
+            for row, request in self._placed:
+                counts[row] += request.group is not None and request.group.name == group.name
+            self._members[group.name] = counts
+        return counts
+
+    def placed_on(self, row: int) -> list[Request]:
+        """What this batch has put on a host."""
+        return [request for at, request in self._placed if at == row]
+
+    def consume(self, row: int, request: Request) -> None:
+        """Count a server on a host (Nova: HostState.consume_from_request)."""
+        for resource, amount in request.resources.items():
+            if resource != DISK_GB:
+                self.stock(resource).used[row] += amount
+        pool = int(self.pool_rows(request)[row])
+        if pool >= 0:
+            self.disk.used[pool] += request.resources.get(DISK_GB, 0)
+        self.num_instances[row] += 1
+        self.num_io_ops[row] += 1
+        if request.group is not None and request.group.name in self._members:
+            self._members[request.group.name][row] += 1
+        self._placed.append((row, request))
+        for alias in (request.id, request.name):
+            if alias:
+                self._where[alias] = row
+
+
+def _pools(hosts: t.Sequence[HostState]) -> tuple[dict[str, int], Stock]:
+    """Each pool once. Hosts that see a shared pool differently (surveys take time) are settled by the tightest view."""
+    tightest: dict[str, Inventory] = {}
+    for host in hosts:
+        for pool in host.pools.values():
+            known = tightest.get(pool.key)
+            if known is None or pool.disk.free < known.free:
+                tightest[pool.key] = pool.disk
+    return {key: row for row, key in enumerate(tightest)}, Stock(list(tightest.values()))
+
+
+__all__ = ["Stock", "Table"]

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs with their lease, and the slots that limit how many steps a host carries out at once.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+import typing as t
+import uuid
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import _owned
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import LEASE, Part, live_runs, text_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import Controller, is_gone, started
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import RunRow
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
+
+__all__ = ["Runs", "bury", "renew"]
+
+
+class Runs(Part):
+    def start_run(self, command: str, controller: Controller | None = None) -> str:
+        """A new run, living in this process unless *controller* says another."""
+        run_id = str(uuid.uuid4())
+        facts = dataclasses.asdict(controller or Controller.here())
+        with self._database.write() as tx:
+            bury(tx)
+            times = {"started": tx.now, "renewed": tx.now, "ended": None}
+            tx.run(
+                tx.tables.runs.insert().values(id=run_id, command=text_of(command), status="running", **facts, **times)
+            )
+        return run_id
+
+    def renew(self, run_id: str) -> None:
+        """A sign of life, as every other call with a run id is too. Stale if the run has been given up meanwhile."""
+        with self._database.write() as tx:
+            renew(tx, run_id)
+
+    @contextlib.contextmanager
+    def renewing(self, run_id: str) -> t.Iterator[None]:
+        """Signs of life from a thread, around a step that may take longer than the lease."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(LEASE / 4):
+                with contextlib.suppress(FlotillaError):  # the next write tells, or the next beat mends it
+                    self.renew(run_id)
+
+        thread = threading.Thread(target=beat, name=f"renew {run_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def end_run(self, run_id: str, status: str) -> None:
+        """The run's end (*status*: done or failed); what it had claimed and not begun is free again."""
+        with self._database.write() as tx:
+            _end(tx, [run_id], status)
+
+    def release(self, run_id: str) -> None:
+        """Let go of what the run had claimed and not begun, and of every server it owns."""
+        with self._database.write() as tx:
+            renew(tx, run_id)
+            _owned.let_go(tx, [run_id], "the run let go of it before its end")
+
+    def live_runs(self) -> dict[str, RunRow]:
+        with self._database.read() as tx:
+            return live_runs(tx)
+
+    def take_slot(self, host: str, kind: str, limit: int, run_id: str) -> str | None:
+        """One of the *limit* places for a step of this *kind* on *host*; None if all are taken."""
+        slot_id = str(uuid.uuid4())
+        pid = os.getpid()
+        with self._database.write() as tx:
+            renew(tx, run_id)
+            if len(_taken(tx, host, kind)) >= limit:
+                bury(tx)
+                _free_abandoned(tx)
+                if len(_taken(tx, host, kind)) >= limit:
+                    return None
+            tx.run(
+                tx.tables.slots.insert().values(
+                    id=slot_id, host=host, kind=kind, run_id=run_id, pid=pid, pid_started=started(pid), taken=tx.now
+                )
+            )
+        return slot_id
+
+    def free_slot(self, slot_id: str) -> None:
+        with self._database.write() as tx:
+            tx.run(tx.tables.slots.delete().where(tx.tables.slots.c.id == slot_id))
+
+    @contextlib.contextmanager
+    def slot(self, host: str, kind: str, limit: int, run_id: str, timeout: float) -> t.Iterator[str]:
+        """Wait for a slot, hold it while the block runs. InProgress after *timeout* seconds."""
+        slot_id = self._wait_for_slot(host, kind, limit, run_id, timeout)
+        try:
+            yield slot_id
+        finally:
+            self.free_slot(slot_id)
+
+    def _wait_for_slot(self, host: str, kind: str, limit: int, run_id: str, timeout: float) -> str:
+        deadline = time.monotonic() + timeout
+        pause = 0.05
+        while (slot_id := self.take_slot(host, kind, limit, run_id)) is None:
+            if time.monotonic() + pause > deadline:
+                raise InProgress(
+                    f"all {limit} slots for {kind} on host {host!r} were taken for {timeout:g} s; "
+                    "wait for the other steps or raise fleet_host_slots"
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)  # every wait that is over costs a write transaction
+        return slot_id
+
+
+def renew(tx: Transaction, run_id: str) -> None:
+    table = tx.tables.runs
+    if not tx.run(table.update().where((table.c.id == run_id) & table.c.ended.is_(None)).values(renewed=tx.now)):
+        raise Stale(
+            f"run {run_id} is over: it ended, or another gave it up after {LEASE:g} s without a sign of life; run again"
+        )
+
+
+def bury(tx: Transaction) -> None:
+    """End the runs that died, so that others may have what they owned."""
+    table = tx.tables.runs
+    running = {row.id for row in tx.rows(table.select().where(table.c.ended.is_(None)))}
+    dead = sorted(running - live_runs(tx).keys())
+    if dead:
+        _end(tx, dead, "lost")
+
+
+def _end(tx: Transaction, run_ids: t.Sequence[str], status: str) -> None:
+    _owned.let_go(tx, run_ids, "its run was killed or cut off" if status == "lost" else "its run ended before it did")
+    table = tx.tables.runs
+    open_ones = table.c.id.in_(run_ids) & table.c.ended.is_(None)
+    tx.run(table.update().where(open_ones).values(ended=tx.now, status=status))
+
+
+def _taken(tx: Transaction, host: str, kind: str) -> t.Sequence[t.Any]:
+    table = tx.tables.slots
+    return tx.rows(table.select().where((table.c.host == host) & (table.c.kind == kind)))
+
+
+def _free_abandoned(tx: Transaction) -> None:
+    """Slots of workers that were killed while their run goes on."""
+    runs = live_runs(tx)
+    slots = tx.tables.slots
+    for slot in tx.rows(slots.select()):
+        if slot.run_id in runs and is_gone(runs[slot.run_id], pid=slot.pid, pid_started=slot.pid_started):
+            tx.run(slots.delete().where(slots.c.id == slot.id))

@@ -63,7 +63,7 @@ def test_a_package_index_out_of_reach(checkout: Path) -> None:
 def test_debian_packages_out_of_reach(checkout: Path, tmp_path: Path) -> None:
     (checkout / "tools" / "debian-packages").write_text("hello-of-a-package-that-is-not-there\n")
     (tmp_path / "apt.conf").write_text(
-        f'Acquire::http::Proxy "{NOWHERE}";\nDir::State::lists "{tmp_path}";\nDir::Cache "{tmp_path}";\n'
+        f'Acquire::Retries "0";\nAcquire::http::Proxy "{NOWHERE}";\nDir::State::lists "{tmp_path}";\nDir::Cache "{tmp_path}";\n'
     )
     sentence = _bootstrap(checkout, APT_CONFIG=str(tmp_path / "apt.conf"))
     assert "apt can't fetch the Debian packages hello-of-a-package-that-is-not-there" in sentence

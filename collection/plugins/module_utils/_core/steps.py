@@ -98,12 +98,18 @@ class ServerPlan:
 
 
 def plan_server(
-    desired: Server, record: Record | None, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave
+    desired: Server,
+    record: Record | None,
+    guest: Guest | None,
+    *,
+    volumes: t.AbstractSet[str],
+    leave: Leave,
+    moved: bool = False,
 ) -> ServerPlan:
     """The steps for a declared server.
 
     ``record`` is the guest's own, or the ledger's when no guest is there; ``volumes`` names the volumes found where the
-    server is, or would be made.
+    server is, or would be made; ``moved``: the guest is on another host than its record says.
     """
     if desired.state == "absent":
         return _absent(record, guest, volumes=volumes, leave=leave, leaves="declared absent", hold=None)
@@ -119,8 +125,9 @@ def plan_server(
     if "soft_delete" in record.marks:
         first = Step("restore", f"declared {desired.state}, it was deleted softly", spec=record.spec)
         return _after(first, desired, record, as_defined(record), leave)
-    if not guest.persistent:
-        return _after(Step("adopt", "its domain is transient here", spec=record.spec), desired, record, guest, leave)
+    if moved or not guest.persistent:
+        why = "it was moved here by hand" if moved else "its domain is transient here"
+        return _after(Step("adopt", why, spec=record.spec), desired, record, guest, leave)
     return _present(desired, record, guest, leave)
 
 

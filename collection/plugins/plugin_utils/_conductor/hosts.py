@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compute hosts as a run sees them, and the rows that they give the scheduler.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+What is used on a host is the union, by id, of the guests that its survey found (ours and those of others), of the claims
+of live runs, and of the ledger's servers that should be there (DESIGN 6). Disk is counted by pool: the nominal size of
+our servers' disks, plus whatever else the pool really holds; a pool that several hosts share is counted once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
+    MEMORY_MB,
+    VCPU,
+    HostState,
+    Instance,
+    Inventory,
+    Pool,
+)
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Catalogs, Network
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import ComputeSettings
+
+Survey = t.Mapping[str, Json]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see ``why``)."""
+
+    name: str
+    settings: ComputeSettings
+    survey: Survey | None = None
+    guests: tuple[Guest, ...] = ()
+    why: str = ""
+
+    @property
+    def up(self) -> bool:
+        return self.survey is not None
+
+    @property
+    def host_id(self) -> str | None:
+        return None if self.survey is None else self.survey["host_id"]
+
+    @property
+    def marker(self) -> Survey | None:
+        return None if self.survey is None else self.survey["marker"]
+
+    @property
+    def default_pool(self) -> str | None:
+        """The pool of servers that name none: as inventory says, else ``local``, else the only one."""
+        names = [name for name, pool in self.pools.items() if pool["active"]]
+        wanted = self.settings.default_pool
+        if wanted is not None:
+            return wanted
+        if "local" in names:
+            return "local"
+        return names[0] if len(names) == 1 else None
+
+    @property
+    def pools(self) -> dict[str, Survey]:
+        """The pools that servers may use here."""
+        if self.survey is None:
+            return {}
+        allowed = self.settings.pools
+        return {name: pool for name, pool in self.survey["pools"].items() if allowed is None or name in allowed}
+
+    def pool_key(self, pool: str) -> str:
+        """Pools of equal key are one pool. A pool that bears no marker yet counts as the host's own."""
+        marker = self.pools[pool]["id"] if pool in self.pools else None
+        return str(marker) if marker else f"{self.name}/{pool}"
+
+    def service(self, fallback: tuple[str, str | None] | None) -> tuple[str, str]:
+        """The host's service state and its reason: what inventory keeps it from, else its own marker, else the ledger."""
+        if self.settings.state != "enabled":
+            return self.settings.state, self.settings.state_reason or ""
+        if self.marker is not None and self.marker.get("service"):
+            return self.marker["service"]["state"], self.marker["service"].get("reason") or ""
+        return (fallback[0], fallback[1] or "") if fallback is not None else ("enabled", "")
+
+    def offers(self, network: Network) -> bool:
+        """Whether the network's bridge or libvirt network is here."""
+        if self.survey is None:
+            return False
+        if network.kind == "bridge":
+            return self.source_of(network) in self.survey["bridges"]
+        return self.source_of(network) in self.survey["networks"]
+
+    def source_of(self, network: Network) -> str:
+        """The bridge or libvirt network of a fleet network, which a host may call otherwise (compute_networks)."""
+        return self.settings.networks.get(network.name, network.source)
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """What one server or foreign guest takes on a host. ``disks``: GiB by pool name."""
+
+    id: str
+    name: str
+    vcpus: int
+    ram: int
+    disks: t.Mapping[str, float]
+    group: str | None = None
+
+
+def host_states(
+    computes: t.Sequence[Compute],
+    snapshot: Snapshot | None,
+    *,
+    fleet_id: str | None,
+    catalogs: Catalogs,
+    groups: t.Mapping[str, str | None],
+    moving: t.AbstractSet[str] = frozenset(),
+) -> list[HostState]:
+    """The scheduler's rows. ``groups`` maps declared servers to their group; ``moving`` ids are placed anew and not counted."""
+    uses = {compute.name: _uses(compute, snapshot, fleet_id, groups, moving) for compute in computes}
+    disk = _disk_used(computes, uses)
+    return [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]
+
+
+def _host_state(
+    compute: Compute,
+    uses: t.Sequence[Use],
+    disk: t.Mapping[str, int],
+    snapshot: Snapshot | None,
+    catalogs: Catalogs,
+) -> HostState:
+    row = snapshot.hosts.get(compute.name) if snapshot is not None else None
+    state, reason = compute.service((row.service_state, row.service_reason) if row is not None else None)
+    base = HostState(
+        name=compute.name,
+        up=compute.up,
+        enabled=state == "enabled",
+        reason=compute.why if not compute.up else f"{state}: {reason}" if reason else state,
+        zone=catalogs.zones[compute.name],
+        aggregates=tuple(a.metadata for a in catalogs.aggregates.values() if compute.name in a.hosts),
+        traits=compute.settings.traits,
+    )
+    survey = compute.survey
+    if survey is None:
+        return base
+    settings = compute.settings
+    vcpus = sum(use.vcpus for use in uses)
+    ram = sum(use.ram for use in uses)
+    claims = snapshot.claims.values() if snapshot is not None else ()
+    return dataclasses.replace(
+        base,
+        inventories={
+            VCPU: Inventory(survey["cpu"]["count"], settings.vcpus_reserved, settings.vcpus_ratio, vcpus),
+            MEMORY_MB: Inventory(survey["memory"], settings.memory_reserved, settings.memory_ratio, ram),
+        },
+        pools={
+            name: Pool(
+                compute.pool_key(name),
+                Inventory(
+                    pool["capacity"] // GIB, settings.disk_reserved, settings.disk_ratio, disk[compute.pool_key(name)]
+                ),
+            )
+            for name, pool in compute.pools.items()
+            if pool["active"]
+        },
+        default_pool=compute.default_pool,
+        networks=tuple(name for name, network in catalogs.networks.items() if compute.offers(network)),
+        instances=tuple(Instance(use.id, use.name, use.group) for use in uses),
+        num_io_ops=sum(1 for claim in claims if claim.host == compute.name),
+        hypervisor_version=survey["libvirt"],
+        cpu_info=survey["cpu"],
+    )
+
+
+def _uses(
+    compute: Compute,
+    snapshot: Snapshot | None,
+    fleet_id: str | None,
+    groups: t.Mapping[str, str | None],
+    moving: t.AbstractSet[str],
+) -> list[Use]:
+    found = {guest.id: _use_of_guest(guest, fleet_id, groups) for guest in compute.guests}
+    if snapshot is not None:
+        for row in snapshot.servers.values():
+            record = row.loads() if row.host == compute.name and row.id not in found else None
+            if record is not None:
+                found[row.id] = _use_of_record(record, groups)
+        for claim in snapshot.claims.values():
+            if claim.host == compute.name and claim.server_id not in found:
+                pool = claim.pool or compute.default_pool or ""
+                name = groups.get(claim.name, None)
+                found[claim.server_id] = Use(
+                    claim.server_id, claim.name, claim.vcpus, claim.ram, {pool: claim.disk_gb}, name
+                )
+    return [use for use in found.values() if use.id not in moving]
+
+
+def _use_of_guest(guest: Guest, fleet_id: str | None, groups: t.Mapping[str, str | None]) -> Use:
+    if guest.record is None or guest.record.fleet_id != fleet_id:
+        return Use(guest.id, guest.name, guest.vcpus, guest.memory, {})
+    return _use_of_record(guest.record, groups)
+
+
+def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
+    disks: dict[str, float] = {}
+    for disk in record.disks:
+        if disk.role != "config":
+            disks[disk.pool] = disks.get(disk.pool, 0) + disk.size / GIB
+    group = groups[record.name] if record.name in groups else record.spec.get("group")
+    return Use(record.id, record.name, record.flavor.vcpus, record.flavor.ram, disks, group)
+
+
+def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Use]]) -> dict[str, int]:
+    """GiB used by pool key: what our servers may grow to, and what else is there now. Each server is counted once."""
+    nominal: dict[str, dict[str, float]] = {}
+    other: dict[str, float] = {}
+    ours = {use.id for of_host in uses.values() for use in of_host if use.disks}
+    for compute in computes:
+        for name, pool in compute.pools.items():
+            key = compute.pool_key(name)
+            by_id = nominal.setdefault(key, {})
+            by_id.update({use.id: use.disks[name] for use in uses[compute.name] if name in use.disks})
+            held = sum(v["allocation"] for volume, v in pool.get("volumes", {}).items() if volume[:36] in ours)
+            rest = max(0, pool["allocation"] - held) / GIB
+            other[key] = min(other.get(key, rest), rest)
+    return {key: -int(-(sum(by_id.values()) + other.get(key, 0)) // 1) for key, by_id in nominal.items()}
+
+
+__all__ = ["Compute", "Use", "host_states"]

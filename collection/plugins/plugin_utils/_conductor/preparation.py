@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a compute host needs before servers can be made on it: to be enrolled, and the images in its pools.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostStep
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import ImageSource
+
+Wanted = t.Sequence[tuple[Image, str]]
+
+
+def enrolment(compute: Compute, *, fleet_id: str | None, ledger_id: str | None) -> HostStep | None:
+    """Write the host's marker and mark its pools, where that is still to be done. ``fleet_id`` None: drawn in this run."""
+    marker = compute.marker
+    unmarked = sorted(name for name, pool in compute.pools.items() if pool["active"] and not pool["id"])
+    ours = marker is not None and (marker["fleet_id"], marker["ledger_id"]) == (fleet_id, ledger_id)
+    if ours and not unmarked:
+        return None
+    what = [] if ours else ["the host's marker"]
+    what += [f"pool {name}" for name in unmarked]
+    args = {"pools": sorted(name for name, pool in compute.pools.items() if pool["active"])}
+    return HostStep("enroll", f"enroll ({', '.join(what)})", args)
+
+
+def image_steps(
+    compute: Compute, wanted: Wanted, sources: t.Mapping[str, ImageSource], done: set[tuple[str, str]]
+) -> list[HostStep]:
+    """Fetch each image once into each pool; ``done`` remembers pool keys and checksums over all hosts of a plan."""
+    steps = []
+    for image, pool in wanted:
+        key = (compute.pool_key(pool), image.checksum)
+        there = compute.pools.get(pool, {}).get("volumes", {})
+        if key in done or f"{image.volume}.ok" in there:
+            continue
+        done.add(key)
+        source = sources[image.name]
+        args = {
+            "name": image.name,
+            "checksum": image.checksum,
+            "format": image.format,
+            "pool": pool,
+            **({"url": source.url} if source.url else {"src": source.file}),
+        }
+        steps.append(HostStep("image", f"image {image.name} into pool {pool}", args))
+    return steps
+
+
+def host_steps(
+    compute: Compute,
+    images: Wanted,
+    *,
+    fleet_id: str | None,
+    ledger_id: str | None,
+    declared: Declared,
+    done: set[tuple[str, str]],
+) -> tuple[HostStep, ...]:
+    """All that is to be done on a host before its servers, in order."""
+    first = enrolment(compute, fleet_id=fleet_id, ledger_id=ledger_id)
+    return (*([first] if first else []), *image_steps(compute, images, declared.image_sources, done))
+
+
+def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str | None, take_over: bool) -> str | None:
+    """The fleet_id that this run works under, None for a fleet that has none yet.
+
+    Conflict when hosts belong to another ledger or fleet and the run may not take them over (DESIGN 4, Identity).
+    """
+    markers = {compute.name: compute.marker for compute in computes if compute.marker is not None}
+    strangers = {name: m for name, m in markers.items() if (m["fleet_id"], m["ledger_id"]) != (fleet_id, ledger_id)}
+    if not strangers:
+        return fleet_id
+    names = ", ".join(sorted(strangers))
+    fleets = {marker["fleet_id"] for marker in strangers.values()}
+    if len(fleets) > 1:
+        raise Conflict(
+            f"{names} belong to {len(fleets)} fleets: {', '.join(sorted(fleets))}; one inventory holds one fleet"
+        )
+    found = fleets.pop()
+    if not take_over:
+        marker = next(iter(strangers.values()))
+        raise Conflict(
+            f"{names} belong to ledger {marker['ledger_id']} of fleet {found}, and this run's ledger is "
+            f"{ledger_id or 'not there yet'}: this run only reads. Use that ledger (fleet_ledger), or, if it is lost, make this "
+            "one its successor with -e fleet_take_over=true"
+        )
+    return str(found)
+
+
+__all__ = ["enrolment", "host_steps", "image_steps", "whose"]

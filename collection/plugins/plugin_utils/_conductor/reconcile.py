@@ -1,0 +1,428 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The reconcile plan: what inventory says against what is, for all servers together.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+Pure: it reads no clock and no database. ``Reconcile`` looks every server up, decides its steps and asks the scheduler
+for the new ones; the caller claims what it chose (``claims``), and makes the plan of what it won (``plan``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
+    Leave,
+    ServerPlan,
+    Step,
+    plan_prune,
+    plan_server,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
+    AWAY,
+    BUSY,
+    CHANGE,
+    CONFLICT,
+    ERROR,
+    HELD,
+    NO_HOST,
+    OK,
+    HostPlan,
+    HostStep,
+    Plan,
+    ServerEntry,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_steps
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
+    Frame,
+    changes_ports,
+    deeds,
+    first_record,
+    wishes,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
+    FOUND,
+    MISSING,
+    NEW,
+    Location,
+    Remembered,
+    Seen,
+    Whereabouts,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Claimed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+
+_VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
+#: Steps after which a server may take more than before, or another place.
+_GROWS = frozenset({"create", "reconfigure", "rebuild"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``now`` in seconds since 1970."""
+
+    declared: Declared
+    computes: tuple[Compute, ...]
+    snapshot: Snapshot | None
+    fleet_id: str | None
+    ledger_id: str | None
+    leave: Leave
+    now: float
+    run_id: str | None = None
+
+    @property
+    def by_name(self) -> dict[str, Compute]:
+        return {compute.name: compute for compute in self.computes}
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """What is to be done about one server, before it has a claim."""
+
+    name: str
+    server: Server | None
+    location: Location
+    plan: ServerPlan = ServerPlan()
+    host: str | None = None
+    verdict: str = OK
+    message: str = ""
+
+    @property
+    def record(self) -> Record | None:
+        return self.location.record
+
+    @property
+    def server_id(self) -> str | None:
+        if self.record is not None:
+            return self.record.id
+        return self.server.id if self.server is not None else None
+
+    @property
+    def new(self) -> bool:
+        return self.record is None
+
+    def refuse(self, verdict: str, message: str) -> Draft:
+        return dataclasses.replace(self, verdict=verdict, message=message, plan=ServerPlan())
+
+
+class Reconcile:
+    """One plan in the making."""
+
+    def __init__(self, situation: Situation) -> None:
+        self._given = situation
+        self._declared = situation.declared
+        self._where = Whereabouts(
+            _seen(situation),
+            _remembered(situation.snapshot),
+            fleet_id=situation.fleet_id,
+            assume_absent=frozenset(situation.declared.settings.assume_absent),
+        )
+        self._notes: list[str] = []
+        drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
+        self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared())}
+
+    # -- what is to be done -------------------------------------------------------------------------------------
+
+    def _selected(self, name: str) -> bool:
+        patterns = self._declared.settings.servers
+        return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+    def _draft(self, server: Server) -> Draft:
+        location = self._where.find(server.name, server.id)
+        draft = Draft(server.name, server, location, host=location.host)
+        busy = self._busy(server.name, location)
+        if busy:
+            return draft.refuse(BUSY, busy)
+        if location.status in _VERDICTS:
+            if server.state == "absent" and location.status == "held" and location.record is None:
+                return draft
+            return draft.refuse(_VERDICTS[location.status], location.message)
+        plan = plan_server(
+            server,
+            location.record,
+            location.guest,
+            volumes=self._volumes(location.host),
+            leave=self._given.leave,
+            moved=location.moved,
+        )
+        verdict = CHANGE if plan.steps else HELD if plan.held else OK
+        return dataclasses.replace(draft, plan=plan, verdict=verdict)
+
+    def _busy(self, name: str, location: Location) -> str:
+        """Another live run's server is left to it."""
+        snapshot = self._given.snapshot
+        if snapshot is None:
+            return ""
+        server_id = location.record.id if location.record is not None else None
+        for row in snapshot.servers.values():
+            mine = row.name == name or row.id == server_id
+            if mine and row.run_id and row.run_id in snapshot.runs and row.run_id != self._given.run_id:
+                return f"{snapshot.runs[row.run_id]} is at work on it; run again when it has ended"
+        return ""
+
+    def _volumes(self, host: str | None) -> frozenset[str]:
+        compute = self._given.by_name.get(host or "")
+        if compute is None or compute.survey is None:
+            return frozenset()
+        return frozenset(volume for pool in compute.survey["pools"].values() for volume in pool.get("volumes", {}))
+
+    def _undeclared(self) -> t.Iterator[Draft]:
+        """Managed servers that inventory does not name, and second copies of those that it does."""
+        settings = self._declared.settings
+        left: list[str] = []
+        for host, guest in self._where.ours():
+            record = guest.record
+            if record is None or record.name in self._declared.servers:
+                continue
+            deleted = "soft_delete" in record.marks
+            if not deleted and (not settings.prune or settings.servers):
+                left.append(f"{record.name} on {host}")
+                continue
+            plan = plan_prune(record, guest, volumes=self._volumes(host), leave=self._given.leave)
+            verdict = CHANGE if plan.steps else HELD if plan.held else OK
+            location = Location(FOUND, host, guest, record)
+            # Two of one name may be there (soft-deleted ones): the id tells them apart.
+            yield Draft(f"{record.name}", None, location, plan, host, verdict)
+        if left and not settings.servers:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            what = "is managed and not in inventory" if len(left) == 1 else "are managed and not in inventory"
+            self._notes.append(
+                f"{', '.join(sorted(left)[:5])}{more} {what}; declare server_state: absent, or run with fleet_prune: true"
+            )
+
+    # -- where it goes ------------------------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Choose hosts for the new servers, and see whether those that grow still fit where they are."""
+        asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
+        if not asking:
+            return
+        staying = frozenset(d.server_id for d in asking.values() if d.server_id and not d.new)
+        states = host_states(
+            self._given.computes,
+            self._given.snapshot,
+            fleet_id=self._given.fleet_id,
+            catalogs=self._declared.catalogs,
+            groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
+            moving=staying | frozenset(self._left_over().values()),
+        )
+        scheduler = Scheduler(states, Settings.from_variable(self._declared.settings.scheduler))
+        placement = scheduler.place([self._request(draft) for draft in asking.values()])
+        for name, placed in placement.placed.items():
+            self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
+        for name, explanation in placement.refused.items():
+            self._drafts[name] = self._drafts[name].refuse(NO_HOST, str(explanation))
+
+    def _needs_place(self, draft: Draft) -> bool:
+        if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):
+            return False
+        if draft.new:
+            return True
+        wanted, applied = _flavor_after(draft), t.cast(Record, draft.record).flavor
+        return (wanted.vcpus, wanted.ram, wanted.disk_gb) > (applied.vcpus, applied.ram, applied.disk_gb) and any(
+            a > b
+            for a, b in (
+                (wanted.vcpus, applied.vcpus),
+                (wanted.ram, applied.ram),
+                (wanted.disk_gb, applied.disk_gb),
+            )
+        )
+
+    def _left_over(self) -> dict[str, str]:
+        """Name -> id of servers that a run which died or failed has left half built."""
+        snapshot = self._given.snapshot
+        rows = snapshot.servers.values() if snapshot is not None else ()
+        return {row.name: row.id for row in rows if row.record is None}
+
+    def _request(self, draft: Draft) -> Request:
+        server = t.cast(Server, draft.server)
+        spec = server.spec
+        group = self._declared.groups.get(spec.get("group", ""))
+        return Request(
+            name=server.name,
+            flavor=_flavor_after(draft),
+            id=draft.server_id,
+            image=server.image.name,
+            image_properties=server.image.properties,
+            zone=spec.get("availability_zone"),
+            group=None if group is None else ServerGroup(group.name, t.cast(Policy, group.policy), group.max_server_per_host),
+            hints=spec.get("hints", {}),
+            pool=draft.record.root.pool if draft.record is not None else spec.get("pool"),
+            networks=tuple(port["network"] for port in spec.get("networks", [])),
+            host=self._bound_to(draft),
+            ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, ()))),
+        )
+
+    def _bound_to(self, draft: Draft) -> str | None:
+        """The one host that a server can go to: its own, the one where it was begun, or the one that inventory says."""
+        if not draft.new:
+            return draft.location.host
+        begun = self._begun_on(draft.name)
+        return begun or t.cast(Server, draft.server).spec.get("host")
+
+    def _begun_on(self, name: str) -> str | None:
+        """Where a run that died or failed had begun to build it: its volumes may be there, and the claim still holds."""
+        snapshot = self._given.snapshot
+        claims = snapshot.claims.values() if snapshot is not None else ()
+        return next((claim.host for claim in claims if claim.name == name and claim.begun), None)
+
+    # -- what is claimed ----------------------------------------------------------------------------------------
+
+    def claims(self) -> list[Claim]:
+        """Room, ids and addresses for all servers with steps; every one of them is the run's own until it ends."""
+        return [self._claim(draft) for draft in self._drafts.values() if draft.plan.steps]
+
+    def _claim(self, draft: Draft) -> Claim:
+        snapshot = t.cast("Snapshot", self._given.snapshot)
+        flavor = _flavor_after(draft)
+        host = str(draft.host)
+        row = snapshot.hosts.get(host)
+        chosen = draft.new or self._needs_place(draft)
+        return Claim(
+            server_id=draft.server_id or self._left_over().get(draft.name),
+            name=draft.name,
+            host=host,
+            vcpus=flavor.vcpus,
+            ram=flavor.ram,
+            disk_gb=flavor.disk_gb,
+            pool=self._pool(draft),
+            addresses=self._wishes(draft),
+            expects=row.generation if chosen and row is not None else None,
+        )
+
+    def _wishes(self, draft: Draft) -> list[t.Any]:
+        if draft.server is None:
+            return []
+        if draft.record is not None and not changes_ports(draft.record, draft.server.spec):
+            return []
+        reserved = {name: self._fixed_elsewhere(name, draft.name) for name in self._declared.networks}
+        return wishes(draft.server.spec, self._declared.networks, reserved=reserved)
+
+    def _fixed_elsewhere(self, network: str, name: str) -> set[str]:
+        """Addresses that inventory promises to other servers by name."""
+        return {address for address, owner in self._declared.fixed_addresses(network).items() if owner != name}
+
+    def _pool(self, draft: Draft) -> str | None:
+        if draft.record is not None:
+            return draft.record.root.pool
+        wanted = t.cast(Server, draft.server).spec.get("pool")
+        return wanted or self._given.by_name[str(draft.host)].default_pool
+
+    def refuse(self, refused: t.Mapping[str, str]) -> None:
+        """Servers that could not be claimed, with the reason."""
+        for name, reason in refused.items():
+            self._drafts[name] = self._drafts[name].refuse(ERROR, reason)
+
+    def renewed(self, snapshot: Snapshot) -> Reconcile:
+        """The same plan in the light of a newer ledger (others have claimed meanwhile); no host is surveyed again."""
+        return Reconcile(dataclasses.replace(self._given, snapshot=snapshot))
+
+    # -- the plan -----------------------------------------------------------------------------------------------
+
+    def plan(self, won: t.Mapping[str, Claimed] | None = None) -> Plan:
+        """The plan as data; without claims (check mode) it has no deeds, and new servers no id."""
+        entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
+        done: set[tuple[str, str]] = set()
+        hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
+        return Plan(self._declared.settings.name, hosts, entries, tuple(self._notes))
+
+    def _entry(self, draft: Draft, won: t.Mapping[str, Claimed] | None) -> ServerEntry:
+        entry = ServerEntry(
+            name=draft.name,
+            verdict=draft.verdict,
+            id=draft.server_id,
+            host=draft.host,
+            flavor=_flavor_text(draft),
+            steps=draft.plan.steps,
+            held=draft.plan.held,
+            differences=draft.plan.differences,
+            message=draft.message,
+            declared=draft.server is not None,
+        )
+        if won is None or not draft.plan.steps:
+            return entry
+        claimed = won[draft.name]
+        return dataclasses.replace(entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)))
+
+    def _deeds(self, draft: Draft, claimed: Claimed) -> list[t.Any]:
+        compute = self._given.by_name[str(draft.host)]
+        frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now)
+        if draft.record is not None:
+            return deeds(draft.record, draft.plan.steps, compute, frame, addresses=claimed.addresses)
+        server = t.cast(Server, draft.server)
+        record = first_record(draft.name, server.spec, claimed, compute, str(self._pool(draft)), frame)
+        return deeds(record, draft.plan.steps, compute, frame, new=True)
+
+    def _host_plan(self, compute: Compute, done: set[tuple[str, str]]) -> HostPlan:
+        if not compute.up:
+            return HostPlan(compute.name, False, compute.why)
+        images = []
+        for draft in self._drafts.values():
+            if draft.host == compute.name and draft.server and {"create", "rebuild"} & _kinds(draft.plan.steps):
+                images.append((draft.server.image, str(self._pool(draft))))
+        steps: tuple[HostStep, ...] = host_steps(
+            compute,
+            images,
+            fleet_id=self._given.fleet_id,
+            ledger_id=self._given.ledger_id,
+            declared=self._declared,
+            done=done,
+        )
+        return HostPlan(compute.name, True, steps=steps)
+
+
+def _kinds(steps: t.Iterable[Step]) -> set[str]:
+    return {step.kind for step in steps}
+
+
+def _seen(given: Situation) -> list[Seen]:
+    """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
+    rows = given.snapshot.hosts if given.snapshot is not None else {}
+    seen = [
+        Seen(
+            compute.name,
+            compute.host_id,
+            compute.guests if compute.up else None,
+            compute.why,
+            known=compute.name in rows and rows[compute.name].surveyed is not None,
+        )
+        for compute in given.computes
+    ]
+    return seen
+
+
+def _remembered(snapshot: Snapshot | None) -> list[Remembered]:
+    rows = snapshot.servers.values() if snapshot is not None else ()
+    return [Remembered(row.id, row.name, row.host, row.loads()) for row in rows if row.vm_state != "soft-delete"]
+
+
+def _flavor_after(draft: Draft) -> Flavor:
+    """The flavor that the server will have when its steps are done."""
+    specs = [step.spec for step in draft.plan.steps if step.kind in _GROWS and step.spec is not None]
+    if specs:
+        return Flavor.from_json(specs[-1]["flavor"])
+    if draft.record is not None:
+        return draft.record.flavor
+    return t.cast(Server, draft.server).flavor
+
+
+def _flavor_text(draft: Draft) -> str:
+    flavor = _flavor_after(draft)
+    disk = flavor.disk_gb or sum(disk.size for disk in (draft.record.disks if draft.record else ())) // GIB
+    return f"{flavor.name}: {flavor.vcpus} vCPU, {flavor.ram} MiB, {disk} GiB"
+
+
+__all__ = ["Draft", "Reconcile", "Situation"]

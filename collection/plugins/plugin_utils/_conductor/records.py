@@ -1,0 +1,244 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records to be: what each step of a server's plan will leave in its domain.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import ipaddress
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    Address,
+    Disk,
+    Flavor,
+    Image,
+    Json,
+    Nic,
+    Record,
+    Spec,
+    mac_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, Wish
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Network
+
+#: Steps that write a record; each makes the generation grow by one.
+WRITES = frozenset({"create", "define", "update", "reconfigure", "rebuild", "soft_delete", "restore", "adopt"})
+
+Networks = t.Mapping[str, "Network"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What records are made with, beside the server itself. ``now`` in seconds since 1970."""
+
+    fleet_id: str
+    networks: Networks
+    now: float
+
+    @property
+    def time(self) -> str:
+        return datetime.datetime.fromtimestamp(self.now, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def wishes(spec: Spec, networks: Networks, *, reserved: t.Mapping[str, t.Collection[str]]) -> list[Wish]:
+    """The fixed addresses that a server needs, one for each port whose network has them to give."""
+    found = []
+    for port in spec.get("networks", []):
+        network = networks[port["network"]]
+        if _is_fixed(port, network):
+            kept = {str(network.gateway), *reserved.get(network.name, ())} - {"None"}
+            found.append(Wish(network.name, port.get("fixed_ip"), _pools(network), kept))
+    return found
+
+
+def _pools(network: Network) -> tuple[tuple[str, str], ...]:
+    """The ranges to give from: as written, else every host address of the network."""
+    if network.pools:
+        return tuple((str(first), str(last)) for first, last in network.pools)
+    block = ipaddress.ip_network(str(network.cidr))
+    return ((str(block[1]), str(block[-2])),) if block.num_addresses > 2 else ()
+
+
+def nics_of(
+    server_id: str,
+    spec: Spec,
+    compute: Compute,
+    networks: Networks,
+    addresses: t.Sequence[str],
+    before: t.Sequence[Nic] = (),
+) -> tuple[Nic, ...]:
+    """The server's ports in order; ``addresses`` are those claimed for its wishes, in the same order.
+
+    A port that was there ``before`` in the same network keeps its MAC, so that the guest knows it again.
+    """
+    given = iter(addresses)
+    kept = [nic.mac for nic in before]
+    macs = iter([mac for mac in (mac_of(server_id, index) for index in range(64)) if mac not in kept])
+    nics = []
+    for port in spec.get("networks", []):
+        network = networks[port["network"]]
+        old = next((nic for nic in before if nic.network == network.name and nic.mac in kept), None)
+        if old is not None:
+            kept.remove(old.mac)
+        nics.append(
+            Nic(
+                network=network.name,
+                kind=network.kind,
+                source=compute.source_of(network),
+                mac=port.get("mac") or (old.mac if old is not None else next(macs)),
+                mtu=network.mtu,
+                addresses=(_address(network, next(given)),) if _is_fixed(port, network) else (),
+            )
+        )
+    return tuple(nics)
+
+
+def _is_fixed(port: t.Mapping[str, Json], network: Network) -> bool:
+    return bool(port.get("fixed_ip")) or (network.cidr is not None and not network.dhcp)
+
+
+def _address(network: Network, address: str) -> Address:
+    prefix = ipaddress.ip_network(str(network.cidr)).prefixlen if network.cidr else 32
+    gateway = str(network.gateway) if network.gateway else None
+    return Address(address, prefix, gateway, tuple(str(server) for server in network.dns))
+
+
+def first_record(name: str, spec: Spec, claimed: Claimed, compute: Compute, pool: str, frame: Frame) -> Record:
+    """The record of a server that is to be created on *compute*, before its first step (generation 0)."""
+    flavor, image = Flavor.from_json(spec["flavor"]), Image.from_json(spec["image"])
+    hardware = hardware_of(image)
+    disks = disks_of(
+        claimed.server_id,
+        flavor,
+        image,
+        pool,
+        hardware,
+        config_drive=_wants_drive(spec),
+        image_size=None,
+        overlay=_can_overlay(compute, pool),
+    )
+    return Record(
+        id=claimed.server_id,
+        name=name,
+        fleet_id=frame.fleet_id,
+        generation=0,
+        spec={},
+        flavor=flavor,
+        image=image,
+        disks=disks,
+        nics=nics_of(claimed.server_id, spec, compute, frame.networks, claimed.addresses),
+        hardware=hardware,
+        declared=str(spec.get("state", "active")),
+        host_id=compute.host_id,
+        created_at=frame.time,
+    )
+
+
+def _wants_drive(spec: Spec) -> bool:
+    """Without a metadata service the drive is how a guest learns its name: only a plain ``false`` goes without."""
+    return spec.get("config_drive", "auto") is not False
+
+
+def _can_overlay(compute: Compute, pool: str) -> bool:
+    return "overlay" in compute.pools[pool]["capabilities"]
+
+
+def deeds(
+    record: Record,
+    steps: t.Sequence[Step],
+    compute: Compute,
+    frame: Frame,
+    *,
+    new: bool = False,
+    addresses: t.Sequence[str] = (),
+) -> list[Json]:
+    """The steps as the compute host takes them: each with the generation it expects and the record it leaves.
+
+    ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports of the
+    desired spec, where a step changes them.
+    """
+    found = []
+    for step in steps:
+        deed: dict[str, Json] = {
+            "kind": step.kind,
+            "server_id": record.id,
+            "name": record.name,
+            "expects": None if new and step.kind == "create" else record.generation,
+            "why": step.why,
+            "timeout": int(record.spec.get("shutdown_timeout", 60)),
+        }
+        if step.kind in WRITES:
+            record = _next(record, step, compute, frame, addresses)
+            deed["record"] = record.to_json()
+        found.append(deed)
+    return found
+
+
+def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses: t.Sequence[str]) -> Record:
+    spec: Spec = record.spec if step.spec is None else step.spec
+    changed = dataclasses.replace(
+        record,
+        generation=record.generation + 1,
+        spec=dict(spec),
+        declared=str(spec.get("state", record.declared)),
+        host_id=compute.host_id,
+        marks=_marks(record, step, frame),
+    )
+    if step.kind not in ("reconfigure", "rebuild", "create"):
+        return changed
+    if changes_ports(record, spec):
+        nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics)
+        changed = dataclasses.replace(changed, nics=nics)
+    return _with_hardware(changed, spec, image=step.kind != "reconfigure")
+
+
+def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
+    marks = {key: value for key, value in record.marks.items() if key != "soft_delete"}
+    return {**marks, "soft_delete": {"at": frame.now}} if step.kind == "soft_delete" else marks
+
+
+def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
+    """Flavor, image and disks after a step that may change them; a disk that stays keeps its place and its name."""
+    flavor = Flavor.from_json(spec["flavor"])
+    taken = Image.from_json(spec["image"]) if image else record.image
+    disks = disks_of(
+        record.id,
+        flavor,
+        taken,
+        record.root.pool,
+        record.hardware,
+        config_drive=any(disk.role == "config" for disk in record.disks),
+        image_size=None,
+        overlay=record.root.format == "qcow2",
+    )
+    kept = tuple(_keep(disk, record.disks, image=image) for disk in disks)
+    return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept)
+
+
+def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:
+    """A disk that is there stays where it is, and never shrinks."""
+    old = next((each for each in before if each.volume == disk.volume), None)
+    if old is None:
+        return disk
+    backing = disk.backing if image and disk.role == "root" else old.backing
+    return dataclasses.replace(old, size=max(old.size, disk.size), backing=backing)
+
+
+def changes_ports(record: Record, spec: Spec) -> bool:
+    """Whether the server's ports are others than those that its record has."""
+    return bool(record.spec) and spec.get("networks", []) != record.spec.get("networks", [])
+
+
+__all__ = ["WRITES", "Frame", "changes_ports", "deeds", "first_record", "nics_of", "wishes"]

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans and fleets as text for people: one line a fact, columns that line up, the flag that would allow what is held.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import IMPOSSIBLE, Difference, Step
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
+    BUSY,
+    HELD,
+    Plan,
+    ServerEntry,
+)
+
+_SIGNS = {"create": "+", "define": "+", "restore": "+", "adopt": "+", "delete": "-", "soft_delete": "-"}
+_LONGEST = 60
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan, the same in check mode and in a run. Servers with nothing to do or say are only counted."""
+    lines = [_headline(plan)]
+    rows: list[tuple[str, str, str]] = []
+    for host in plan.hosts:
+        rows.extend((host.name, "!", f"down: {host.why}") for _ in range(not host.up))
+        rows.extend((host.name, "+", step.what) for step in host.steps)
+    for entry in plan.servers:
+        rows.extend(_server_rows(entry))
+    width = max((len(row[0]) for row in rows), default=0)
+    lines.extend(f"  {name:<{width}}  {sign} {what}" for name, sign, what in rows)
+    lines.extend(f"  note: {note}" for note in plan.notes)
+    return "\n".join(lines)
+
+
+def _headline(plan: Plan) -> str:
+    first = collections.Counter(entry.steps[0].kind for entry in plan.servers if entry.steps)
+    made = first.pop("create", 0) + first.pop("define", 0)
+    gone = first.pop("delete", 0) + first.pop("soft_delete", 0)
+    held = sum(1 for entry in plan.servers if entry.held or entry.verdict == HELD)
+    same = sum(1 for entry in plan.servers if not entry.steps and not entry.held and not entry.message)
+    parts = [
+        f"{made} to create",
+        f"{sum(first.values())} to change",
+        f"{gone} to delete",
+        f"{held} held",
+        f"{same} as declared",
+    ]
+    up = sum(1 for host in plan.hosts if host.up)
+    return f"Plan for fleet {plan.fleet_name!r}: {', '.join(parts)}; {up} of {len(plan.hosts)} hosts up"
+
+
+def _server_rows(entry: ServerEntry) -> t.Iterator[tuple[str, str, str]]:
+    for step in entry.steps:
+        yield entry.name, _SIGNS.get(step.kind, "~"), f"{step.kind} on {entry.host} ({_why(entry, step)})"
+    for difference in entry.differences:
+        yield entry.name, "x" if difference.cls == IMPOSSIBLE else " ", f"  {difference_text(difference)}"
+    for step in entry.held:
+        yield (
+            entry.name,
+            "!",
+            f"held: {step.kind} on {entry.host} ({step.why}); allow it with -e fleet_allow={step.hold}",
+        )
+    if entry.message:
+        sign = "!" if entry.verdict in (HELD, BUSY) else "x"
+        yield entry.name, sign, f"{entry.verdict}: {entry.message}"
+
+
+def _why(entry: ServerEntry, step: Step) -> str:
+    return f"{entry.flavor}, {step.why}" if step.kind == "create" and entry.flavor else step.why
+
+
+def difference_text(difference: Difference) -> str:
+    return f"{difference.key} [{difference.cls}]: {_short(difference.old)} -> {_short(difference.new)}"
+
+
+def _short(value: Json) -> str:
+    """A value on one line: JSON, in which control characters and quotes can't disturb a terminal."""
+    if value is None:
+        return "(none)"
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, without rulers, so that it can be cut and searched."""
+    widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    )
+
+
+__all__ = ["difference_text", "plan_text", "table"]

@@ -112,6 +112,14 @@ class HostState:
                 union.setdefault(key, set()).update(part.strip() for part in str(value).split(","))
         return {key: frozenset(values) for key, values in union.items()}
 
+    def aggregate_minimum(self, key: str, default: float, cast: t.Callable[[str], float]) -> float:
+        """The least value of *key* over the aggregates; with none, or with one that is no number, the default."""
+        values = [metadata[key] for metadata in self.aggregates if key in metadata]
+        try:
+            return min((cast(value) for value in values), default=default)
+        except ValueError:
+            return default
+
 
 @dataclasses.dataclass(frozen=True)
 class ServerGroup:

@@ -61,13 +61,8 @@ class Weigher(abc.ABC):
         return t.cast("Floats", table.cache[key])
 
     def _multiplier(self, host: HostState) -> float:
-        """Of several aggregates the minimum; what is no number counts as not set (Nova: get_weight_multiplier)."""
         default = float(getattr(self.settings, self.option))
-        values = [metadata[self.option] for metadata in host.aggregates if self.option in metadata]
-        try:
-            return self.sign * min((float(value) for value in values), default=default)
-        except ValueError:
-            return self.sign * default
+        return self.sign * host.aggregate_minimum(self.option, default, float)
 
     def weigh(self, table: Table, rows: Ints, request: Request) -> Floats | None:
         """multiplier x norm for each host in *rows*; None when it makes no difference."""

@@ -12,7 +12,17 @@ from __future__ import annotations
 import difflib
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters import affinity, always, capabilities
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters import (
+    affinity,
+    aggregates,
+    always,
+    capabilities,
+    isolated,
+    json_query,
+    legacy,
+    load,
+    metrics,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 
@@ -40,6 +50,22 @@ FILTERS: dict[str, type[Filter]] = {
         affinity.DifferentHostFilter,
         affinity.SameHostFilter,
         affinity.SimpleCIDRAffinityFilter,
+        aggregates.AggregateInstanceExtraSpecsFilter,
+        aggregates.AggregateImagePropertiesIsolation,
+        aggregates.AggregateTypeAffinityFilter,
+        aggregates.AggregateMultiTenancyIsolation,
+        load.IoOpsFilter,
+        load.AggregateIoOpsFilter,
+        load.NumInstancesFilter,
+        load.AggregateNumInstancesFilter,
+        isolated.IsolatedHostsFilter,
+        json_query.JsonFilter,
+        metrics.MetricsFilter,
+        legacy.AllHostsFilter,
+        legacy.RetryFilter,
+        legacy.CoreFilter,
+        legacy.RamFilter,
+        legacy.DiskFilter,
     )
 }
 

@@ -88,11 +88,19 @@ class FleetAction(ActionBase):
 
         return Path(state_dir(self.variable("fleet_state_dir")))
 
-    def open_ledger(self) -> Ledger | None:
-        """The ledger; None in check mode when there is none yet, since check mode makes nothing."""
+    @t.overload
+    def open_ledger(self, *, create: t.Literal[True]) -> Ledger: ...
+
+    @t.overload
+    def open_ledger(self, *, create: bool) -> Ledger | None: ...
+
+    def open_ledger(self, *, create: bool) -> Ledger | None:
+        """The ledger; None where there is none and it should not be made. Check mode never makes one."""
         from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
-        return Ledger.open(self.ledger_url, create=not self.check_mode)
+        if create and self.check_mode:
+            raise RuntimeError("a ledger is never made in check mode")
+        return Ledger.open(self.ledger_url, create=create)
 
 
 def failure(exc: FlotillaError) -> Result:

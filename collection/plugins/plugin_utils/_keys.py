@@ -24,7 +24,7 @@ from pathlib import Path
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 
-__all__ = ["KeyType", "PublicKey", "check_name", "generate", "parse_public", "public_half", "write_private"]
+__all__ = ["KeyType", "PublicKey", "check_name", "describe", "generate", "parse_public", "public_half", "write_private"]
 
 KeyType = t.Literal["ed25519", "rsa"]
 
@@ -44,6 +44,10 @@ class PublicKey:
     def line(self) -> str:
         return " ".join(part for part in (self.type, self.data, self.comment) if part)
 
+    def same_as(self, other: PublicKey) -> bool:
+        """Whether it is the same key, whatever its comment."""
+        return (self.type, self.data) == (other.type, other.data)
+
     @property
     def fingerprint(self) -> str:
         """MD5 in hex with colons and no prefix: what Nova's API shows."""
@@ -55,6 +59,17 @@ class PublicKey:
         """As ``ssh-keygen -l`` shows it."""
         digest = hashlib.sha256(base64.b64decode(self.data)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def describe(name: str, key: PublicKey) -> dict[str, str]:
+    """A keypair as modules return it."""
+    return {
+        "name": name,
+        "type": "ssh",
+        "public_key": key.line,
+        "fingerprint": key.fingerprint,
+        "fingerprint_sha256": key.fingerprint_sha256,
+    }
 
 
 def check_name(name: str) -> None:

@@ -51,7 +51,7 @@ class HostPlan:
 
 @dataclasses.dataclass(frozen=True)
 class ServerEntry:
-    """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (the contract of module ``server``)."""
+    """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (module ``server``); ``applied`` is the record before them."""
 
     name: str
     verdict: str
@@ -64,6 +64,7 @@ class ServerEntry:
     message: str = ""
     declared: bool = True
     deeds: tuple[Json, ...] = ()
+    applied: Json = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -258,7 +258,9 @@ class Reconcile:
             image=server.image.name,
             image_properties=server.image.properties,
             zone=spec.get("availability_zone"),
-            group=None if group is None else ServerGroup(group.name, t.cast(Policy, group.policy), group.max_server_per_host),
+            group=None
+            if group is None
+            else ServerGroup(group.name, t.cast(Policy, group.policy), group.max_server_per_host),
             hints=spec.get("hints", {}),
             pool=draft.record.root.pool if draft.record is not None else spec.get("pool"),
             networks=tuple(port["network"] for port in spec.get("networks", [])),
@@ -355,7 +357,10 @@ class Reconcile:
         if won is None or not draft.plan.steps:
             return entry
         claimed = won[draft.name]
-        return dataclasses.replace(entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)))
+        applied = draft.record.to_json() if draft.record is not None else None
+        return dataclasses.replace(
+            entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)), applied=applied
+        )
 
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[t.Any]:
         compute = self._given.by_name[str(draft.host)]

@@ -41,6 +41,11 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def server_lines(entry: ServerEntry) -> list[str]:
+    """One server's part of the plan, for the diff of its own task."""
+    return [f"{sign} {what}" for _, sign, what in _server_rows(entry)]
+
+
 def _headline(plan: Plan) -> str:
     first = collections.Counter(entry.steps[0].kind for entry in plan.servers if entry.steps)
     made = first.pop("create", 0) + first.pop("define", 0)
@@ -98,4 +103,4 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     )
 
 
-__all__ = ["difference_text", "plan_text", "table"]
+__all__ = ["difference_text", "plan_text", "server_lines", "table"]

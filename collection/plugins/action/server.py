@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The controller's half of module server: claims, makes the config drive, has the host carry out the steps, records."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import typing as t
+import zlib
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+
+#: Step -> Nova's task_state while it is at work (nova/compute/task_states.py).
+_TASKS = {
+    "create": "spawning",
+    "define": "spawning",
+    "start": "powering-on",
+    "stop": "powering-off",
+    "pause": "pausing",
+    "unpause": "unpausing",
+    "suspend": "suspending",
+    "resume": "resuming",
+    "reconfigure": "resize_prep",
+    "rebuild": "rebuilding",
+    "soft_delete": "soft-deleting",
+    "restore": "restoring",
+    "delete": "deleting",
+}
+_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
+
+
+class ActionModule(FleetAction):
+    """Carries out one server's entry of a plan."""
+
+    _requires_connection = True
+    argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        "entry": {"type": "dict", "required": True},
+    }
+
+    def perform(self, args: Arguments) -> Result:
+        entry = args["entry"]
+        kinds = [step["kind"] for step in entry["steps"]]
+        result: Result = {
+            "changed": bool(kinds),
+            "host": entry["host"],
+            "steps": kinds,
+            "server": {"name": entry["name"], "id": entry["id"], "host": entry["host"]},
+        }
+        if self.diff_mode:
+            result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
+        if self.check_mode or not kinds:
+            return result
+        return {**result, **self._carry_out(entry)}
+
+    def _carry_out(self, entry: Arguments) -> Result:
+        ledger = self.open_ledger(create=True)
+        run_id, server_id = entry["run_id"], entry["id"]
+        deeds = entry["deeds"]
+        first = deeds[0]["kind"]
+        ledger.begin_task(run_id, server_id, _TASKS.get(first, "updating"), action=first)
+        outcome: Result = {}
+        try:
+            with self._slot(ledger, entry), ledger.renewing(run_id):
+                outcome = self._call(entry, deeds)
+        except BaseException as exc:
+            # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
+            self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
+            raise
+        if outcome.get("failed"):
+            self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
+        else:
+            self._note_success(ledger, entry, outcome)
+        return self._result(entry, outcome)
+
+    def _slot(self, ledger: Ledger, entry: Arguments) -> contextlib.AbstractContextManager[t.Any]:
+        """How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where."""
+        slots = int(entry.get("host_slots", 10))
+        return ledger.slot(entry["host"], "step", slots, entry["run_id"], float(entry.get("slot_timeout", 3600)))
+
+    def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
+        module_args = {
+            "name": entry["name"],
+            "uri": entry["uri"],
+            "state_dir": entry["host_state_dir"],
+            "run_id": entry["run_id"],
+            "fleet_id": entry["fleet_id"],
+            "steps": list(deeds),
+            "drives": self._drives(entry, deeds),
+        }
+        called: Result = self._execute_module(
+            module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
+        )
+        return called
+
+    def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
+        """The config drive, compressed for the way: an ISO is mostly empty."""
+        makes = [deed for deed in deeds if deed["kind"] in _MAKES_DRIVE]
+        if not makes:
+            return {}
+        record = Record.from_json(makes[-1]["record"])
+        if not any(disk.role == "config" for disk in record.disks):
+            return {}
+        key = record.spec.get("key_name") or {}
+        drive = config_drive(
+            Personality(
+                record=record,
+                secret=self._seed(entry),
+                key_name=key.get("name"),
+                public_key=key.get("public_key"),
+                user_data=self._user_data(record),
+                availability_zone=entry.get("zone") or "nova",
+            )
+        )
+        return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
+
+    def _seed(self, entry: Arguments) -> bytes:
+        """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
+        return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
+
+    def _user_data(self, record: Record) -> bytes | None:
+        """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
+        if "user_data" not in record.spec:
+            return None
+        text = self.variable("server_user_data")
+        if text is None:
+            raise FlotillaError(
+                f"{record.name}: its user data is in its inventory variable server_user_data, which this run doesn't have; "
+                "run the reconcile playbook with the server in inventory"
+            )
+        return str(text).encode()
+
+    def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
+        last = outcome["results"][-1]
+        record = _last_record(outcome) or _applied(entry)
+        deleted = last["kind"] == "delete"
+        state = last.get("state")
+        ledger.finish(
+            entry["run_id"],
+            entry["id"],
+            record=None if deleted or record is None else record,
+            host=entry["host"],
+            vm_state="soft-delete"
+            if record is not None and "soft_delete" in record.marks
+            else vm_state(state or "shutoff"),
+            power_state=power_state(state or "shutoff"),
+            message=", ".join(result["kind"] for result in outcome["results"]),
+        )
+
+    def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
+        # The ledger may be what failed; then the host's own record tells the next run.
+        with contextlib.suppress(FlotillaError):
+            ledger.fail(entry["run_id"], entry["id"], message, record=_last_record(outcome))
+
+    def _result(self, entry: Arguments, outcome: Result) -> Result:
+        results = outcome.get("results", [])
+        kept = {
+            key: outcome[key] for key in ("failed", "msg", "unreachable", "warnings", "exception") if key in outcome
+        }
+        state = results[-1].get("state") if results else None
+        server = {"name": entry["name"], "id": entry["id"], "host": entry["host"], "state": state}
+        return {
+            **kept,
+            "server": server,
+            "steps": [result["kind"] for result in results] or [s["kind"] for s in entry["steps"]],
+        }
+
+
+def _last_record(outcome: Result) -> Record | None:
+    records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
+    return Record.from_json(records[-1]) if records else None
+
+
+def _applied(entry: Arguments) -> Record | None:
+    return Record.from_json(entry["record"]) if entry.get("record") else None

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan as module results: what the playbooks hand from play to play, and what users read in ``register``.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+Only servers with something to do or to say are in it: a variable of a thousand servers would be copied into every fork.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostPlan, Plan, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
+
+
+def plan_result(
+    plan: Plan, declared: Declared, *, run_id: str | None, fleet_id: str | None, ledger_id: str | None
+) -> dict[str, Json]:
+    """The return values of module plan."""
+    frame = _Frame(declared, run_id, fleet_id, ledger_id)
+    servers = {entry.name: frame.server(entry) for entry in plan.servers if entry.declared and _speaks(entry)}
+    hosts = {
+        host.name: frame.host(host, [e for e in plan.servers if not e.declared and e.host == host.name])
+        for host in plan.hosts
+    }
+    acting = [name for name, host in hosts.items() if host["enroll"] or host["images"] or host["servers"]]
+    return {
+        "plan": {"changed": plan.changed, "notes": list(plan.notes)},
+        "run_id": run_id,
+        "fleet_id": fleet_id,
+        "hosts": hosts,
+        "servers": servers,
+        "act_hosts": acting,
+        "act_servers": [name for name, entry in servers.items() if entry["steps"]],
+        "as_declared": sum(1 for entry in plan.servers if not _speaks(entry)),
+    }
+
+
+def _speaks(entry: ServerEntry) -> bool:
+    return bool(entry.steps or entry.held or entry.message or entry.differences)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frame:
+    """What every entry of a plan has beside its own."""
+
+    declared: Declared
+    run_id: str | None
+    fleet_id: str | None
+    ledger_id: str | None
+
+    def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
+        settings = self.declared.computes[host.name]
+        common = {"uri": settings.uri, "state_dir": settings.state_dir}
+        enroll = [step for step in host.steps if step.kind == "enroll"]
+        images = [step for step in host.steps if step.kind == "image"]
+        marking = [step for step in enroll if "pool" in step.what]
+        return {
+            "up": host.up,
+            "why": host.why,
+            "enroll": self._enroll(enroll[0].args) if enroll else None,
+            "images": [{**step.args, **common} for step in images],
+            # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
+            "image_throttle": 1 if marking else 0,
+            "servers": [self.server(entry) for entry in undeclared if entry.steps],
+            "steps": [step.what for step in host.steps],
+        }
+
+    def _enroll(self, args: t.Mapping[str, Json]) -> dict[str, Json]:
+        take_over = self.declared.settings.take_over
+        return {"fleet_id": self.fleet_id, "ledger_id": self.ledger_id, "take_over": take_over, **args}
+
+    def server(self, entry: ServerEntry) -> dict[str, Json]:
+        settings = self.declared.computes.get(entry.host or "")
+        zone = self.declared.catalogs.zones.get(entry.host or "")
+        return {
+            "name": entry.name,
+            "id": entry.id,
+            "host": entry.host,
+            "verdict": entry.verdict,
+            "message": entry.message,
+            "steps": [_step(step) for step in entry.steps],
+            "held": [_step(step) for step in entry.held],
+            "differences": [{"key": d.key, "class": d.cls, "old": d.old, "new": d.new} for d in entry.differences],
+            "deeds": list(entry.deeds),
+            "text": server_lines(entry),
+            "run_id": self.run_id,
+            "fleet_id": self.fleet_id,
+            "uri": settings.uri if settings else None,
+            "host_state_dir": settings.state_dir if settings else None,
+            "host_slots": self.declared.settings.host_slots,
+            "zone": zone,
+            "record": entry.applied,
+        }
+
+
+def _step(step: Step) -> dict[str, Json]:
+    return {"kind": step.kind, "why": step.why, "flag": step.hold}
+
+
+__all__ = ["plan_result"]

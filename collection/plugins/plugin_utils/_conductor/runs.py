@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A reconcile run at the ledger: whose hosts these are, what was seen, what is claimed.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+Everything between the surveys and the plan that needs the ledger; the decisions themselves are in reconcile.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimResult, FleetRow, Ledger
+
+#: Other runs may claim on the same hosts meanwhile; Placement's client tries four times, we meet more often.
+_TRIES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """This run at its ledger. ``id`` is None in check mode, ``ledger`` where there is none yet and none may be made.
+
+    ``since``: the database's time before the surveys began.
+    """
+
+    ledger: Ledger | None
+    id: str | None
+    since: float
+
+
+def reconcile(
+    declared: Declared, computes: t.Sequence[Compute], run: Run, *, now: float
+) -> tuple[Plan, FleetRow | None]:
+    """The plan, claimed unless this is check mode, and the fleet's identity (None before its first run)."""
+    fleet = run.ledger.fleet() if run.ledger is not None else None
+    fleet_id = whose(
+        computes,
+        fleet_id=fleet.fleet_id if fleet else None,
+        ledger_id=fleet.ledger_id if fleet else None,
+        take_over=declared.settings.take_over,
+    )
+    if run.id is not None:
+        fleet = _remember(declared, computes, run, fleet_id)
+        fleet_id = fleet.fleet_id
+    situation = Situation(
+        declared=declared,
+        computes=tuple(computes),
+        snapshot=run.ledger.snapshot() if run.ledger is not None else None,
+        fleet_id=fleet_id,
+        ledger_id=fleet.ledger_id if fleet else None,
+        leave=Leave(declared.settings.allow, declared.settings.reclaim * 3600, now),
+        now=now,
+        run_id=run.id,
+    )
+    draft = Reconcile(situation)
+    draft.schedule()
+    if run.id is None or run.ledger is None:
+        return draft.plan(), fleet
+    return _claim(draft, run.ledger, run.id), fleet
+
+
+def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet_id: str | None) -> FleetRow:
+    """The ledger learns what the surveys found: its rows are a cache of what the hosts hold."""
+    ledger = t.cast("Ledger", run.ledger)
+    known = ledger.fleet()
+    hosts = [_host_seen(compute) for compute in computes if compute.up]
+    servers = _servers_seen(computes, fleet_id)
+    if known is None or known.fleet_id != fleet_id:
+        if fleet_id is not None:
+            return ledger.adopt(declared.settings.name, fleet_id, hosts=hosts, servers=servers)
+        known = ledger.establish(declared.settings.name)
+    ledger.save_survey(hosts)
+    ledger.observe(servers, since=run.since)
+    return known
+
+
+def _host_seen(compute: Compute) -> HostSeen:
+    state, reason = compute.service(None)
+    return HostSeen(compute.name, compute.host_id, state, reason or None)
+
+
+def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None) -> list[ServerSeen]:
+    """Our servers on the hosts that are up; of several copies of one, the active one, else the one at its recorded host."""
+    best: dict[str, tuple[tuple[bool, bool], ServerSeen]] = {}
+    for compute in computes:
+        for guest in compute.guests:
+            record = guest.record
+            if record is None or record.fleet_id != fleet_id:
+                continue
+            rank = (guest.active, record.host_id == compute.host_id)
+            state = "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
+            seen = ServerSeen.of(record, host=compute.name, vm_state=state, power_state=power_state(guest.state))
+            if record.id not in best or rank > best[record.id][0]:
+                best[record.id] = (rank, seen)
+    return [seen for _, seen in best.values()]
+
+
+def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:
+    """Claim what was chosen. Where another run was quicker, choose again from the ledger's rows, with no new survey."""
+    for _ in range(_TRIES):
+        claims = draft.claims()
+        if not claims:
+            return draft.plan({})
+        result: ClaimResult = ledger.claim(run_id, claims)
+        if result.won:
+            won: dict[str, Claimed] = dict(result.won)
+            return draft.plan(won)
+        if result.refused:
+            draft.refuse(result.refused)
+            continue
+        draft = draft.renewed(ledger.snapshot())
+        draft.schedule()
+    raise Stale(
+        f"other runs have changed the same hosts {_TRIES} times while this one planned; run again when they have ended"
+    )
+
+
+def require(ledger: Ledger | None) -> Ledger:
+    if ledger is None:
+        raise FlotillaError("there is no ledger yet; run the reconcile playbook first")
+    return ledger
+
+
+__all__ = ["Run", "reconcile", "require"]

@@ -11,7 +11,7 @@ import os
 import sys
 import typing as t
 
-from . import host, lifecycle, needs, power, report, state
+from . import host, image, lifecycle, needs, power, report, state
 from .errors import LabError
 
 
@@ -93,6 +93,11 @@ def _packages(_options: argparse.Namespace) -> int:
     return _say("\n".join(needs.PACKAGES))
 
 
+def _image(_options: argparse.Namespace) -> int:
+    needs.check_all()
+    return _say(str(image.build()))
+
+
 def _say(sentence: str) -> int:
     return _write(f"{sentence}\n")
 
@@ -136,4 +141,5 @@ def _parser() -> argparse.ArgumentParser:
     host_command("console", _console, "print what a server wrote to its serial console").add_argument("server")
     command("inventory", _inventory, "print the group `computes` as an Ansible inventory in YAML")
     command("packages", _packages, "print the Debian packages that the lab needs")
+    command("image", _image, "build the tiny guest image if need be, and print its path")
     return parser

@@ -21,6 +21,8 @@ NWFILTERS = Path("/usr/share/libvirt/nwfilter")
 CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
 CAPABILITIES_CACHE = CACHE / "capabilities"
 
+# Folders below the host's own ones that the packages bring along.
+PACKAGED_FOLDERS = ("/var/log/libvirt/qemu", "/var/lib/libvirt/images", "/var/lib/libvirt/boot")
 # libvirtd of Debian doesn't start without the user of its QEMU processes, though qemu.conf names another one.
 # It comes with the package libvirt-daemon-system, whose services a lab must not have on the machine itself.
 LIBVIRT_USERS = ("libvirt-qemu:x:64055:64055:Libvirt Qemu:/var/lib/libvirt:/usr/sbin/nologin",)
@@ -113,8 +115,8 @@ def write_host_files(host: Host, hosts: t.Sequence[Host]) -> None:
     for folder in ("/tmp", "/var/tmp"):
         host.path(folder).chmod(0o1777)
     host.path("/root").chmod(0o700)
-    host.path(LOCAL_POOL).mkdir(parents=True)
-    host.path(SHARED_POOL).mkdir(parents=True)
+    for folder in (*PACKAGED_FOLDERS, LOCAL_POOL, SHARED_POOL):
+        host.path(folder).mkdir(parents=True)
     passwd = _with_entries("/etc/passwd", LIBVIRT_USERS)
     contents = {
         "/etc/group": _with_entries("/etc/group", LIBVIRT_GROUPS),

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import socket
 import subprocess
 import time
 import typing as t
 from pathlib import Path
+from xml.etree import ElementTree
 
 from . import net, process
 from .errors import LabError
@@ -21,8 +21,6 @@ from .run import run, succeeds
 
 HOST_INIT = Path(__file__).with_name("host-init")
 READY_TIMEOUT = 60.0
-# Where a domain's serial console may be logged, under the host's own folders.
-CONSOLE_LOGS = ("var/lib/flotilla/consoles/{guest}.log", "var/log/libvirt/qemu/{guest}-*.log")
 POLL_INTERVAL = 0.02
 HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -140,12 +138,22 @@ def guest_pids(host: Host) -> dict[str, int]:
 
 
 def console(host: Host, guest: str) -> str:
-    """What a guest wrote to its serial console, where its domain keeps a log of it. The host may be off."""
-    for pattern in CONSOLE_LOGS:
-        for file in sorted(host.tree.glob(pattern.format(guest=glob.escape(guest)))):
-            return file.read_text(errors="replace")
-    places = " or ".join(f"/{pattern.format(guest=guest)}" for pattern in CONSOLE_LOGS)
-    raise LabError(f"{host.name} has no serial log of {guest!r}: there is no {places}.")
+    """What a guest, by name or UUID, wrote to its serial console since its last start. The host may be off."""
+    for file in sorted(host.path("/etc/libvirt/qemu").glob("*.xml")):
+        domain = ElementTree.parse(file).getroot()
+        if guest in (domain.findtext("name"), domain.findtext("uuid")):
+            return _console_log(host, guest, domain)
+    raise LabError(f"{host.name} has no guest {guest!r} defined; `lab exec {host.name} virsh list --all` shows them.")
+
+
+def _console_log(host: Host, guest: str, domain: ElementTree.Element) -> str:
+    log = domain.find("./devices/serial/log")
+    if log is None:
+        raise LabError(f"Guest {guest!r} on {host.name} doesn't log its serial console: its <serial> has no <log>.")
+    file = host.path(log.get("file", ""))
+    if not file.exists():
+        raise LabError(f"Guest {guest!r} on {host.name} has written no {log.get('file')} yet: was it ever started?")
+    return file.read_text(errors="replace").replace("\r\n", "\n")
 
 
 def wait_until_ready(host: Host) -> None:

@@ -13,7 +13,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from . import daemons, host, needs, net, process, state
+from . import daemons, host, image, needs, net, process, state
 from .errors import LabError
 from .layout import MAX_HOSTS, ROOT, Host, Lab, lab_name
 from .run import run
@@ -25,6 +25,7 @@ def up(count: int) -> str:
     if not 1 <= count <= MAX_HOSTS:
         raise LabError(f"--hosts is {count}: a lab has 1 to {MAX_HOSTS} hosts.")
     needs.check_all()
+    image.build()
     began = time.monotonic()
     with state.lock():
         known = state.read(name)

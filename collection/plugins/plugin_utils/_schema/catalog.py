@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From validated inventory data to values: flavors, images, networks, groups, aggregates, and servers as declared.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+Everything here is pure and expects data in which validate() has found no mistake.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import hashlib
+import ipaddress
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Image, Json, Server
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import ComputeSettings, compute_settings
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
+
+__all__ = [
+    "DEFAULT_POOL",
+    "DEFAULT_ZONE",
+    "Aggregate",
+    "Catalogs",
+    "ImageSource",
+    "Network",
+    "ServerGroup",
+    "aggregate",
+    "catalogs",
+    "declared",
+    "flavor",
+    "image",
+    "image_source",
+    "matching",
+    "network",
+    "port",
+    "server_group",
+    "zone_of",
+]
+
+Data = t.Mapping[str, Json]
+
+DEFAULT_POOL = "local"
+DEFAULT_ZONE = "nova"  # Nova's default_availability_zone
+
+#: Server variables that go into Server.spec as they are.
+_AS_WRITTEN = {
+    "server_autostart": "autostart",
+    "server_availability_zone": "availability_zone",
+    "server_config_drive": "config_drive",
+    "server_description": "description",
+    "server_group": "group",
+    "server_host": "host",
+    "server_locked": "locked",
+    "server_pool": "pool",
+    "server_scheduler_hints": "hints",
+    "server_security_groups": "security_groups",
+    "server_shutdown_timeout": "shutdown_timeout",
+    "server_tags": "tags",
+    "server_volumes": "volumes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSource:
+    """Where an image comes from: a URL that compute hosts fetch, or a file on the controller. One of them is None."""
+
+    url: str | None
+    file: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network of the catalog. ``kind`` is bridge or network (a libvirt network), ``source`` its name on the hosts.
+
+    ``pools`` are pairs of first and last address, in the order written; none means the whole cidr but the gateway.
+    """
+
+    name: str
+    kind: str
+    source: str
+    cidr: str | None = None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
+    dhcp: bool = True
+    mtu: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerGroup:
+    name: str
+    policy: str
+    max_server_per_host: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """A host aggregate; ``hosts`` are names of compute hosts, patterns are resolved."""
+
+    name: str
+    hosts: tuple[str, ...]
+    metadata: t.Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogs:
+    """Everything that servers refer to, from inventory and ledger together; ``zones`` by compute host."""
+
+    flavors: t.Mapping[str, Flavor]
+    images: t.Mapping[str, Image]
+    image_sources: t.Mapping[str, ImageSource]
+    keypairs: t.Mapping[str, str]
+    networks: t.Mapping[str, Network]
+    groups: t.Mapping[str, ServerGroup]
+    aggregates: t.Mapping[str, Aggregate]
+    computes: t.Mapping[str, ComputeSettings]
+    zones: t.Mapping[str, str]
+
+
+def flavor(name: str, data: Data) -> Flavor:
+    return Flavor(
+        name=name,
+        vcpus=data["vcpus"],
+        ram=mib(data["ram"]),
+        disk=gib(data["disk"]),
+        ephemeral=gib(data.get("ephemeral", 0)),
+        swap=mib(data.get("swap", 0)),
+        extra_specs=_texts(data.get("extra_specs")),
+    )
+
+
+def image(name: str, data: Data) -> Image:
+    return Image(
+        name=name,
+        format=data["format"],
+        checksum=data["checksum"],
+        min_disk=gib(data.get("min_disk", 0)),
+        min_ram=mib(data.get("min_ram", 0)),
+        properties=_texts(data.get("properties")),
+    )
+
+
+def image_source(data: Data) -> ImageSource:
+    return ImageSource(url=data.get("url"), file=data.get("file"))
+
+
+def network(name: str, data: Data) -> Network:
+    bridge = data.get("bridge")
+    cidr = data.get("cidr")
+    return Network(
+        name=name,
+        kind="bridge" if bridge else "network",
+        source=bridge or data["libvirt_network"],
+        cidr=cidr and str(ipaddress.ip_network(cidr)),
+        gateway=_address(data.get("gateway")),
+        dns=tuple(str(ipaddress.ip_address(server)) for server in data.get("dns", ())),
+        pools=tuple(
+            (str(_address(pool["start"])), str(_address(pool["end"]))) for pool in data.get("allocation_pools", ())
+        ),
+        dhcp=data.get("dhcp", cidr is None),
+        mtu=data.get("mtu"),
+    )
+
+
+def server_group(name: str, data: Data) -> ServerGroup:
+    return ServerGroup(name, data["policy"], (data.get("rules") or {}).get("max_server_per_host", 1))
+
+
+def aggregate(name: str, data: Data, computes: t.Collection[str]) -> Aggregate:
+    hosts = {host for pattern in data.get("hosts", ()) for host in matching(pattern, computes)}
+    return Aggregate(name, tuple(sorted(hosts)), _texts(data.get("metadata")))
+
+
+def matching(pattern: str, names: t.Iterable[str]) -> list[str]:
+    """The names that a shell pattern means. A plain name means itself, whatever brackets it has in it."""
+    return [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+
+
+def zone_of(host: str, settings: ComputeSettings, aggregates: t.Iterable[Aggregate]) -> str:
+    """The host's availability zone: an aggregate's, else its own, else Nova's default."""
+    given = (one.metadata.get("availability_zone") for one in aggregates if host in one.hosts)
+    return next((zone for zone in given if zone), None) or settings.zone or DEFAULT_ZONE
+
+
+def catalogs(
+    fleet: Data, computes: t.Mapping[str, Data], ledger: t.Mapping[str, t.Mapping[str, Json]] | None = None
+) -> Catalogs:
+    """The catalogs of a validated inventory. A name is in inventory or in the ledger, never in both."""
+
+    def entries(kind: str) -> dict[str, Data]:
+        return {**(ledger or {}).get(kind, {}), **(fleet.get(f"fleet_{kind}") or {})}
+
+    settings = {host: compute_settings(values) for host, values in computes.items()}
+    aggregates = {name: aggregate(name, data, settings) for name, data in entries("aggregates").items()}
+    return Catalogs(
+        flavors={name: flavor(name, data) for name, data in entries("flavors").items()},
+        images={name: image(name, data) for name, data in entries("images").items()},
+        image_sources={name: image_source(data) for name, data in entries("images").items()},
+        keypairs={name: data["public_key"].strip() for name, data in entries("keypairs").items()},
+        networks={name: network(name, data) for name, data in entries("networks").items()},
+        groups={name: server_group(name, data) for name, data in entries("server_groups").items()},
+        aggregates=aggregates,
+        computes=settings,
+        zones={host: zone_of(host, one, aggregates.values()) for host, one in settings.items()},
+    )
+
+
+def declared(name: str, data: Data, known: Catalogs) -> Server:
+    """The server as its variables declare it. A variable that is null counts as not written."""
+    written = {key: value for key, value in data.items() if value is not None}
+    chosen_flavor = known.flavors[written["server_flavor"]]
+    chosen_image = known.images[written["server_image"]]
+    ports = [port(item) for item in written.get("server_networks", ())]
+    spec: dict[str, Json] = {"flavor": chosen_flavor.to_json(), "image": chosen_image.to_json()}
+    spec.update({key: written[variable] for variable, key in _AS_WRITTEN.items() if variable in written})
+    if "server_networks" in written:
+        spec["networks"] = ports
+    if "server_key_name" in written:
+        key_name = written["server_key_name"]
+        spec["key_name"] = {"name": key_name, "public_key": known.keypairs[key_name]}
+    if "server_metadata" in written:
+        spec["metadata"] = _texts(written["server_metadata"])
+    if "server_user_data" in written:
+        spec["user_data"] = {"sha256": hashlib.sha256(written["server_user_data"].encode()).hexdigest()}
+    return Server(
+        name=name,
+        state=written.get("server_state", "active"),
+        flavor=chosen_flavor,
+        image=chosen_image,
+        spec=spec,
+        id=_lower(written.get("server_id")),
+        pool=written.get("server_pool", DEFAULT_POOL),
+        networks=tuple(item["network"] for item in ports),
+    )
+
+
+def port(item: Json) -> dict[str, str]:
+    """An entry of server_networks as a mapping: ``network``, and ``fixed_ip`` and ``mac`` where they are asked for."""
+    if isinstance(item, str):
+        return {"network": item}
+    asked = {"network": item["network"], "fixed_ip": _address(item.get("fixed_ip")), "mac": _lower(item.get("mac"))}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _address(text: str | None) -> str | None:
+    """The address in its one canonical form, so that equal ones compare equal."""
+    return None if text is None else str(ipaddress.ip_address(text))
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
+def _texts(values: t.Mapping[str, Json] | None) -> dict[str, str]:
+    """Metadata and extra specs are text in Nova; YAML's true and 1 become ``true`` and ``1``."""
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in (values or {}).items()}

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the schemas can't say of the catalogs: addresses that must fit, keys that must be keys, Nova's rules.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.plugin_utils._keys import check_name, parse_public
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.addresses import IPAddress, IPNetwork, unusable
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.extra_specs import problem
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import CATALOGS, Review
+
+__all__ = ["check_catalogs"]
+
+Entry = t.Mapping[str, t.Any]
+
+
+def check_catalogs(review: Review) -> None:
+    for name, entry in review.fleet.get("fleet_flavors", {}).items():
+        _flavor(review, name, entry)
+    for name, entry in review.fleet.get("fleet_keypairs", {}).items():
+        _keypair(review, name, entry)
+    for name, entry in review.fleet.get("fleet_networks", {}).items():
+        _network(review, name, entry)
+    for name, entry in review.fleet.get("fleet_server_groups", {}).items():
+        _server_group(review, name, entry)
+    _twice(review)
+
+
+def _flavor(review: Review, name: str, entry: Entry) -> None:
+    for key, value in entry.get("extra_specs", {}).items():
+        clauses = problem(key, value)
+        if clauses is not None:
+            review.add("fleet_flavors", (name, "extra_specs", key), **clauses)
+
+
+def _keypair(review: Review, name: str, entry: Entry) -> None:
+    try:
+        check_name(name)
+        parse_public(entry["public_key"], name=name)
+    except InvalidInput as exc:
+        review.add("fleet_keypairs", (name,), reason=str(exc))
+
+
+def _server_group(review: Review, name: str, entry: Entry) -> None:
+    if entry.get("rules") and entry["policy"] != "anti-affinity":
+        nova = "Only anti-affinity policy supports rules."
+        reason = f"found rules with policy {entry['policy']!r}: {nova}"
+        review.add("fleet_server_groups", (name, "rules"), reason=reason)
+
+
+def _network(review: Review, name: str, entry: Entry) -> None:
+    variable = "fleet_networks"
+    if "cidr" not in entry:
+        for key in ("gateway", "allocation_pools"):
+            if entry.get(key):
+                review.add(variable, (name, key), reason="is given without cidr, which says what addresses there are")
+        return
+    cidr = ipaddress.ip_network(entry["cidr"])
+    gateway = ipaddress.ip_address(entry["gateway"]) if "gateway" in entry else None
+    wrong = None if gateway is None else unusable(gateway, cidr)
+    if wrong:
+        review.add(variable, (name, "gateway"), reason=wrong)
+    pools: list[tuple[IPAddress, IPAddress]] = []
+    for index, pool in enumerate(entry.get("allocation_pools", ())):
+        start, end = ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])
+        wrong = _pool(start, end, cidr, gateway, pools)
+        if wrong:
+            review.add(variable, (name, "allocation_pools", index), reason=wrong)
+        else:
+            pools.append((start, end))
+
+
+def _pool(
+    start: IPAddress,
+    end: IPAddress,
+    cidr: IPNetwork,
+    gateway: IPAddress | None,
+    others: t.Sequence[tuple[IPAddress, IPAddress]],
+) -> str | None:
+    wrong = unusable(start, cidr) or unusable(end, cidr)
+    if wrong:
+        return wrong
+    # Integers, because mypy can't know that all are of one family (`unusable` has made sure of it).
+    first, last = int(start), int(end)
+    if first > last:
+        return f"starts at {start} after its end {end}, allowed is a start that is not after the end"
+    if gateway is not None and gateway.version == start.version and first <= int(gateway) <= last:
+        return f"{start} to {end} has the gateway {gateway} in it, allowed are pools without it"
+    for other_start, other_end in others:
+        if first <= int(other_end) and int(other_start) <= last:
+            return f"{start} to {end} overlaps the pool {other_start} to {other_end}"
+    return None
+
+
+def _twice(review: Review) -> None:
+    """A name may be in inventory or, put there by a module, in the ledger: in both nobody could say which counts."""
+    for variable, kind in CATALOGS.items():
+        for name in sorted(review.fleet.get(variable, {}).keys() & review.inventory.ledger.get(kind, {}).keys()):
+            reason = (
+                "the ledger has this name too, from a module; allowed is one of both: rename this one or remove that"
+            )
+            review.add(variable, (name,), reason=reason)

@@ -62,9 +62,9 @@ def test_a_package_index_out_of_reach(checkout: Path) -> None:
 
 def test_debian_packages_out_of_reach(checkout: Path, tmp_path: Path) -> None:
     (checkout / "tools" / "debian-packages").write_text("hello-of-a-package-that-is-not-there\n")
-    (tmp_path / "apt.conf").write_text(
-        f'Acquire::Retries "0";\nAcquire::http::Proxy "{NOWHERE}";\nDir::State::lists "{tmp_path}";\nDir::Cache "{tmp_path}";\n'
-    )
+    own_folders = {"Dir::State::lists": tmp_path, "Dir::Cache": tmp_path}
+    settings = {"Acquire::Retries": 0, "Acquire::http::Proxy": NOWHERE, **own_folders}
+    (tmp_path / "apt.conf").write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
     sentence = _bootstrap(checkout, APT_CONFIG=str(tmp_path / "apt.conf"))
     assert "apt can't fetch the Debian packages hello-of-a-package-that-is-not-there" in sentence
     assert sentence.endswith("nothing was changed")

@@ -51,7 +51,7 @@ class Claims(Part):
         """
         with self._database.write() as tx:
             renew(tx, run_id)
-            bury(tx)
+            bury(tx, spare=run_id)
             stale = _stale(tx, claims)
             if stale:
                 return ClaimResult(stale=stale)

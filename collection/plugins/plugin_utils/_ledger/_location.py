@@ -25,8 +25,10 @@ _FORMS = "sqlite:////folder/fleet.db or postgresql://user@host/database"
 _POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
 # File systems whose locks SQLite can't rely on, as /proc/mounts names them.
 _NETWORK = frozenset(
-    ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs")
-    + ("lustre", "nfs", "nfs4", "ocfs2", "smb3", "smbfs")
+    (
+        *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "gfs2", "glusterfs"),
+        *("gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"),
+    )
 )
 
 

@@ -87,7 +87,7 @@ class Runs(Part):
         with self._database.write() as tx:
             renew(tx, run_id)
             if len(_taken(tx, host, kind)) >= limit:
-                bury(tx)
+                bury(tx, spare=run_id)
                 _free_abandoned(tx)
                 if len(_taken(tx, host, kind)) >= limit:
                     return None
@@ -133,11 +133,11 @@ def renew(tx: Transaction, run_id: str) -> None:
         )
 
 
-def bury(tx: Transaction) -> None:
-    """End the runs that died, so that others may have what they owned."""
+def bury(tx: Transaction, *, spare: str | None = None) -> None:
+    """End the runs that died, so that others may have what they owned. Who asks (*spare*) is alive."""
     table = tx.tables.runs
     running = {row.id for row in tx.rows(table.select().where(table.c.ended.is_(None)))}
-    dead = sorted(running - live_runs(tx).keys())
+    dead = sorted(running - live_runs(tx).keys() - {spare})
     if dead:
         _end(tx, dead, "lost")
 

@@ -37,7 +37,7 @@ def is_there(database: Database) -> bool:
         )
     if database.readonly and version is not None and version < HEAD:
         raise FlotillaError(
-            f"the ledger {database.name} has the older schema {version}; a run without --check carries it over to {HEAD}"
+            f"the ledger {database.name} has the older schema {version}; a run without --check makes it {HEAD}"
         )
     return version == HEAD
 

@@ -100,7 +100,7 @@ class Servers(Part):
         """
         with self._database.write() as tx:
             renew(tx, run_id)
-            bury(tx)
+            bury(tx, spare=run_id)
             server = _server(tx, server_id)
             if not _may_begin(server, run_id):
                 raise InProgress(_busy(tx, server))

@@ -32,12 +32,21 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import HEAD_SIZE, check, inspect
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
-
-from .connection import Connection, Pool, Volume, found, is_error, libvirt, libvirt_error, message_of
-from .locks import named_lock
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    Pool,
+    Volume,
+    found,
+    is_error,
+    libvirt,
+    libvirt_error,
+    message_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import named_lock
 
 if t.TYPE_CHECKING:
-    from .sources import Reader
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import Reader
 
 LEASE = 90.0  # s; NFS clients show another's writes with up to 60 s of delay (acregmax)
 _CHUNK = 1024**2
@@ -80,6 +89,11 @@ def find_pool(conn: Connection, name: str) -> Pool:
     if not pool.isActive():
         raise FlotillaError(f"the storage pool {name!r} is not started on this host; start it: virsh pool-start {name}")
     return pool
+
+
+def pool_names(conn: Connection) -> list[str]:
+    """The pools of this host that are up."""
+    return sorted(pool.name() for pool in conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE))
 
 
 def list_images(pool: Pool) -> list[Stored]:
@@ -127,15 +141,16 @@ def remove(conn: Connection, image: Image, *, pool: Pool, state_dir: str, run_id
 
 
 def users_of(conn: Connection, pool: Pool, image: Image) -> list[str]:
-    """What stands on an image: volumes with it as their backing file, domains that name it or whose record does."""
+    """What stands on an image: servers whose record names it, other domains, and volumes of its pool."""
+    users = {f"domain {domain.name()!r}" for domain in conn.listAllDomains(0) if _records(domain, image)}
     volume = found(pool.storageVolLookupByName, image.volume)
-    path = volume.path() if volume is not None else None
-    users = [f"domain {domain.name()!r}" for domain in conn.listAllDomains(0) if _names(domain, image, path)]
-    for other in pool.listAllVolumes(0) if path else []:
-        backing = ElementTree.fromstring(other.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314  # libvirt's
-        if backing == path:
-            users.append(f"volume {other.name()!r}")
-    return users
+    if volume is None:
+        return sorted(users)
+    user = References(conn).user_of(volume.path(), but="")
+    if user is not None:
+        users.add(f"domain {user!r}")
+    users.update(f"volume {other.name()!r}" for other in pool.listAllVolumes(0) if _stands_on(other, image))
+    return sorted(users)
 
 
 class _Fetch:
@@ -190,9 +205,8 @@ class _Fetch:
         return stored
 
     def _complete(self) -> bool:
-        return (
-            self._volume() is not None and found(self._pool.storageVolLookupByName, _ok(self._image.volume)) is not None
-        )
+        stored = look_up(self._pool, self._image)
+        return stored is not None and stored.complete
 
     def _volume(self) -> Volume | None:
         return found(self._pool.storageVolLookupByName, self._image.volume)
@@ -347,23 +361,23 @@ def _stored(pool: Pool, name: str, *, complete: bool) -> Stored | None:
     volume = found(pool.storageVolLookupByName, name)
     if volume is None:
         return None
-    _kind, capacity, allocation = volume.info()
+    try:
+        _kind, capacity, allocation = volume.info()
+    except libvirt.libvirtError:
+        return None  # libvirt remembers it, but its file has been taken away
     return Stored(name, pool.name(), complete, virtual_size=capacity, size=allocation)
 
 
-def _names(domain: t.Any, image: Image, path: str | None) -> bool:
-    """Whether a domain names the image: as its disk, in a backing chain, or in its record."""
-    try:
-        text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_NO_DOMAIN"):
-            return False
-        raise
-    if image.checksum in text:
-        return True
-    root = ElementTree.fromstring(text)  # noqa: S314  # libvirt's own
-    values = (value for element in root.iter() for value in element.attrib.values())
-    return any(value in (path, image.volume) for value in values)
+def _records(domain: t.Any, image: Image) -> bool:
+    """Whether a domain's record has this image: then it may be built again from it."""
+    text = found(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return text is not None and image.checksum in text
+
+
+def _stands_on(volume: Volume, image: Image) -> bool:
+    text = found(volume.XMLDesc, 0)
+    backing = ElementTree.fromstring(text).findtext("backingStore/path") if text else None  # noqa: S314  # libvirt's own
+    return backing is not None and pathlib.PurePath(backing).name == image.volume
 
 
 def _kind(pool: Pool) -> str:
@@ -382,4 +396,15 @@ def _mib(size: int) -> str:
     return f"{-(-size // 1024**2)} MiB"
 
 
-__all__ = ["LEASE", "Stored", "check_checksum", "fetch", "find_pool", "list_images", "look_up", "remove", "users_of"]
+__all__ = [
+    "LEASE",
+    "Stored",
+    "check_checksum",
+    "fetch",
+    "find_pool",
+    "list_images",
+    "look_up",
+    "pool_names",
+    "remove",
+    "users_of",
+]

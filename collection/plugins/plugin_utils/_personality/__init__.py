@@ -9,9 +9,18 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-from ._drive import LABEL, config_drive, documents, iso_of
-from ._meta_data import DEFAULT_ZONE, Personality, meta_data
-from ._network_data import network_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import (
+    LABEL,
+    config_drive,
+    documents,
+    iso_of,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import (
+    DEFAULT_ZONE,
+    Personality,
+    meta_data,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
 
 __all__ = [
     "DEFAULT_ZONE",

@@ -20,9 +20,8 @@ import types
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
-
-from ._meta_data import Personality, meta_data
-from ._network_data import network_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Personality, meta_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

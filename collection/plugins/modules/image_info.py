@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_info
+short_description: Read the images in the storage pools of a compute host
+description:
+  - Returns the images that M(flotilla.compute.image) has brought into the pools of a compute host.
+extends_documentation_fragment:
+  - flotilla.compute._attributes
+  - flotilla.compute._attributes.info_module
+  - flotilla.compute._attributes.actiongroup_all
+attributes:
+  platform:
+    platforms: posix
+options:
+  checksum:
+    description:
+      - Return the image with this checksum alone. The list is empty if there is none.
+    type: str
+  pool:
+    description:
+      - Read this pool alone. By default all that are started.
+    type: str
+  uri:
+    description:
+      - Libvirt connection of the host.
+    type: str
+    default: qemu:///system
+requirements:
+  - python3-libvirt on the compute host
+seealso:
+  - module: flotilla.compute.image
+author:
+  - Flotilla contributors (@flotilla)
+"""
+
+EXAMPLES = r"""
+- name: Read the images of a host
+  flotilla.compute.image_info:
+  register: known
+
+- name: Show what they take
+  ansible.builtin.debug:
+    msg: "{{ known.images | map(attribute='size') | sum }} bytes"
+"""
+
+RETURN = r"""
+images:
+  description: The images, in the order of pools and volumes.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - checksum: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      volume: image-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      pool: local
+      complete: true
+      virtual_size: 2147483648
+      size: 341446656
+  contains:
+    checksum:
+      description: SHA-256 of the file.
+      type: str
+    volume:
+      description: Name of the volume.
+      type: str
+    pool:
+      description: Name of the pool.
+      type: str
+    complete:
+      description: Whether all of it is there.
+      type: bool
+    virtual_size:
+      description: Size of the disk in it, in bytes.
+      type: int
+    size:
+      description: What it takes in the pool, in bytes.
+      type: int
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    LIBVIRT_IMPORT_ERROR,
+    LIBVIRT_PACKAGE,
+    opened,
+)
+
+
+def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    with opened(params["uri"], readonly=True) as conn:
+        names = [params["pool"]] if params["pool"] else images.pool_names(conn)
+        found = [image.to_json() for name in names for image in images.list_images(images.find_pool(conn, name))]
+    return {"changed": False, "images": [image for image in found if params["checksum"] in (None, image["checksum"])]}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "checksum": {"type": "str"},
+            "pool": {"type": "str"},
+            "uri": {"type": "str", "default": "qemu:///system"},
+        },
+        supports_check_mode=True,
+    )
+    if LIBVIRT_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
+    try:
+        result = run(module.params)
+    except FlotillaError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -84,11 +84,13 @@ def test_no_file_grows_beyond_reading(root: Path, tracked: list[Path]) -> None:
     assert not {name: lines for name, lines in long.items() if lines > MOST_LINES}
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["beside a good one", "alone"])
 @pytest.mark.parametrize("broken", ["servers: [unclosed", "servers:\n  hosts:\n    web[1:: {}\n"])
-def test_half_an_inventory_is_refused(root: Path, tmp_path: Path, broken: str) -> None:
+def test_half_an_inventory_is_refused(root: Path, tmp_path: Path, broken: str, *, beside: bool) -> None:
     (tmp_path / "good.yml").write_text("computes:\n  hosts:\n    kvm1:\n")
     (tmp_path / "broken.yml").write_text(broken)
-    command = ["ansible-inventory", "-i", str(tmp_path / "good.yml"), "-i", str(tmp_path / "broken.yml"), "--list"]
+    sources = [*(["-i", str(tmp_path / "good.yml")] if beside else []), "-i", str(tmp_path / "broken.yml")]
+    command = ["ansible-inventory", *sources, "--list"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "broken.yml" in result.stderr

@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
         """
         if not args.get("src") or args.get("remote_src") or args.get("state") == "absent" or self._task.check_mode:
             return False
-        asked = {"pool": args.get("pool", "local"), **{key: args[key] for key in ("checksum", "uri") if key in args}}
+        asked: dict[str, t.Any] = {key: args[key] for key in ("checksum", "uri") if key in args}
+        asked["pool"] = args.get("pool", "local")
         known = self._execute_module(module_name=f"{_MODULE}_info", module_args=asked, task_vars=task_vars)
         if known.get("failed"):
             return False

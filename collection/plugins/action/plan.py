@@ -17,6 +17,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_text, status_rows
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
@@ -38,7 +39,7 @@ _CATALOGS = ("flavors", "keypairs", "server_groups", "aggregates")
 
 class ActionModule(FleetAction):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "kind": {"type": "str", "choices": ["validate", "reconcile"], "default": "reconcile"},
+        "kind": {"type": "str", "choices": ["validate", "reconcile", "status"], "default": "reconcile"},
         "declared": {"type": "str"},
         "run": {"type": "dict"},
         "show": {"type": "bool", "default": True},
@@ -47,6 +48,8 @@ class ActionModule(FleetAction):
     def perform(self, args: Arguments) -> Result:
         if args["kind"] == "validate":
             return self._validate()
+        if args["kind"] == "status":
+            return self._status(args)
         return self._reconcile(args)
 
     def _validate(self) -> Result:
@@ -95,6 +98,16 @@ class ActionModule(FleetAction):
             ledger_id=fleet.ledger_id if fleet else None,
         )
         return {**result, "changed": False, "text": text}
+
+    def _status(self, args: Arguments) -> Result:
+        declared = Declared.unpack(args["declared"]) if args["declared"] else self._declare()
+        ledger = self.open_ledger(create=False)
+        computes = self._computes(declared)
+        rows = status_rows(declared, computes, ledger.snapshot() if ledger is not None else None)
+        text = "\n".join([fleet_text(rows), *(f"{c.name} is down: {c.why}" for c in computes if not c.up)])
+        if args["show"]:
+            Display().display(text)
+        return {"changed": False, "text": text, "servers": [row.to_json() for row in rows]}
 
     def _computes(self, declared: Declared) -> list[Compute]:
         """The compute hosts with the survey that each of them has registered in this run."""

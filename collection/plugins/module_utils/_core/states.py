@@ -17,14 +17,25 @@ import typing as t
 #: What ``server_state`` may say.
 DECLARED = ("active", "stopped", "paused", "suspended", "shelved", "absent")
 
-#: Guest.state -> (vm_state, power_state number, status as Nova shows it).
-_NOVA: dict[str, tuple[str, int, str]] = {
-    "running": ("active", 1, "ACTIVE"),
-    "paused": ("paused", 3, "PAUSED"),
-    "shutoff": ("stopped", 4, "SHUTOFF"),
-    "suspended": ("suspended", 7, "SUSPENDED"),
-    "crashed": ("error", 6, "ERROR"),
-    "other": ("active", 0, "ACTIVE"),
+#: Guest.state -> (vm_state, power_state number).
+_NOVA: dict[str, tuple[str, int]] = {
+    "running": ("active", 1),
+    "paused": ("paused", 3),
+    "shutoff": ("stopped", 4),
+    "suspended": ("suspended", 7),
+    "crashed": ("error", 6),
+    "other": ("active", 0),
+}
+
+#: vm_state -> status as Nova's command line shows it.
+_STATUS = {
+    "active": "ACTIVE",
+    "building": "BUILD",
+    "error": "ERROR",
+    "paused": "PAUSED",
+    "soft-delete": "SOFT_DELETED",
+    "stopped": "SHUTOFF",
+    "suspended": "SUSPENDED",
 }
 
 #: (guest state, declared state) -> the steps between them. A pair that is not here needs none.
@@ -78,11 +89,9 @@ def power_state(found: str) -> int:
     return _NOVA[found][1]
 
 
-def status(found: str | None, marks: t.Mapping[str, t.Any]) -> str:
-    """The status that Nova's command line shows."""
-    if "soft_delete" in marks:
-        return "SOFT_DELETED"
-    return "UNKNOWN" if found is None else _NOVA[found][2]
+def status(state: str | None) -> str:
+    """The status that Nova shows for a vm_state; None is a server that nobody can see now."""
+    return "UNKNOWN" if state is None else _STATUS[state]
 
 
 __all__ = ["AFTER", "DECLARED", "power_state", "route", "status", "vm_state"]

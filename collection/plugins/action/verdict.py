@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module verdict: ends a run. Shows the fleet as it is now, and fails if something is not as declared."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.utils.display import Display
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_rows, fleet_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, HELD
+
+_LONGEST_TABLE = 60
+
+
+class ActionModule(FleetAction):
+    argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
+        "plan": {"type": "dict", "required": True},
+    }
+
+    def perform(self, args: Arguments) -> Result:
+        plan = args["plan"]
+        failures = [*self._hosts(plan), *self._planned(plan), *self._acted(plan)]
+        if plan["run_id"] and not self.check_mode:
+            self.open_ledger(create=True).end_run(plan["run_id"], "failed" if failures else "done")
+        rows = self._rows(plan)
+        if len(rows) <= _LONGEST_TABLE:
+            Display().display(fleet_text(rows))
+        else:
+            Display().display(f"{len(rows)} servers; the status playbook lists them")
+        result: Result = {"changed": False, "servers": [row.to_json() for row in rows], "failures": failures}
+        if failures:
+            result.update(failed=True, msg=_sentence(failures))
+        return result
+
+    def _rows(self, plan: Arguments) -> list[t.Any]:
+        ledger = self.open_ledger(create=False)
+        down = [name for name, host in plan["hosts"].items() if not host["up"]]
+        return fleet_rows(ledger.snapshot() if ledger is not None else None, plan["servers"], down=down)
+
+    def _hosts(self, plan: Arguments) -> t.Iterator[str]:
+        """Hosts whose preparation failed. A host that is down fails the run by its servers, in the plan's own verdicts."""
+        for name in plan["act_hosts"]:
+            for variable in ("fleet_enrolled", "fleet_images_done"):
+                yield from (f"{name}: {cause}" for cause in self._causes(name, variable))
+            answer = self._registered(name, "fleet_result")
+            for item in answer.get("results", []):
+                if item.get("failed") or item.get("unreachable"):
+                    yield f"{item.get('server', {}).get('name') or name}: {_cause(item)}"
+
+    def _planned(self, plan: Arguments) -> t.Iterator[str]:
+        strict = bool(self.variable("fleet_strict", False))
+        for name, entry in plan["servers"].items():
+            if entry["verdict"] in FAILURES:
+                yield f"{name}: {entry['message']}"
+            elif strict and (entry["held"] or entry["verdict"] == HELD):
+                yield f"{name}: it is held, and fleet_strict is set"
+
+    def _acted(self, plan: Arguments) -> t.Iterator[str]:
+        if self.check_mode:
+            return
+        for name in plan["act_servers"]:
+            answer = self._registered(name, "fleet_result")
+            if not answer:
+                yield f"{name}: its steps were not carried out; run again"
+            elif answer.get("failed") or answer.get("unreachable"):
+                yield f"{name}: {_cause(answer)}"
+
+    def _causes(self, host: str, variable: str) -> t.Iterator[str]:
+        answer = self._registered(host, variable)
+        items = answer.get("results") or [answer]
+        yield from (_cause(item) for item in items if item.get("failed") or item.get("unreachable"))
+
+    def _registered(self, host: str, variable: str) -> dict[str, Json]:
+        return self._task_vars["hostvars"].raw_get(host).get(variable) or {}
+
+
+def _cause(answer: t.Mapping[str, Json]) -> str:
+    return " ".join(str(answer.get("msg") or "it failed without a word").split())
+
+
+def _sentence(failures: t.Sequence[str]) -> str:
+    what = "1 thing is" if len(failures) == 1 else f"{len(failures)} things are"
+    return f"{what} not as declared; run again when the cause is mended:\n" + "\n".join(f"- {one}" for one in failures)

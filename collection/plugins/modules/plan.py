@@ -1,0 +1,131 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Plan what brings the fleet to what inventory declares
+description:
+  - Checks the inventory, compares it with what the compute hosts have, schedules new servers together, claims
+    their places in the ledger and prints the plan. It is the middle of the playbook C(flotilla.compute.reconcile).
+  - In check mode nothing is claimed and the ledger stays as it is; the plan is the same.
+  - It reads the surveys that M(flotilla.compute.compute_info) registered as C(fleet_survey) on the hosts of group
+    C(computes) in the same run. A host without one is down for this run, and its servers are left alone.
+extends_documentation_fragment:
+  - flotilla.compute._attributes
+  - flotilla.compute._attributes.actiongroup_all
+attributes:
+  action:
+    description: Has a corresponding action plugin, so parts of the options run on the controller.
+    support: full
+  check_mode:
+    support: full
+    details:
+      - Claims nothing, and writes nothing to the ledger.
+  diff_mode:
+    support: N/A
+    details:
+      - The plan itself says what differs; it is printed in either mode.
+  idempotent:
+    support: full
+  platform:
+    platforms: posix
+    details:
+      - Runs on the controller, whatever the host of the task.
+options:
+  kind:
+    description:
+      - V(validate) checks the inventory, and reports every mistake of it in one go, before any host is touched.
+      - V(reconcile) makes the plan that brings the fleet to what inventory declares.
+      - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing.
+    type: str
+    choices: [validate, reconcile, status]
+    default: reconcile
+  declared:
+    description:
+      - The inventory as an earlier task with O(kind=validate) returned it. Without it the inventory is read again.
+    type: str
+  run:
+    description:
+      - The run as an earlier task with O(kind=validate) returned it. Without it nothing is claimed, as in check mode.
+    type: dict
+  show:
+    description:
+      - Whether to print the plan.
+    type: bool
+    default: true
+seealso:
+  - module: flotilla.compute.compute_info
+  - module: flotilla.compute.verdict
+author:
+  - Flotilla contributors (@flotilla)
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory
+  flotilla.compute.plan:
+    kind: validate
+  register: fleet_declared
+
+- name: Plan what is to be done
+  flotilla.compute.plan:
+    declared: "{{ fleet_declared.declared }}"
+    run: "{{ fleet_declared.run }}"
+  register: fleet_plan
+"""
+
+RETURN = r"""
+declared:
+  description: The inventory, checked, as one string; without secrets.
+  returned: with O(kind=validate)
+  type: str
+run:
+  description: The run that was begun in the ledger.
+  returned: with O(kind=validate)
+  type: dict
+  sample:
+    id: 9b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11
+    since: 1766312345.1
+text:
+  description: The plan, or the table of servers, as it is printed.
+  returned: with O(kind=reconcile) and O(kind=status)
+  type: str
+plan:
+  description: Whether there is something to do, and what is to be noted beside.
+  returned: with O(kind=reconcile)
+  type: dict
+  sample:
+    changed: true
+    notes: []
+run_id:
+  description: The run that has claimed the plan; null in check mode.
+  returned: with O(kind=reconcile)
+  type: str
+hosts:
+  description: By compute host, whether it is up, and what it needs before servers can be made on it.
+  returned: with O(kind=reconcile)
+  type: dict
+servers:
+  description:
+    - By server, its verdict, host, steps, what is held, and the differences. Servers that are as declared are only
+      counted, in RV(as_declared). With O(kind=status) a list of all servers.
+  returned: with O(kind=reconcile) and O(kind=status)
+  type: raw
+act_hosts:
+  description: The compute hosts that have something to do, in order.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: str
+act_servers:
+  description: The servers that have steps, in order.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: str
+as_declared:
+  description: How many servers need nothing.
+  returned: with O(kind=reconcile)
+  type: int
+"""

@@ -118,7 +118,7 @@ def host_of(host: Vector, spec: Vector, mocked: Vector) -> HostState:
         host["host"],
         enabled=not host.get("service", {}).get("disabled"),
         up=mocked.get("up", True),
-        aggregates=mocked.get("aggregates", host["aggregates"]),
+        aggregates=mocked["aggregates"] if "aggregates" in mocked else host["aggregates"],
         inventories={
             MEMORY_MB: inventory(host["total_usable_ram_mb"], host["free_ram_mb"], host["ram_allocation_ratio"]),
             VCPU: Inventory(

@@ -61,7 +61,7 @@ class PciPool:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """A server or a foreign guest on a host; foreign guests have no group."""
+    """A server on a host, or a foreign guest: that one has neither group nor name, hints never mean it."""
 
     id: str
     name: str = ""

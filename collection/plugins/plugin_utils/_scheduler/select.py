@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import build_filters
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import FILTERS, build_filters
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     MEMORY_MB,
     VCPU,
@@ -59,6 +59,7 @@ class Scheduler:
         self.table = Table(hosts)
         self.filters = build_filters(self.settings)
         self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
+        self._refused: list[tuple[Request, Explanation]] = []
 
     def possible(self, request: Request) -> Mask:
         """The hosts that all filters pass."""
@@ -67,6 +68,19 @@ class Scheduler:
             if rule.concerns(request):
                 mask &= rule.mask(self.table, request)
         return mask
+
+    def _refuse_unread_hints(self, request: Request) -> None:
+        """A hint for a filter that is not enabled would be passed over in silence."""
+        if not request.hints:
+            return
+        enabled = {type(rule) for rule in self.filters}
+        for rule in FILTERS.values():
+            unread = sorted(set(rule.hints) & set(request.hints))
+            if unread and rule not in enabled:
+                raise InvalidInput(
+                    f"scheduler hint {unread[0]!r} is read by {rule.__name__}, "
+                    "which enabled_filters of fleet_scheduler doesn't name"
+                )
 
     def place(self, requests: t.Iterable[Request]) -> Placement:
         """Choose a host for each server; what is chosen counts for those after it."""
@@ -79,11 +93,22 @@ class Scheduler:
                 refused[request.name] = Explanation(request.name, request.flavor.name, problem=str(exc))
                 continue
             if choice is None:
-                refused[request.name] = self.explain(request)
+                refused[request.name] = self._refuse(request)
             else:
                 placed[request.name] = choice
                 self.table.consume(self.table.row[choice.host], request)
+                self._refused.clear()
         return Placement(placed, refused)
+
+    def _refuse(self, request: Request) -> Explanation:
+        """Once a fleet is full, many equal servers are refused in a row: they share the work of one explanation."""
+        shape = dataclasses.replace(request, name="", id=None)
+        for other, explanation in self._refused:
+            if other == shape:
+                return dataclasses.replace(explanation, server=request.name)
+        explanation = self.explain(request)
+        self._refused.append((shape, explanation))
+        return explanation
 
     def explain(self, request: Request) -> Explanation:
         """What each filter leaves and why, and how the hosts left are weighed. Consumes nothing."""
@@ -93,6 +118,7 @@ class Scheduler:
             return Explanation(request.name, request.flavor.name, problem=str(exc))
 
     def _explain(self, request: Request) -> Explanation:
+        self._refuse_unread_hints(request)
         np = need("numpy")
         remaining = self.table.everywhere()
         left: list[tuple[str, int]] = []
@@ -143,6 +169,7 @@ class Scheduler:
         return sorted(requests, key=urgency)
 
     def _choose(self, request: Request) -> Placed | None:
+        self._refuse_unread_hints(request)
         rows = need("numpy").flatnonzero(self.possible(request))
         if not len(rows):
             return None

@@ -17,12 +17,15 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 
 Batch = t.Literal["auto", "off"]
 
+# Nova's five, and the two that act on a hint alone: a hint that a user wrote is not passed over.
 DEFAULT_FILTERS = (
     "ComputeFilter",
     "ComputeCapabilitiesFilter",
     "ImagePropertiesFilter",
     "ServerGroupAntiAffinityFilter",
     "ServerGroupAffinityFilter",
+    "DifferentHostFilter",
+    "SameHostFilter",
 )
 
 
@@ -74,11 +77,46 @@ class Settings:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
                 raise InvalidInput(f"fleet_scheduler: {key!r} is no option of the scheduler{hint}")
-        for key, item in options.items():
-            if key.endswith("_weight_multiplier") and (isinstance(item, bool) or not isinstance(item, (int, float))):
-                raise InvalidInput(f"fleet_scheduler: {key} should be a number, found {item!r}")
-        return cls(**options)
+        defaults = cls()
+        return cls(**{key: _checked(key, item, getattr(defaults, key)) for key, item in options.items()})
 
+
+def _checked(key: str, value: t.Any, default: t.Any) -> t.Any:
+    """The value of an option, of the same kind as its default."""
+    if key == "batch" and value is False:  # YAML 1.1 reads a bare off as false
+        return "off"
+    kind, fits = ("auto or off", _is_batch) if key == "batch" else _KINDS[type(default)]
+    if not fits(value):
+        raise InvalidInput(f"fleet_scheduler: {key} should be {kind}, found {value!r}")
+    return value
+
+
+def _is_batch(value: t.Any) -> bool:
+    return value in t.get_args(Batch)
+
+
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_names(value: t.Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _is_factors(value: t.Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) and _is_number(item) for key, item in value.items())
+
+
+# What an option may be, by the type of its default.
+_KINDS: dict[type, tuple[str, t.Callable[[t.Any], bool]]] = {
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    int: ("a whole number from 1", lambda value: _is_number(value) and value == int(value) and value >= 1),
+    float: ("a number", _is_number),
+    str: ("text", lambda value: isinstance(value, str)),
+    type(None): ("text", lambda value: value is None or isinstance(value, str)),
+    tuple: ("a list of names", _is_names),
+    dict: ("a mapping from names to numbers", _is_factors),
+}
 
 _SHORT = {"shuffle": "shuffle_best_same_weighed_hosts"}
 

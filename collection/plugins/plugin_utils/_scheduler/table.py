@@ -93,14 +93,17 @@ class Table:
         self.cache: dict[t.Hashable, t.Any] = {}
         self._stocks: dict[str, Stock] = {}
         self._members: dict[str, Ints] = {}
-        self._placed: list[tuple[int, Request]] = []
+        self._placed: dict[int, list[Request]] = {}
         self._pool_keys, self.disk = _pools(self.hosts)
         self._where: dict[str, int] = {}
+        self._grouped: dict[str, list[int]] = {}
         for row, host in enumerate(self.hosts):
             for instance in host.instances:
                 self._where[instance.id] = row
                 if instance.name:
                     self._where.setdefault(instance.name, row)
+                if instance.group is not None:
+                    self._grouped.setdefault(instance.group, []).append(row)
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -143,17 +146,14 @@ class Table:
         """How many members of the group each host has."""
         counts = self._members.get(group.name)
         if counts is None:
-            counts = need("numpy").zeros(len(self), dtype="int64")
-            for row, host in enumerate(self.hosts):
-                counts[row] = sum(instance.group == group.name for instance in host.instances)
-            for row, request in self._placed:
-                counts[row] += request.group is not None and request.group.name == group.name
+            rows = self._grouped.get(group.name, [])
+            counts = need("numpy").bincount(need("numpy").array(rows, dtype="int64"), minlength=len(self))
             self._members[group.name] = counts
         return counts
 
-    def placed_on(self, row: int) -> list[Request]:
+    def placed_on(self, row: int) -> t.Sequence[Request]:
         """What this batch has put on a host."""
-        return [request for at, request in self._placed if at == row]
+        return self._placed.get(row, ())
 
     def consume(self, row: int, request: Request) -> None:
         """Count a server on a host (Nova: HostState.consume_from_request)."""
@@ -165,9 +165,9 @@ class Table:
             self.disk.used[pool] += request.resources.get(DISK_GB, 0)
         self.num_instances[row] += 1
         self.num_io_ops[row] += 1
-        if request.group is not None and request.group.name in self._members:
-            self._members[request.group.name][row] += 1
-        self._placed.append((row, request))
+        if request.group is not None:
+            self.members(request.group)[row] += 1
+        self._placed.setdefault(row, []).append(request)
         for alias in (request.id, request.name):
             if alias:
                 self._where[alias] = row

@@ -96,6 +96,8 @@ class ServerGroupAffinityFilter(Filter):
 class DifferentHostFilter(Filter):
     """Hint ``different_host``: not with any of these servers."""
 
+    hints = ("different_host",)
+
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "different_host"))
 
@@ -114,6 +116,8 @@ class DifferentHostFilter(Filter):
 
 class SameHostFilter(Filter):
     """Hint ``same_host``: with at least one of these servers."""
+
+    hints = ("same_host",)
 
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "same_host"))
@@ -138,6 +142,8 @@ class SameHostFilter(Filter):
 
 class SimpleCIDRAffinityFilter(HostFilter):
     """Hints ``build_near_host_ip`` and ``cidr`` (default /24): the host's address is in that network."""
+
+    hints = ("build_near_host_ip", "cidr")
 
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "build_near_host_ip"))

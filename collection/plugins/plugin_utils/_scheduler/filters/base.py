@@ -24,7 +24,12 @@ if t.TYPE_CHECKING:
 
 
 class Filter(abc.ABC):
-    """A rule. The law that holds both views together: ``mask[row] == (reason(row) is None)``, for every row."""
+    """A rule. The law that holds both views together: ``mask[row] == (reason(row) is None)``, for every row.
+
+    ``hints`` are the scheduler hints that it reads.
+    """
+
+    hints: t.ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -65,6 +65,10 @@ def _argument(item: t.Any, lookup: Lookup) -> t.Any:
 
 
 class JsonFilter(RowFilter):
+    """The query holds for the host."""
+
+    hints = ("query",)
+
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "query"))
 

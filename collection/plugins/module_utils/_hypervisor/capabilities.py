@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a guest can be on this host: virtualised or emulated, and on which machine.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Libvirt is asked for one domain's capabilities, which it keeps (1 ms); those of the host are put together anew each time.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    is_error,
+    libvirt,
+    message_of,
+)
+
+#: Best first.
+_VIRT_TYPES = ("kvm", "qemu")
+_REFUSED = ("VIR_ERR_INVALID_ARG", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED")
+
+
+def virt_type(conn: Connection, arch: str) -> str:
+    """``kvm`` where this host can, else ``qemu``: the presence of /dev/kvm says nothing, QEMU has tried."""
+    if conn.getType() == "TEST":
+        return "test"
+    for kind in _VIRT_TYPES:
+        if _capabilities(conn, arch, None, kind) is not None:
+            return kind
+    raise InvalidInput(f"this host can't run guests of architecture {arch!r}; install the QEMU that emulates it")
+
+
+def machine_name(conn: Connection, arch: str, machine: str | None) -> str:
+    """The canonical name of a machine here (``pc-i440fx-9.2`` for ``pc``): a guest keeps its machine when QEMU is upgraded."""
+    alias = machine or "pc"
+    if conn.getType() == "TEST":
+        return alias
+    for kind in _VIRT_TYPES:
+        capabilities = _capabilities(conn, arch, alias, kind)
+        if capabilities is not None:
+            return capabilities.findtext("machine", alias)
+    raise InvalidInput(f"QEMU on this host has no machine {alias!r} for {arch}; see: qemu-system-{arch} -machine help")
+
+
+def _capabilities(conn: Connection, arch: str, machine: str | None, kind: str) -> ET.Element | None:
+    try:
+        return ET.fromstring(conn.getDomainCapabilities(None, arch, machine, kind, 0))  # noqa: S314 - libvirt wrote it
+    except libvirt.libvirtError as exc:
+        if is_error(exc, *_REFUSED):
+            return None
+        raise InvalidInput(f"libvirt can't say what guests of {arch} can be here: {message_of(exc)}") from exc
+
+
+__all__ = ["machine_name", "virt_type"]

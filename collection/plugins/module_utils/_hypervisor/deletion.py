@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The deletion of volumes: the one place that does it, and the rules that it keeps.
+
+Note that this module util is **PRIVATE** to the collection.
+
+A volume is deleted only if its name carries the server's id, it is in the very pool that the record says (by the pool's id),
+and no other domain of this host names it, as a disk or in a backing chain. In doubt it is left, and said so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    Volume,
+    found,
+    libvirt,
+    libvirt_error,
+)
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
+
+#: What Flotilla names its volumes after the server's id. Anything else that carries the id is somebody else's idea.
+_OURS = re.compile(r"-(root|root\.copying|ephemeral[0-9]+|swap|config|record)")
+_QCOW2 = struct.Struct(">4sIQI")
+_FILENAME = re.compile(r'"(?:file\.)?filename"\s*:\s*"([^"]+)"')
+#: Chains deeper than this are a loop.
+_DEEPEST = 64
+
+
+class References:
+    """Which files the domains of this host stand on. Read once a call, and only if something is to be deleted."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._users: dict[str, dict[str, str]] | None = None
+
+    def user_of(self, path: str, *, but: str) -> str | None:
+        """The name of a domain, other than that of id ``but``, that names this file.
+
+        Two ways to one file (a link, another mount) end in the same name, and a volume's name is unique: so the last part
+        of the path is compared, too.
+        """
+        users = self._read()
+        for key in (os.path.realpath(path), os.path.basename(path)):
+            for domain_id, name in users.get(key, {}).items():
+                if domain_id != but:
+                    return name
+        return None
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        if self._users is None:
+            self._users = {}
+            for domain in self._conn.listAllDomains(0):
+                self._add(domain)
+        return self._users
+
+    def _add(self, domain: t.Any) -> None:
+        """A running domain is asked for both of its configurations: what it holds now, and what it will."""
+        flags = [0, libvirt.VIR_DOMAIN_XML_INACTIVE] if domain.isActive() and domain.isPersistent() else [0]
+        for flag in flags:
+            xml = found(domain.XMLDesc, flag)
+            if xml is None:  # undefined since it was listed
+                continue
+            facts = read_domain(xml)
+            for disk in facts.disks:
+                if disk.source is not None:
+                    for path in _chain(disk.source, disk.format):
+                        self._note(path, facts.id, facts.name)
+
+    def _note(self, path: str, domain_id: str, name: str) -> None:
+        if self._users is not None:
+            for key in (os.path.realpath(path), os.path.basename(path)):
+                self._users.setdefault(key, {})[domain_id] = name
+
+
+def check_deletable(pool: Pool, name: str, *, server_id: str, references: References) -> Volume | None:
+    """The volume, if it is there and may go; Conflict if it isn't the server's, or somebody else stands on it."""
+    if not _is_ours(name, server_id):
+        raise Conflict(
+            f"volume {name!r} in pool {pool.name!r} isn't named as one of server {server_id}: it is left there"
+        )
+    volume = pool.find(name)
+    user = None if volume is None else references.user_of(volume.path(), but=server_id)
+    if user is not None:
+        raise Conflict(
+            f"volume {name!r} in pool {pool.name!r} is used by domain {user!r}, as a disk or under one: it is left there"
+        )
+    return volume
+
+
+def delete_volume(pool: Pool, name: str, *, server_id: str, references: References) -> bool:
+    """Delete one volume of a server, if it may go. False if it is not there."""
+    volume = check_deletable(pool, name, server_id=server_id, references=references)
+    if volume is None:
+        return False
+    try:
+        volume.delete(0)
+    except libvirt.libvirtError as exc:
+        raise libvirt_error(exc, "delete", f"volume {name!r} in pool {pool.name!r}") from exc
+    return True
+
+
+def volumes_of(pool: Pool, server_id: str) -> list[str]:
+    """The volumes in a pool that Flotilla made for a server."""
+    return sorted(name for name in pool.names() if _is_ours(name, server_id))
+
+
+def _is_ours(name: str, server_id: str) -> bool:
+    return name.startswith(server_id) and _OURS.fullmatch(name[len(server_id) :]) is not None
+
+
+def _chain(path: str, fmt: str | None) -> t.Iterator[str]:
+    """A disk's file, and those that it stands on. The headers are read, for libvirt shows the chain of a running guest only."""
+    for _depth in range(_DEEPEST):
+        yield path
+        # A raw disk's content is the guest's own: what looks like a header in it is none.
+        backing = None if fmt == "raw" else _backing_file(path)
+        if backing is None:
+            return
+        path, fmt = os.path.join(os.path.dirname(path), backing), None
+
+
+def _backing_file(path: str) -> str | None:
+    """The backing file that a qcow2 header names. A file that can't be read here names none that is here."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_QCOW2.size)
+            if len(head) < _QCOW2.size:
+                return None
+            magic, _version, offset, length = _QCOW2.unpack(head)
+            if magic != b"QFI\xfb" or offset == 0 or length > 1023:
+                return None
+            file.seek(offset)
+            return _path_in(file.read(length).decode("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        return None
+
+
+def _path_in(backing: str) -> str:
+    """The path in QEMU's ways to name a file: plain, ``file:PATH``, or ``json:{... "filename": PATH ...}``."""
+    if backing.startswith("json:"):
+        named = _FILENAME.search(backing)
+        return backing if named is None else named.group(1)
+    return backing.removeprefix("file:")
+
+
+__all__ = ["References", "check_deletable", "delete_volume", "volumes_of"]

@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps of a plan, carried out on this host.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Each step takes its server's lock, reads the domain again under it, and goes on only if the record there is the one that
+the plan was made from, or the one that the step itself leaves: then an earlier run was killed, and the step completes what
+is missing. What each kind does is in `handlers`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+    Stale,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    Domain,
+    found,
+    libvirt,
+    libvirt_error,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of, state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+
+#: Steps that have a meaning where the server has no domain.
+_WITHOUT_DOMAIN = ("create", "define", "delete", "undefine")
+
+
+def run_steps(
+    conn: Connection,
+    steps: t.Sequence[Json],
+    *,
+    state_dir: str,
+    run_id: str,
+    fleet_id: str,
+    drives: t.Mapping[str, bytes] | None = None,
+    wait: float = 0,
+) -> list[dict[str, Json]]:
+    """Carry out steps in order: one result a step that was begun.
+
+    A step that fails has ``failed`` in its result and its sentence as ``message``; it ends the steps of its server alone.
+    ``wait`` is how many seconds another step's lock on a server is waited for.
+    """
+    orders = [Order.from_json(step) for step in steps]
+    unknown = sorted({order.kind for order in orders} - set(handlers.HANDLERS))
+    if unknown:
+        raise InvalidInput(
+            f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(handlers.HANDLERS))}"
+        )
+    host = _host(conn, state_dir=state_dir, fleet_id=fleet_id, drives=drives or {})
+    results: list[dict[str, Json]] = []
+    for server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
+        results += _run_server(host, server_id, list(group), state_dir=state_dir, run_id=run_id, wait=wait)
+    return results
+
+
+def _run_server(
+    host: Host, server_id: str, orders: list[Order], *, state_dir: str, run_id: str, wait: float
+) -> list[dict[str, Json]]:
+    """One server's steps under one lock, up to the first that fails."""
+    results: list[dict[str, Json]] = []
+    kinds = ", ".join(order.kind for order in orders)
+    try:
+        with server_lock(state_dir, server_id, run_id=run_id, step=kinds, wait=wait):
+            for order in orders:
+                results.append(_run(host, order))
+                if results[-1].get("failed"):
+                    break
+    except FlotillaError as exc:  # the lock is another's
+        results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
+    return results
+
+
+def _run(host: Host, order: Order) -> dict[str, Json]:
+    try:
+        return _carry_out(host, order)
+    except FlotillaError as exc:
+        return _result(order, changed=False, message=str(exc), failed=True)
+    except libvirt.libvirtError as exc:
+        error = libvirt_error(exc, order.kind.replace("_", " "), f"server {order.name!r}")
+        return _result(order, changed=False, message=str(error), failed=True)
+
+
+def _carry_out(host: Host, order: Order) -> dict[str, Json]:
+    present = _present(host, order)
+    done = _check(order, present)
+    changed, message = handlers.HANDLERS[order.kind](Job(host, order, present, done))
+    after = found(host.conn.lookupByUUIDString, order.server_id)
+    if after is None:
+        return _result(order, changed=changed, message=message)
+    return _result(order, changed=changed, message=message, record=record_of(after), state=state_of(after))
+
+
+def _present(host: Host, order: Order) -> Present | None:
+    """The server's domain with its record, None if there is no domain; Conflict if it isn't ours."""
+    domain: Domain | None = found(host.conn.lookupByUUIDString, order.server_id)
+    if domain is None:
+        return None
+    record = record_of(domain)
+    what = f"domain {domain.name()!r} has the id of server {order.name!r} ({order.server_id})"
+    if record is None:
+        raise Conflict(f"{what} and no record of Flotilla: it is not touched")
+    if record.id != order.server_id:
+        raise Conflict(f"{what} and the record of another ({record.id}): it is not touched")
+    if record.fleet_id != host.fleet_id:
+        raise Conflict(
+            f"{what} and belongs to fleet {record.fleet_id}, this run is of fleet {host.fleet_id}: it is not touched"
+        )
+    return Present(domain, record)
+
+
+def _check(order: Order, present: Present | None) -> bool:
+    """Whether the record there is already the step's own; Stale when it is neither that nor the one planned from."""
+    if present is None:
+        if order.kind in _WITHOUT_DOMAIN:
+            return False
+        raise Stale(
+            f"server {order.name!r} has no domain on this host any more, so it can't be done: {order.kind}; plan again"
+        )
+    target, now = order.record, present.record
+    if target is not None and now.generation == target.generation and _same(target, now):
+        return True
+    if order.expects == now.generation:
+        return False
+    planned = "none" if order.expects is None else f"generation {order.expects}"
+    raise Stale(
+        f"server {order.name!r} has generation {now.generation}, the plan was made from {planned}: somebody changed it; plan again"
+    )
+
+
+def _same(target: Record, now: Record) -> bool:
+    """Two plans may aim at the same number: what they aim at must be the same, too. (The host fills in the rest.)"""
+    return all(
+        getattr(target, name) == getattr(now, name) for name in ("name", "spec", "flavor", "image", "declared", "marks")
+    )
+
+
+def _host(conn: Connection, *, state_dir: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:
+    path = os.path.join(state_dir, "host.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            marker = json.load(file)
+        host_id, owner = marker["host_id"], marker["fleet_id"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise InvalidInput(
+            f"this host has no marker that can be read ({path}: {exc}); enroll it first: the module compute does"
+        ) from exc
+    if owner != fleet_id:
+        raise Conflict(
+            f"this host belongs to fleet {owner}, this run is of fleet {fleet_id}; fleet_take_over=true takes it over"
+        )
+    return Host(
+        conn=conn, storage=Storage(conn), references=References(conn), fleet_id=fleet_id, host_id=host_id, drives=drives
+    )
+
+
+def _result(
+    order: Order,
+    *,
+    changed: bool,
+    message: str,
+    record: Record | None = None,
+    state: str | None = None,
+    failed: bool = False,
+) -> dict[str, Json]:
+    result: dict[str, Json] = {
+        "kind": order.kind,
+        "server_id": order.server_id,
+        "name": order.name,
+        "changed": changed,
+        "record": None if record is None else record.to_json(),
+        "state": state,
+        "message": message,
+    }
+    if failed:
+        result["failed"] = True
+    return result
+
+
+__all__ = ["run_steps"]

@@ -1,0 +1,325 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each kind of step does to a server on this host.
+
+Note that this module util is **PRIVATE** to the collection.
+
+A handler is called under the server's lock, with its domain and record as they are now. It may be killed between any two
+calls of libvirt, and run again: so what marks a thing as complete always comes last (the root disk after the other volumes,
+the domain after its disks, the record after the deed), and what is there is never made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import console_log, domain_name
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidRecord,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
+    check_deletable,
+    delete_volume,
+    volumes_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
+
+Outcome = tuple[bool, str]
+Handler = t.Callable[[Job], Outcome]
+
+
+# --- made and unmade
+
+
+def _create(job: Job) -> Outcome:
+    if job.done:
+        return False, "it is there"
+    _make(job, job.target)
+    return True, "created"
+
+
+def _define(job: Job) -> Outcome:
+    if job.done:
+        return False, "it is there"
+    record = job.target
+    for disk in record.disks:
+        if disk.role != "config":
+            job.host.storage.existing(disk)
+    _make(job, record)
+    return True, "defined on the disks that were there"
+
+
+def _make(job: Job, record: Record) -> None:
+    """Disks, sidecar, domain. What fails leaves nothing of its own: the volumes that it made itself no guest has seen."""
+    if job.present is not None:
+        raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
+    storage = job.host.storage
+    try:
+        record = _with_disks(job.host, record)
+        storage.write_sidecar(record)
+        job.host.define(record)
+    except (FlotillaError, libvirt.libvirtError):
+        for pool, name in storage.made_for(record.id):
+            with contextlib.suppress(FlotillaError, libvirt.libvirtError):
+                delete_volume(pool, name, server_id=record.id, references=job.host.references)
+        raise
+
+
+def _delete(job: Job) -> Outcome:
+    """Last of all goes the sidecar: as long as anything of the server is left, its record is."""
+    record = job.order.record if job.present is None else job.record
+    server_id, references = job.order.server_id, job.host.references
+    volumes = _volumes_to_delete(job, record)
+    # All are looked at before anything is touched: what fails leaves the server as it was, running if it was.
+    for pool, name in volumes:
+        check_deletable(pool, name, server_id=server_id, references=references)
+    if job.present is not None:
+        domains.kill(job.domain)
+        domains.undefine(job.domain)
+    gone = [name for pool, name in volumes if delete_volume(pool, name, server_id=server_id, references=references)]
+    with contextlib.suppress(OSError):
+        os.unlink(console_log(server_id))
+    changed = job.present is not None or bool(gone)
+    return changed, f"deleted, with {len(gone)} volumes" if changed else "it was gone"
+
+
+def _undefine(job: Job) -> Outcome:
+    if job.present is None:
+        return False, "it was gone"
+    domains.undefine(job.present.domain)
+    return True, "undefined; its disks are left as they are"
+
+
+def _adopt(job: Job) -> Outcome:
+    """A server that came here by other ways than ours: from now on it is this host's."""
+    changed = domains.keep(job.domain)
+    record = job.order.record or dataclasses.replace(
+        job.record, generation=job.record.generation + (0 if job.done else 1)
+    )
+    disks = tuple(dataclasses.replace(disk, pool_id=None) for disk in record.disks)
+    record = job.host.settle(dataclasses.replace(record, host_id=None, disks=disks))
+    if record == job.record or (not changed and job.order.record is None and job.record.host_id == job.host.host_id):
+        return changed, "it was this host's"
+    job.host.write(job.domain, record)
+    return True, "adopted"
+
+
+def _soft_delete(job: Job) -> Outcome:
+    """Off, marked and renamed, so that a successor can have its name; the disks wait to be reclaimed."""
+    changed = domains.kill(job.domain)
+    # A saved memory would stand in the way of the new name; Nova, too, only keeps the disks.
+    if job.domain.hasManagedSaveImage():
+        job.domain.managedSaveRemove()
+    domains.set_autostart(job.domain, False)
+    record = job.record
+    if not job.done and "soft_delete" not in record.marks:
+        mark = {"at": time.time()}
+        record = job.order.record or dataclasses.replace(
+            record, marks={**record.marks, "soft_delete": mark}, generation=record.generation + 1
+        )
+        record = job.host.settle(record)
+        job.host.write(job.domain, record)
+        changed = True
+    changed |= domains.rename(job.host.conn, job.domain, domain_name(record))
+    return changed, f"deleted softly, as {domain_name(record)!r}"
+
+
+def _restore(job: Job) -> Outcome:
+    marks = {key: value for key, value in job.record.marks.items() if key != "soft_delete"}
+    record = job.order.record or dataclasses.replace(job.record, marks=marks, generation=job.record.generation + 1)
+    if job.order.record is None and marks == job.record.marks:
+        record = job.record
+    record = job.host.settle(record)
+    # The name first: while the mark is there, the server still counts as deleted.
+    changed = domains.rename(job.host.conn, job.domain, domain_name(record))
+    changed |= domains.set_autostart(job.domain, _autostart(record))
+    if record != job.record:
+        job.host.write(job.domain, record)
+        changed = True
+    return changed, "restored"
+
+
+# --- power
+
+
+def _power(deed: t.Callable[[Job], bool], message: str) -> Handler:
+    """A power step: the deed, then the new record if the plan has one."""
+
+    def handler(job: Job) -> Outcome:
+        changed = deed(job)
+        if job.order.record is not None and not job.done:
+            job.host.write(job.domain, job.host.settle(job.order.record))
+            changed = True
+        return changed, message if changed else "nothing to do"
+
+    return handler
+
+
+def _start(job: Job) -> bool:
+    return domains.start(job.domain)
+
+
+def _stop(job: Job) -> bool:
+    return domains.stop(job.domain, timeout=job.order.timeout)
+
+
+def _pause(job: Job) -> bool:
+    if domains.state_of(job.domain) != "running":
+        return False
+    job.domain.suspend()
+    return True
+
+
+def _unpause(job: Job) -> bool:
+    if domains.state_of(job.domain) != "paused":
+        return False
+    job.domain.resume()
+    return True
+
+
+def _suspend(job: Job) -> bool:
+    if not job.domain.isActive():
+        return False
+    domains.keep(job.domain)
+    job.domain.managedSave(0)
+    return True
+
+
+def _resume(job: Job) -> bool:
+    if domains.state_of(job.domain) != "suspended":
+        return False
+    job.domain.create()
+    return True
+
+
+# --- changed
+
+
+def _update(job: Job) -> Outcome:
+    record = job.host.settle(job.order.target)
+    changed = domains.set_autostart(job.domain, _autostart(record))
+    if record != job.record:
+        job.host.write(job.domain, record)
+        changed = True
+    return changed, "record written" if changed else "nothing to do"
+
+
+def _reconfigure(job: Job) -> Outcome:
+    if job.done:
+        return False, "it is so"
+    _must_be_off(job)
+    record = job.target
+    record = _with_disks(job.host, record)
+    for disk in record.disks:
+        job.host.storage.grow(disk)
+    _redefine(job, record)
+    return True, "defined anew"
+
+
+def _rebuild(job: Job) -> Outcome:
+    """A fresh root disk from the record's image. Ephemeral and swap disks stay: only the root is the image's."""
+    if job.done:
+        return False, "it is so"
+    _must_be_off(job)
+    record = job.target
+    root = record.root
+    # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
+    job.host.storage.require_image(root, record.image)
+    delete_volume(job.host.storage.pool(root.pool), root.volume, server_id=record.id, references=job.host.references)
+    record = _with_disks(job.host, record)
+    _redefine(job, record)
+    return True, f"rebuilt from image {record.image.name!r}"
+
+
+def _redefine(job: Job, record: Record) -> None:
+    job.host.storage.write_sidecar(record)
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+    domain = job.host.define(record, existing=job.domain.XMLDesc(flags))
+    domains.set_autostart(domain, _autostart(record))
+
+
+def _must_be_off(job: Job) -> None:
+    state = domains.state_of(job.domain)
+    if state != "shutoff":
+        raise Conflict(
+            f"server {job.order.name!r} is {state} and must be off for this ({job.order.kind}); stop it first"
+        )
+
+
+def _with_disks(host: Host, record: Record) -> Record:
+    """Make the volumes that are missing, the root last: where it is, a killed run had made the others."""
+    made = {}
+    for disk in sorted(record.disks, key=lambda disk: disk.role == "root"):
+        made[disk.volume] = _ensure(host, record, disk)
+    return dataclasses.replace(record, disks=tuple(made[disk.volume] for disk in record.disks))
+
+
+def _ensure(host: Host, record: Record, disk: Disk) -> Disk:
+    if disk.role == "root":
+        return host.storage.ensure_root(disk, record.image)
+    if disk.role == "config":
+        return host.storage.ensure_config(disk, host.drives.get(record.id))
+    return host.storage.ensure_blank(disk, record.id)
+
+
+def _volumes_to_delete(job: Job, record: Record | None) -> list[tuple[Pool, str]]:
+    """The server's volumes in the pools of its record, or in all pools if nobody has one; the sidecars last."""
+    server_id = job.order.server_id
+    record = record or _sidecar(job)
+    if record is None:
+        pools, named = job.host.storage.active_pools(), set()
+    else:
+        named = {(disk.pool, disk.volume) for disk in map(job.host.storage.identified, record.disks)}
+        pools = [job.host.storage.pool(name) for name in sorted({disk.pool for disk in record.disks})]
+    # Libvirt's list of a pool may be old: what the record names is looked for all the same.
+    named |= {(pool.name, name) for pool in pools for name in volumes_of(pool, server_id)}
+    sidecar = volume_of(server_id, "record")
+    ordered = sorted(named, key=lambda pair: (pair[1] == sidecar, pair))
+    return [(job.host.storage.pool(pool), name) for pool, name in ordered]
+
+
+def _sidecar(job: Job) -> Record | None:
+    for pool in job.host.storage.active_pools():
+        with contextlib.suppress(InvalidRecord):
+            record = job.host.storage.read_sidecar(pool, job.order.server_id)
+            if record is not None:
+                return record
+    return None
+
+
+def _autostart(record: Record) -> bool:
+    return bool(record.spec.get("autostart", False)) and "soft_delete" not in record.marks
+
+
+HANDLERS: t.Final[t.Mapping[str, Handler]] = {
+    "adopt": _adopt,
+    "create": _create,
+    "define": _define,
+    "delete": _delete,
+    "pause": _power(_pause, "paused"),
+    "rebuild": _rebuild,
+    "reconfigure": _reconfigure,
+    "restore": _restore,
+    "resume": _power(_resume, "resumed"),
+    "soft_delete": _soft_delete,
+    "start": _power(_start, "started"),
+    "stop": _power(_stop, "stopped"),
+    "suspend": _power(_suspend, "suspended"),
+    "undefine": _undefine,
+    "unpause": _power(_unpause, "unpaused"),
+    "update": _update,
+}
+
+__all__ = ["HANDLERS"]

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fleet as a table: server, status, host, flavor, addresses, since when.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status, vm_state
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import table
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow, Snapshot
+
+_HEAD = ("SERVER", "STATUS", "HOST", "FLAVOR", "ADDRESSES", "SINCE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A server of the fleet. ``since`` in seconds since 1970."""
+
+    server: str
+    status: str
+    host: str | None = None
+    flavor: str = ""
+    addresses: tuple[str, ...] = ()
+    since: float | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        return {**dataclasses.asdict(self), "addresses": list(self.addresses)}
+
+    def cells(self) -> tuple[str, ...]:
+        addresses = ", ".join(self.addresses) or "-"
+        return (self.server, self.status, self.host or "-", self.flavor or "-", addresses, _moment(self.since))
+
+
+def fleet_rows(snapshot: Snapshot | None, declared: t.Iterable[str], *, down: t.Collection[str] = ()) -> list[Row]:
+    """The ledger's servers, and the declared ones that it doesn't have. What is on a host that is ``down`` nobody knows."""
+    rows = {row.name: _row(row, down) for row in (snapshot.servers.values() if snapshot is not None else ())}
+    missing = {name: Row(name, "ABSENT") for name in declared if name not in rows}
+    return sorted((*rows.values(), *missing.values()), key=lambda row: _natural(row.server))
+
+
+def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Snapshot | None) -> list[Row]:
+    """The fleet as the hosts show it now; what is on a host that is down as the ledger remembers it."""
+    down = [compute.name for compute in computes if not compute.up]
+    remembered = {row.server: row for row in fleet_rows(snapshot, declared.servers, down=down)}
+    fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
+    for compute in computes:
+        for guest in compute.guests:
+            record = guest.record
+            if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
+                continue
+            known = remembered.get(record.name)
+            state = "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
+            # The ledger knows since when, as long as it knows the same state.
+            since = known.since if known is not None and known.status == status(state) else None
+            remembered[record.name] = Row(
+                record.name, status(state), compute.name, record.flavor.name, _addresses(record), since
+            )
+    return sorted(remembered.values(), key=lambda row: _natural(row.server))
+
+
+def fleet_text(rows: t.Sequence[Row]) -> str:
+    return table(_HEAD, [row.cells() for row in rows])
+
+
+def _row(row: ServerRow, down: t.Collection[str]) -> Row:
+    record = row.loads()
+    shown = status(None if row.host in down else row.vm_state)
+    flavor = record.flavor.name if record is not None else ""
+    return Row(row.name, shown, row.host, flavor, _addresses(record), row.since)
+
+
+def _addresses(record: Record | None) -> tuple[str, ...]:
+    if record is None:
+        return ()
+    return tuple(f"{nic.network}={address.address}" for nic in record.nics for address in nic.addresses)
+
+
+def _moment(since: float | None) -> str:
+    """Local time, as the operator's clock has it."""
+    if since is None:
+        return "-"
+    return datetime.datetime.fromtimestamp(since).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """web2 before web10."""
+    parts: list[tuple[int, int, str]] = []
+    text = ""
+    for character in name + "\0":
+        if text and character.isdecimal() != text[-1].isdecimal():
+            parts.append((0, int(text), "") if text.isdecimal() else (1, 0, text))
+            text = ""
+        text += character
+    return parts
+
+
+__all__ = ["Row", "fleet_rows", "fleet_text", "status_rows"]

@@ -131,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     command("status", _status, "show the lab's hosts").add_argument("--json", action="store_true", help="as JSON")
     added = host_command("exec", _exec, "run a command in a host (a shell without one)")
     added.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="the command and its arguments")
-    added = command("power", _power, "switch a host; without arguments a fence agent with its options on standard input")
+    added = command(
+        "power", _power, "switch a host; without arguments a fence agent with its options on standard input"
+    )
     added.add_argument("action", nargs="?", choices=("on", "off", "reboot", "status"))
     added.add_argument("host", nargs="?", help="kvm1, kvm2 and so on")
     host_command("cut", _cut, "take a host off the network; its guests run on")

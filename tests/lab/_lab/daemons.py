@@ -51,7 +51,6 @@ cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
 remember_owner = 0
-migration_host = "{host}"
 """
 
 POOL_XML = """\
@@ -137,7 +136,7 @@ def _write_libvirt(host: Host) -> None:
     etc = host.path("/etc/libvirt")
     conf = LIBVIRTD_CONF.format(host_uuid=uuid.uuid4(), address=host.address, port=LIBVIRT_TCP_PORT)
     (etc / "libvirtd.conf").write_text(conf)
-    (etc / "qemu.conf").write_text(QEMU_CONF.format(host=host.name))
+    (etc / "qemu.conf").write_text(QEMU_CONF)
     shutil.copytree(NWFILTERS, etc / "nwfilter")
     autostart = etc / "storage" / "autostart"
     autostart.mkdir(parents=True)

@@ -157,7 +157,7 @@ def _console_log(host: Host, guest: str, domain: ElementTree.Element) -> str:
 
 
 def wait_until_ready(host: Host) -> None:
-    """libvirt answers with its pools, sshd listens, and both are reached over the network (unless the host is cut off)."""
+    """libvirt answers with its pools, sshd listens, and the network leads to both, unless the host is cut off."""
     try:
         _wait_for_daemons(host)
     except LabError as error:
@@ -173,8 +173,8 @@ def _wait_for_daemons(host: Host) -> None:
     _wait(lambda: _alive(host) and daemon_runs(host, "sshd"), f"sshd on {host.name}")
     if is_cut(host):
         return
-    for port in (LIBVIRT_TCP_PORT, SSH_PORT):
-        _wait(lambda port=port: _alive(host) and _listens(host.address, port), f"{host.name}, port {port}")
+    _wait(lambda: _alive(host) and _listens(host.address, LIBVIRT_TCP_PORT), f"libvirtd on {host.address}")
+    _wait(lambda: _alive(host) and _listens(host.address, SSH_PORT), f"sshd on {host.address}")
 
 
 def _alive(host: Host) -> bool:

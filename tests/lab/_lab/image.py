@@ -109,8 +109,7 @@ def _digest_of_inputs(kernel: Path) -> str:
 
 def _kernel() -> Path:
     """Debian's cloud kernel, taken out of its package: nothing is installed."""
-    found = sorted(KERNEL.glob("boot/vmlinuz-*"))
-    if found:
+    if found := sorted(KERNEL.glob("boot/vmlinuz-*")):
         return found[-1]
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="kernel.") as name:
         folder = Path(name)
@@ -121,7 +120,7 @@ def _kernel() -> Path:
         run("dpkg-deb", "--extract", str(next(folder.glob("*.deb"))), str(unpacked))
         shutil.rmtree(KERNEL, ignore_errors=True)
         os.replace(unpacked, KERNEL)
-    return _kernel()
+    return max(KERNEL.glob("boot/vmlinuz-*"))
 
 
 def _kernel_package() -> str:
@@ -129,7 +128,9 @@ def _kernel_package() -> str:
     answer = run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
     names = [line.split()[-1] for line in answer.splitlines() if line.strip().startswith("Depends:")]
     if not names:
-        raise LabError(f"apt knows no package {KERNEL_PACKAGE}, which the guest's kernel is taken from: try `apt-get update`.")
+        raise LabError(
+            f"apt knows no package {KERNEL_PACKAGE}, which the guest's kernel is taken from: try `apt-get update`."
+        )
     return names[0]
 
 
@@ -161,4 +162,9 @@ def _lock() -> t.Iterator[None]:
         yield
 
 
-_REPEATABLE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "MTOOLS_SKIP_CHECK": "1"}
+_REPEATABLE = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+    "SOURCE_DATE_EPOCH": "0",
+    "MTOOLS_SKIP_CHECK": "1",
+}

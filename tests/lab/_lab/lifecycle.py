@@ -94,7 +94,7 @@ def _start_host(one: Host, hosts: t.Sequence[Host]) -> None:
 def _learn_capabilities(one: Host) -> None:
     if daemons.CAPABILITIES_CACHE.is_dir():
         return
-    run(*host.enter_command(one, "virsh", "-c", "qemu:///system", "domcapabilities"))
+    run(*host.enter_command(one, "virsh", "-c", "qemu:///system", "capabilities"))
     daemons.keep_capabilities(one)
 
 

@@ -60,4 +60,6 @@ def kill(pid: int) -> None:
         gone = select.poll()
         gone.register(handle, select.POLLIN)
         if not gone.poll(GONE_TIMEOUT * 1000):
-            raise LabError(f"Process {pid} was killed, but is still there after {GONE_TIMEOUT:g} s; look at /proc/{pid}.")
+            raise LabError(
+                f"Process {pid} was killed, but is still there after {GONE_TIMEOUT:g} s; look at /proc/{pid}."
+            )

@@ -32,6 +32,7 @@ __all__ = [
     "aggregate",
     "catalogs",
     "declared",
+    "default_zone",
     "flavor",
     "image",
     "image_source",
@@ -181,10 +182,15 @@ def matching(pattern: str, names: t.Iterable[str]) -> list[str]:
     return [name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)]
 
 
-def zone_of(host: str, settings: ComputeSettings, aggregates: t.Iterable[Aggregate]) -> str:
-    """The host's availability zone: an aggregate's, else its own, else Nova's default."""
+def default_zone(fleet: Data) -> str:
+    """The zone of hosts that nothing gives one."""
+    return str((fleet.get("fleet_scheduler") or {}).get("default_availability_zone", DEFAULT_ZONE))
+
+
+def zone_of(host: str, settings: ComputeSettings, aggregates: t.Iterable[Aggregate], default: str) -> str:
+    """The host's availability zone: an aggregate's, else its own, else the default."""
     given = (one.metadata.get("availability_zone") for one in aggregates if host in one.hosts)
-    return next((zone for zone in given if zone), None) or settings.zone or DEFAULT_ZONE
+    return next((zone for zone in given if zone), None) or settings.zone or default
 
 
 def catalogs(
@@ -206,7 +212,7 @@ def catalogs(
         groups={name: server_group(name, data) for name, data in entries("server_groups").items()},
         aggregates=aggregates,
         computes=settings,
-        zones={host: zone_of(host, one, aggregates.values()) for host, one in settings.items()},
+        zones={host: zone_of(host, one, aggregates.values(), default_zone(fleet)) for host, one in settings.items()},
     )
 
 

@@ -47,7 +47,7 @@ def _keypair(review: Review, name: str, entry: Entry) -> None:
         check_name(name)
         parse_public(entry["public_key"], name=name)
     except InvalidInput as exc:
-        review.add("fleet_keypairs", (name,), reason=str(exc))
+        review.add("fleet_keypairs", (name,), reason=str(exc).removeprefix(f"keypair {name!r}: "))
 
 
 def _server_group(review: Review, name: str, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import DEFAULT_ZONE, aggregate, matching
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import aggregate, default_zone, matching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import Review
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Clauses, listed, nearest, shown
 
@@ -37,11 +37,13 @@ def check_computes(review: Review) -> None:
 def zones(review: Review) -> dict[str, set[str]] | None:
     """The zones that each compute host is in; None when that can't be known for all of them."""
     hosts = list(review.inventory.computes)
-    if not hosts or review.spoilt("fleet_aggregates") or review.spoilt("compute_availability_zone", hosts):
+    if not hosts or review.spoilt("fleet_aggregates") or review.spoilt("fleet_scheduler"):
+        return None
+    if review.spoilt("compute_availability_zone", hosts):
         return None
     if review.names("fleet_aggregates") != frozenset(review.entries("fleet_aggregates")):
         return None
-    return {host: set(_origins(review, host)) or {DEFAULT_ZONE} for host in hosts}
+    return {host: set(_origins(review, host)) or {default_zone(review.fleet)} for host in hosts}
 
 
 def _of(what: str, catalog: str, names: t.Collection[str]) -> str:

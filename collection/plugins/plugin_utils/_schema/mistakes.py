@@ -48,27 +48,29 @@ class Mistake:
 
     @property
     def where(self) -> str:
-        """The hosts and the file, or what stands for them."""
+        """The hosts and the file, as far as there are any and they are known."""
         hosts = f"host{'s' if len(self.hosts) > 1 else ''} {listed(map(_one_line, self.hosts))}" if self.hosts else ""
-        return ", ".join(part for part in (hosts, self.source) if part) or "the fleet's variables"
+        return ", ".join(part for part in (hosts, self.source) if part)
 
     def __str__(self) -> str:
         clause = self.reason or f"found {self.found}, allowed is {self.allowed}"
         question = f"; did you mean {self.hint!r}?" if self.hint else ""
         end = "" if question or clause.endswith((".", "?")) else "."
-        return f"{self.path} ({self.where}): {clause}{question}{end}"
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.path}{where}: {clause}{question}{end}"
 
 
 def shown(value: t.Any) -> str:
     """*value* as a message shows it: on one line, short, and without a password or private key in it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]  # as YAML has them
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
         return f"a {type(value).__name__} that is too large to show"
     if "PRIVATE KEY" in text:
         return HIDDEN
-    text = _USERINFO.sub("//***@", text)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return _cut(_USERINFO.sub("//***@", text))
 
 
 def listed(names: t.Iterable[t.Any], limit: int = _LISTED) -> str:
@@ -96,7 +98,11 @@ def path_text(variable: str, path: t.Iterable[str | int]) -> str:
 
 
 def _one_line(name: str) -> str:
-    return name if name.isprintable() else repr(name)
+    return _cut(name if name.isprintable() else repr(name))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def merge(mistakes: t.Iterable[Mistake]) -> list[Mistake]:

@@ -20,6 +20,7 @@ import uuid
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema import sizes
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import PREFIXES, document, is_secret
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import (
     HIDDEN,
@@ -30,7 +31,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes 
     path_text,
     shown,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import parse
 
 if t.TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -50,6 +50,7 @@ _TYPES = {
     "object": "a mapping",
     "string": "text",
 }
+_LISTED = 12  # names that a message lists beside the nearest one; without a nearest one it lists all
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", re.ASCII)
 
 
@@ -153,8 +154,8 @@ def _translated(variable: str, error: ValidationError) -> list[Finding]:
     wanted: t.Any = error.validator_value
     value: t.Any = error.instance
     if "propertyNames" in error.absolute_schema_path:
-        allowed = f"as a name {_allowed(error)}"
-        return [_finding(variable, (*path, str(value)), found=shown(value), allowed=allowed)]
+        reason = f"found {shown(value)} as a name, allowed is {_allowed(error)}"
+        return [_finding(variable, (*path, str(value)), reason=reason)]
     if error.validator == "additionalProperties":
         return [_unknown_key(variable, path, key, error) for key in value if key not in _properties(error)]
     if error.validator == "required":
@@ -168,13 +169,15 @@ def _translated(variable: str, error: ValidationError) -> list[Finding]:
     if error.validator in ("x-size", "x-user-data", "format"):
         return [_finding(variable, path, reason=error.message)]
     hint = nearest(value, _strings(wanted)) if error.validator == "enum" else None
-    return [_finding(variable, path, found=shown(value), allowed=_allowed(error), hint=hint)]
+    allowed = f"one of {listed(wanted, _LISTED)}" if hint else _allowed(error)
+    return [_finding(variable, path, found=shown(value), allowed=allowed, hint=hint)]
 
 
 def _unknown_key(variable: str, path: Path, key: str, error: ValidationError) -> Finding:
-    known = _properties(error)
-    reason = f"{shown(key)} is not known here, allowed are {listed(sorted(known), 30)}"
-    return _finding(variable, (*path, key), reason=reason, hint=nearest(key, known))
+    known = sorted(_properties(error))
+    hint = nearest(key, known)
+    reason = f"{shown(key)} is not known here, allowed are {listed(known, _LISTED if hint else len(known))}"
+    return _finding(variable, (*path, key), reason=reason, hint=hint)
 
 
 def _one_of(variable: str, path: Path, error: ValidationError) -> Finding:
@@ -193,11 +196,12 @@ def _properties(error: ValidationError) -> c.Mapping[str, t.Any]:
 
 
 def _expected(schema: c.Mapping[str, t.Any]) -> str:
+    """What a missing key would have to be, as a clause."""
     if "x-size" in schema:
-        return f"a size in {schema['x-size']['unit']}"
+        return sizes.allowed(schema["x-size"]["unit"])
     if "enum" in schema:
-        return f"one of {listed(map(_word, schema['enum']), 30)}"
-    return schema.get("x-allowed") or _types(schema.get("type", "string"))
+        return _KEYWORDS["enum"](schema["enum"])
+    return schema.get("x-allowed") or f"{_types(schema.get('type', 'string'))} such as {shown(schema['examples'][0])}"
 
 
 def _types(wanted: str | list[str]) -> str:
@@ -209,12 +213,14 @@ def _allowed(error: ValidationError) -> str:
     schema = t.cast("dict[str, t.Any]", error.schema)
     if "x-allowed" in schema:
         return str(schema["x-allowed"])
+    if "x-size" in schema:
+        return sizes.allowed(schema["x-size"]["unit"])
     return _KEYWORDS[str(error.validator)](error.validator_value)
 
 
 #: For each keyword that the documents use: what it allows. A test holds this table and the documents together.
 _KEYWORDS: dict[str, c.Callable[[t.Any], str]] = {
-    "enum": lambda values: f"one of {listed(map(_word, values), 30)}",
+    "enum": lambda values: f"one of {listed(map(_word, values), len(values))}",
     "exclusiveMinimum": lambda limit: f"a number above {limit}",
     "maximum": lambda limit: f"a number of at most {limit}",
     "maxItems": lambda limit: f"a list of at most {limit}",
@@ -275,7 +281,7 @@ def _size(wanted: c.Mapping[str, t.Any], value: t.Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None  # the type keyword says it
     try:
-        number = parse(value, wanted["unit"])
+        number = sizes.parse(value, wanted["unit"])
     except InvalidInput as exc:
         return str(exc)
     if number < wanted["minimum"]:

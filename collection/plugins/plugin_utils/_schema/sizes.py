@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import shown
 
-__all__ = ["LIMIT", "gib", "mib", "parse"]
+__all__ = ["LIMIT", "allowed", "gib", "mib", "parse"]
 
 #: The largest number that Nova keeps (a signed 32 bit integer).
 LIMIT = 2**31 - 1
@@ -39,6 +39,11 @@ def gib(value: t.Any) -> int:
     return parse(value, "GiB")
 
 
+def allowed(unit: str) -> str:
+    """What may be written for a size, as a clause."""
+    return f"a whole number of {unit}, or text such as {_EXAMPLES[unit]}"
+
+
 def parse(value: t.Any, unit: str) -> int:
     """The size in *unit* as a whole number, or InvalidInput with the clause that says what is wrong with it."""
     number = _number(value, unit)
@@ -54,9 +59,7 @@ def _number(value: t.Any, unit: str) -> int:
         return value
     match = _TEXT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise InvalidInput(
-            f"found {shown(value)}, allowed is a whole number of {unit}, or text such as {_EXAMPLES[unit]}"
-        )
+        raise InvalidInput(f"found {shown(value)}, allowed is {allowed(unit)}")
     number, rest = divmod(int(match[1]) * _UNITS[match[2]], _UNITS[unit])
     if rest:
         raise InvalidInput(f"found {shown(value)}, allowed is a whole number of {unit}")

@@ -16,9 +16,8 @@ from .errors import NeedError
 # Debian package -> a file of it whose absence shows that it is not installed.
 PACKAGES = {
     "busybox-static": "/bin/busybox",
-    "ebtables": "/usr/sbin/ebtables",
     "iproute2": "/sbin/ip",
-    "iptables": "/usr/sbin/iptables",
+    "iptables": "/usr/sbin/ebtables-nft",  # what nwfilter calls as `ebtables`
     "libvirt-clients": "/usr/bin/virsh",
     "libvirt-daemon": "/usr/sbin/libvirtd",
     "libvirt-daemon-config-nwfilter": "/usr/share/libvirt/nwfilter/clean-traffic.xml",

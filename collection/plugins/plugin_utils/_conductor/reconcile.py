@@ -224,7 +224,7 @@ class Reconcile:
         for name, placed in placement.placed.items():
             self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
         for name, explanation in placement.refused.items():
-            self._drafts[name] = self._drafts[name].refuse(NO_HOST, str(explanation))
+            self._drafts[name] = self._drafts[name].refuse(NO_HOST, explanation.sentence())
 
     def _needs_place(self, draft: Draft) -> bool:
         if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):

@@ -27,10 +27,12 @@ def test_a_host_has_so_many_slots_of_a_kind(ledger: Ledger, run_id: str) -> None
 
 
 def test_a_wait_for_a_slot_has_a_limit_and_says_for_what(ledger: Ledger, run_id: str) -> None:
-    with ledger.slot("kvm1", "build", 1, run_id, timeout=5):
-        with pytest.raises(InProgress, match="all 1 slots for build on host 'kvm1'"):
-            with ledger.slot("kvm1", "build", 1, run_id, timeout=0.1):
-                pytest.fail("there was no slot")
+    with (
+        ledger.slot("kvm1", "build", 1, run_id, timeout=5),
+        pytest.raises(InProgress, match="all 1 slots for build on host 'kvm1'"),
+        ledger.slot("kvm1", "build", 1, run_id, timeout=0.1),
+    ):
+        pytest.fail("there was no slot")
     with ledger.slot("kvm1", "build", 1, run_id, timeout=0.1):
         pass
 

@@ -26,7 +26,11 @@ LAN = Wish("lan", pools=POOLS)
 
 def record(server_id: str, name: str, *, generation: int = 1, addresses: t.Sequence[str] = (), **spec: t.Any) -> Record:
     nic = Nic(
-        "lan", "bridge", "br0", "52:54:00:00:00:01", addresses=tuple(Address(address, 24) for address in addresses)
+        "lan",
+        "bridge",
+        "br0",
+        "52:54:00:00:00:01",
+        addresses=tuple(Address(address, 24, dns=[]) for address in addresses),
     )
     return Record(
         id=server_id,

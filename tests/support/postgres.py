@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Flotilla contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A PostgreSQL server of the tests' own, from Debian's package: private folder, a free port on 127.0.0.1, gone afterwards."""
+"""A PostgreSQL server of the tests' own, from Debian's package: a private folder, a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -88,15 +88,18 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 def _wait(made: PostgreSQL, server: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + _DEADLINE
-    while True:
-        try:
-            psycopg.connect(made.url("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError as exc:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL doesn't start: {(folder / 'log').read_text()}") from exc
-            time.sleep(0.05)
-        else:
-            return
+    while not _answers(made):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"PostgreSQL doesn't start: {(folder / 'log').read_text()}")
+        time.sleep(0.05)
+
+
+def _answers(made: PostgreSQL) -> bool:
+    try:
+        psycopg.connect(made.url("postgres"), connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _as_server() -> list[str]:

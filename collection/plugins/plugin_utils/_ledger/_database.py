@@ -188,9 +188,10 @@ _CLOCK = {
 _ADVICE = (
     (
         "database is locked",
-        f"has been locked by another process for {PATIENCE} s; look for a hanging run and try again",
+        "has been locked by another process for {patience} s; look for a hanging run and try again",
     ),
-    ("lock timeout", f"has been locked by another process for {PATIENCE} s; look for a hanging run and try again"),
+    ("lock timeout", "has been locked by another process for {patience} s; look for a hanging run and try again"),
+    ("idle-in-transaction", "has cut this run off, which stood still in the middle of a write; run again"),
     ("is full", "can't be written, the disk is full; make room and run again"),
     ("no space left", "can't be written, the disk is full; make room and run again"),
     (
@@ -214,7 +215,7 @@ _ADVICE = (
 def _explain(cause: str) -> str:
     lowered = cause.lower()
     advice = next((text for sign, text in _ADVICE if sign in lowered), "can't be used")
-    return f"{advice} ({cause})"
+    return f"{advice.format(patience=PATIENCE)} ({cause})"
 
 
 def _cause(exc: BaseException) -> str:
@@ -228,9 +229,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _lock_postgresql(connection: sa.Connection) -> None:
-    """One writer at a time, as in SQLite. A controller that hangs or is cut off loses the lock after a while."""
+    """One writer at a time, as in SQLite. A controller that hangs loses the lock before the others give up."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
-    connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{PATIENCE}s'")
+    connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{PATIENCE * 500}ms'")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK}, hashtext(current_schema()))")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+import urllib.parse
 from pathlib import Path
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
@@ -44,27 +45,35 @@ def default_url(fleet_name: str, folder: str | None = None, *, env: t.Mapping[st
     """FLOTILLA_LEDGER, else an SQLite file named after the fleet in its state directory."""
     if env.get("FLOTILLA_LEDGER"):
         return env["FLOTILLA_LEDGER"]
-    if not fleet_name or "/" in fleet_name or "?" in fleet_name or fleet_name.startswith("."):
+    if not fleet_name or "/" in fleet_name or fleet_name.startswith("."):
         raise InvalidInput(
             f"fleet_name {fleet_name!r} can't name the ledger's file: use letters, digits and '-', or set fleet_ledger"
         )
-    return f"sqlite:///{state_dir(folder, env=env)}/{fleet_name}.db"
+    return f"sqlite:///{urllib.parse.quote(state_dir(folder, env=env))}/{urllib.parse.quote(fleet_name)}.db"
 
 
 def parse_url(text: str) -> sa.URL:
     """The URL with the driver that is used here and, for SQLite, an absolute path."""
-    make_url = need("sqlalchemy").make_url
+    url: sa.URL
+    if text.startswith("sqlite:///"):
+        return _file_url(text)
     try:
-        url: sa.URL = make_url(text)
+        url = need("sqlalchemy").make_url(text)
     except Exception:  # noqa: BLE001  # whatever it is, its text may hold the password
         raise InvalidInput(f"fleet_ledger is no database URL; write {_FORMS}") from None
     if url.drivername in _POSTGRESQL:
         return url.set(drivername="postgresql+psycopg")
-    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise InvalidInput(f"fleet_ledger: a ledger can't be kept in {url.drivername!r}; write {_FORMS}")
-    if not url.database or url.database == ":memory:" or url.host or url.query:
-        raise InvalidInput(f"fleet_ledger {shown(url)!r} names no file; write sqlite:////folder/fleet.db")
-    return url.set(drivername="sqlite", database=str(Path(url.database).expanduser().absolute()))
+    raise InvalidInput(f"fleet_ledger: a ledger can't be kept in {url.drivername!r}; write {_FORMS}")
+
+
+def _file_url(text: str) -> sa.URL:
+    """Percent signs are read here: SQLAlchemy 2.0 takes them as they are, 2.1 decodes them."""
+    path, _mark, options = text.removeprefix("sqlite:///").partition("?")
+    if not path or path == ":memory:" or options:
+        raise InvalidInput(f"fleet_ledger {text!r} names no file; write sqlite:////folder/fleet.db")
+    file = Path(urllib.parse.unquote(path)).expanduser().absolute()
+    url: sa.URL = need("sqlalchemy").URL.create("sqlite", database=str(file))
+    return url
 
 
 def shown(url: sa.URL) -> str:

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Eight controllers on one ledger, as processes of their own; some are killed."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import random
+import sqlite3
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+from tests.ledger.claimer import COMMON, RAM
+
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import HostSeen, Ledger
+
+CLAIMERS = 8
+EACH = 40
+WANTED = {f"server-{number}-{index}" for number in range(CLAIMERS) for index in range(EACH)}
+ALL = WANTED | {f"common-{index}" for index in range(COMMON)}
+ROOM = len(ALL) // 8  # servers a host has room for: eight hosts are just enough
+
+
+def new_ledger(url: str) -> Ledger:
+    ledger = Ledger.open(url, create=True)
+    assert ledger is not None
+    ledger.establish("default")
+    ledger.save_survey([HostSeen(f"kvm{n}", f"id-{n}", summary={"memory": ROOM * RAM}) for n in range(1, 9)])
+    return ledger
+
+
+@contextlib.contextmanager
+def claimers(url: str, numbers: t.Iterable[int]) -> t.Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, str(Path(__file__).parent / "claimer.py"), url]
+    started = [
+        subprocess.Popen(
+            [*command, str(number), str(EACH)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in numbers
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def won(process: subprocess.Popen[str]) -> list[str]:
+    """What a claimer got, once it has done."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        if line == "done\n":
+            return lines
+        lines.append(line.strip())
+    raise AssertionError(process.stderr.read())
+
+
+def check(ledger: Ledger, url: str) -> set[str]:
+    """What must hold at every moment; the names that are claimed."""
+    now = ledger.snapshot()
+    names = collections.Counter(claim.name for claim in now.claims.values())
+    assert max(names.values(), default=0) <= 1
+    assert {row.name for row in now.servers.values()} == set(names)
+    assert max(collections.Counter(claim.host for claim in now.claims.values()).values(), default=0) <= ROOM
+    assert {row.server_id for row in now.addresses} == set(now.claims)
+    assert len({row.address for row in now.addresses}) == len(now.addresses) == len(now.claims)
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return set(names)
+
+
+def test_eight_at_once_lose_nothing_and_double_nothing(url: str) -> None:
+    ledger = new_ledger(url)
+    with claimers(url, range(CLAIMERS)) as processes:
+        lists = [won(process) for process in processes]
+        assert check(ledger, url) == ALL
+        assert sorted(name for names in lists for name in names) == sorted(ALL)
+        assert [len(names) - EACH for names in lists if len(names) < EACH] == []
+        assert len(ledger.live_runs()) == CLAIMERS
+
+
+def test_killed_ones_leave_a_whole_ledger_that_others_go_on_with(url: str) -> None:
+    ledger = new_ledger(url)
+    chance = random.Random(7)
+    with claimers(url, range(CLAIMERS)) as processes:
+        victims = processes[::2]
+        for victim in victims:
+            assert victim.stdout is not None
+            for _line in range(chance.randrange(1, EACH // 2)):
+                victim.stdout.readline()
+            victim.kill()
+            victim.wait()
+            check(ledger, url)
+        for survivor in processes[1::2]:
+            won(survivor)
+        left = check(ledger, url)
+        assert left < ALL
+        with claimers(url, range(0, CLAIMERS, 2)) as successors:
+            for successor in successors:
+                won(successor)
+            assert check(ledger, url) == ALL
+            assert len(ledger.live_runs()) == CLAIMERS
+    for row in ledger.snapshot().claims.values():
+        assert row.begun

@@ -6,9 +6,9 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-The XML is what Nova's libvirt driver makes (nova/virt/libvirt/config.py), less what costs and is of no use here. No policy:
-what a guest gets is in its record; what the host has is in HostFacts. Text goes through ElementTree alone, and what XML
-can't carry is refused, so that nothing is ever mangled.
+The XML is what Nova's libvirt driver makes (nova/virt/libvirt/config.py), less what costs and is of no use here. No
+policy: what a guest gets is in its record; what the host has is in HostFacts. Text goes through ElementTree alone, and
+what XML can't carry is refused, so that nothing is ever mangled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _SERVER = f"{{{namespace.URI}}}{namespace.ELEMENT}"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a volume is on the host: ``kind`` file or block. ``cache`` is QEMU's mode: none, or writeback where O_DIRECT is lacking."""
+    """Where a volume is on the host: ``kind`` file or block.
+
+    ``cache`` is QEMU's mode: none, or writeback where the file system lacks O_DIRECT.
+    """
 
     path: str
     kind: str = "file"
@@ -51,20 +54,16 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class HostFacts:
-    """What the XML needs to know of the host.
-
-    ``machines`` maps a machine's alias (pc, q35) to its canonical name here; ``sources`` maps (pool, volume) to where it is.
-    """
+    """What the XML needs to know of the host; ``sources`` maps (pool, volume) to where it is."""
 
     virt_type: str
-    machines: t.Mapping[str, str]
     sources: t.Mapping[tuple[str, str], Source]
     emulator: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class DomainDisk:
-    """A disk of a domain as its XML has it. ``source`` is a path, or ``pool/volume`` for a disk of type volume; None when empty."""
+    """A disk of a domain as its XML has it. ``source`` is a path, or ``pool/volume`` (type volume); None when empty."""
 
     target: str
     device: str
@@ -76,7 +75,7 @@ class DomainDisk:
 
 @dataclasses.dataclass(frozen=True)
 class DomainFacts:
-    """What a domain's XML says: whoever's domain it is. ``record_error`` is why a record that is there can't be used."""
+    """What a domain's XML says, whoever's it is. ``record_error`` is why a record that is there can't be used."""
 
     id: str
     name: str
@@ -100,7 +99,10 @@ def console_log(server_id: str) -> str:
 
 
 def domain_xml(record: Record, host: HostFacts, *, existing: str | None = None) -> str:
-    """The domain of a server. ``existing`` is the XML it has on this host: its firmware's loader and variables are kept, as Nova does."""
+    """The domain of a server.
+
+    ``existing`` is the XML that it has on this host: its firmware's loader and variables are kept, as Nova does.
+    """
     root = Element("domain", type=host.virt_type)
     _text(root, "name", _checked_name(domain_name(record)))
     _text(root, "uuid", record.id)
@@ -109,7 +111,7 @@ def domain_xml(record: Record, host: HostFacts, *, existing: str | None = None) 
     _text(root, "currentMemory", str(record.flavor.ram), unit="MiB")
     _text(root, "vcpu", str(record.flavor.vcpus), placement="static")
     _sysinfo(root, record)
-    _os(root, record, host, existing)
+    _os(root, record, existing)
     _features_and_clock(root, record, host)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
@@ -172,15 +174,14 @@ def _sysinfo(root: Element, record: Record) -> None:
         _text(system, "entry", value, name=name)
 
 
-def _os(root: Element, record: Record, host: HostFacts, existing: str | None) -> None:
+def _os(root: Element, record: Record, existing: str | None) -> None:
     hardware = record.hardware
-    machine = hardware.machine or "pc"
     uefi = hardware.firmware == "uefi"
     kept = _kept_firmware(existing) if uefi else []
     os = SubElement(root, "os")
     if uefi and not kept:
         os.set("firmware", "efi")
-    _text(os, "type", "hvm", arch=hardware.arch, machine=_plain(host.machines.get(machine, machine), "the machine"))
+    _text(os, "type", "hvm", arch=hardware.arch, machine=_plain(hardware.machine or "pc", "the machine"))
     os.extend(kept)
     SubElement(os, "smbios", mode="sysinfo")
 
@@ -351,7 +352,7 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> None:
 
 
 def _checked_name(name: str) -> str:
-    """A server's name as a domain's: what libvirt, or the file system under it, would refuse is refused here, in words."""
+    """A server's name as a domain's: what libvirt, or the file system under it, would refuse is refused in words."""
     _plain(name, "the server's name")
     if not name.strip() or name in (".", "..") or "/" in name:
         raise InvalidInput(f"the server's name {name!r} can't name a domain: it needs a visible character, and no '/'")
@@ -359,7 +360,8 @@ def _checked_name(name: str) -> str:
         raise InvalidInput(f"the server's name {name!r} can't name a domain: it begins or ends with a space")
     if len(name.encode()) > _NAME_BYTES:
         raise InvalidInput(
-            f"the server's name {name[:40] + '…'!r} has {len(name.encode())} bytes; at most {_NAME_BYTES} can name a domain"
+            f"the server's name {name[:40] + '…'!r} has {len(name.encode())} bytes; "
+            f"at most {_NAME_BYTES} can name a domain"
         )
     return name
 

@@ -73,8 +73,8 @@ def disks_of(
 ) -> tuple[Disk, ...]:
     """A new server's disks in Nova's order: root, ephemeral, swap, config drive.
 
-    ``image_size`` is the image's virtual size in bytes; None when it isn't known yet. A flavor whose disk is 0 takes the
-    image's size; where that isn't known the root's size is 0, and the host that makes the volume fills it in.
+    ``image_size`` is the image's virtual size in bytes; None when it isn't known yet. A flavor whose disk is 0 takes
+    the image's size; where that isn't known the root's size is 0, and the host that makes the volume fills it in.
     ``overlay`` says whether the pool can stack qcow2 files; where it can't, disks are raw.
     """
     fmt = "qcow2" if overlay else "raw"
@@ -130,14 +130,15 @@ def _root_size(flavor: Flavor, image: Image, image_size: int | None) -> int:
     if flavor.disk < image.min_disk or size < (image_size or 0):
         needs = max(image.min_disk * GIB, image_size or 0)
         raise InvalidInput(
-            f"flavor {flavor.name!r} has a disk of {flavor.disk} GiB, image {image.name!r} needs {needs / GIB:.3g} GiB: "
+            f"flavor {flavor.name!r} has a disk of {flavor.disk} GiB, "
+            f"image {image.name!r} needs {needs / GIB:.3g} GiB. "
             "Flavor's disk is too small for requested image."
         )
     return size
 
 
 def _cdrom_bus(properties: t.Mapping[str, str], machine: str | None, disk_bus: str) -> str:
-    """Virtio-scsi is what most images see, cloud kernels too; a guest without virtio drivers gets what its board has."""
+    """Virtio-scsi is what most images see, cloud kernels too; a guest without virtio's drivers gets its board's own."""
     if properties.get("os_type") != "windows" and disk_bus in ("virtio", "scsi"):
         return Hardware.cdrom_bus
     return "sata" if machine is not None and "q35" in machine else "ide"

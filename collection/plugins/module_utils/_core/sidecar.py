@@ -6,8 +6,8 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-One line says how long the record is and its SHA-256, then comes the record, then zeros up to a whole number of blocks: a
-sidecar that was only half written is known as such, and most changes of a record are written in place.
+One line says how long the record is and its SHA-256, then comes the record, then zeros up to a whole number of blocks:
+a sidecar that was only half written is known as such, and most changes of a record are written in place.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _LEAST_PAGES = 10  # mkswap's own least
 
 
 def swap_header(size: int, server_id: str) -> bytes | None:
-    """The first page of a swap area of ``size`` bytes; None when that is too small for one. Its UUID is the server's id."""
+    """The first page of a swap area of ``size`` bytes, its UUID the server's id; None when too small for one."""
     pages = size // PAGE
     if pages < _LEAST_PAGES:
         return None

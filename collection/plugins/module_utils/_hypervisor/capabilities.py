@@ -6,7 +6,7 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-Libvirt is asked for one domain's capabilities, which it keeps (1 ms); those of the host are put together anew each time.
+Libvirt is asked for one domain's capabilities, which it keeps; those of the host are put together anew each time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def virt_type(conn: Connection, arch: str) -> str:
 
 
 def machine_name(conn: Connection, arch: str, machine: str | None) -> str:
-    """The canonical name of a machine here (``pc-i440fx-9.2`` for ``pc``): a guest keeps its machine when QEMU is upgraded."""
+    """The canonical name of a machine here (``pc-i440fx-9.2`` for ``pc``): QEMU's upgrades must not change it."""
     alias = machine or "pc"
     if conn.getType() == "TEST":
         return alias

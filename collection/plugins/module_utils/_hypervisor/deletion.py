@@ -6,8 +6,8 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-A volume is deleted only if its name carries the server's id, it is in the very pool that the record says (by the pool's id),
-and no other domain of this host names it, as a disk or in a backing chain. In doubt it is left, and said so.
+A volume is deleted only if its name carries the server's id, it is in the very pool that the record says (by the pool's
+id), and no other domain of this host names it, as a disk or in a backing chain. In doubt it is left, and said so.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class References:
     def user_of(self, path: str, *, but: str) -> str | None:
         """The name of a domain, other than that of id ``but``, that names this file.
 
-        Two ways to one file (a link, another mount) end in the same name, and a volume's name is unique: so the last part
-        of the path is compared, too.
+        Two ways to one file (a link, another mount) end in the same name, and a volume's name is unique: so the last
+        part of the path is compared, too.
         """
         users = self._read()
         for key in (os.path.realpath(path), os.path.basename(path)):
@@ -94,7 +94,8 @@ def check_deletable(pool: Pool, name: str, *, server_id: str, references: Refere
     user = None if volume is None else references.user_of(volume.path(), but=server_id)
     if user is not None:
         raise Conflict(
-            f"volume {name!r} in pool {pool.name!r} is used by domain {user!r}, as a disk or under one: it is left there"
+            f"volume {name!r} in pool {pool.name!r} is used by domain {user!r}, as a disk or under one: "
+            "it is left there"
         )
     return volume
 
@@ -121,7 +122,7 @@ def _is_ours(name: str, server_id: str) -> bool:
 
 
 def _chain(path: str, fmt: str | None) -> t.Iterator[str]:
-    """A disk's file, and those that it stands on. The headers are read, for libvirt shows the chain of a running guest only."""
+    """A disk's file, and those that it stands on, by their headers: libvirt shows the chain of a running guest only."""
     for _depth in range(_DEEPEST):
         yield path
         # A raw disk's content is the guest's own: what looks like a header in it is none.

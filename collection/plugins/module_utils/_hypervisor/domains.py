@@ -24,7 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
 )
 
-#: Nova sends the power button again as often (libvirt driver, _clean_shutdown): a guest that still boots misses the first.
+#: Nova presses the power button again as often (libvirt driver, _clean_shutdown): a guest that boots misses the first.
 _PRESS_AGAIN = 10.0
 #: How long a domain may take to go once it is destroyed, or to end a shutdown that has begun.
 _GONE_WITHIN = 30.0
@@ -40,7 +40,7 @@ def state_of(domain: Domain) -> str:
 
 
 def record_of(domain: Domain) -> Record | None:
-    """The record in a domain's metadata: the persistent configuration's, if it has one. InvalidRecord if it can't be read."""
+    """The record in a domain's metadata, the persistent configuration's if it has one. InvalidRecord if unreadable."""
     flag = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else libvirt.VIR_DOMAIN_AFFECT_LIVE
     text = found(domain.metadata, libvirt.VIR_DOMAIN_METADATA_ELEMENT, namespace.URI, flag)
     return None if text is None else read_metadata(text)
@@ -114,8 +114,10 @@ def keep(domain: Domain) -> bool:
 
 
 def undefine(domain: Domain, *, keep_state: bool = False) -> None:
-    """The one place that undefines. What libvirt keeps beside a domain goes with it: managed save, snapshot and checkpoint
-    metadata, and UEFI variables and TPM state unless ``keep_state``.
+    """The one place that undefines.
+
+    What libvirt keeps beside a domain goes with it: managed save, snapshot and checkpoint metadata, and, unless
+    ``keep_state``, UEFI variables and TPM state.
     """
     if domain.isActive():
         raise Conflict(f"domain {domain.name()!r} is running and can't be undefined; stop it first")
@@ -138,7 +140,8 @@ def rename(conn: Connection, domain: Domain, name: str) -> bool:
     other = found(conn.lookupByName, name)
     if other is not None:
         raise Conflict(
-            f"server {domain.UUIDString()} can't be named {name!r}: domain {other.UUIDString()} on this host has that name"
+            f"server {domain.UUIDString()} can't be named {name!r}: "
+            f"domain {other.UUIDString()} on this host has that name"
         )
     domain.rename(name)
     return True

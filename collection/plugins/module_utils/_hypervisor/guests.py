@@ -7,16 +7,19 @@
 Note that this module util is **PRIVATE** to the collection.
 
 Each step takes its server's lock, reads the domain again under it, and goes on only if the record there is the one that
-the plan was made from, or the one that the step itself leaves: then an earlier run was killed, and the step completes what
-is missing. What each kind does is in `handlers`.
+the plan was made from, or the one that the step itself leaves: then an earlier run was killed, and the step completes
+what is missing. What each kind does is in `handlers`.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import itertools
 import json
 import os
 import typing as t
+import zlib
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
@@ -24,7 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
     Stale,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -39,6 +42,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job i
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
+#: User data has 64 KiB at most, as in Nova; files in a drive are few.
+_LARGEST_DRIVE = 64 * MIB
 #: Steps that have a meaning where the server has no domain.
 _WITHOUT_DOMAIN = ("create", "define", "delete", "undefine")
 
@@ -55,7 +60,7 @@ def run_steps(
 ) -> list[dict[str, Json]]:
     """Carry out steps in order: one result a step that was begun.
 
-    A step that fails has ``failed`` in its result and its sentence as ``message``; it ends the steps of its server alone.
+    A step that fails has ``failed`` in its result and its sentence as ``message``; it ends its server's steps alone.
     ``wait`` is how many seconds another step's lock on a server is waited for.
     """
     orders = [Order.from_json(step) for step in steps]
@@ -69,6 +74,18 @@ def run_steps(
     for server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
         results += _run_server(host, server_id, list(group), state_dir=state_dir, run_id=run_id, wait=wait)
     return results
+
+
+def unpack_drive(text: str) -> bytes:
+    """A config drive as it travels: compressed (an ISO is mostly empty), in base64."""
+    try:
+        unpacker = zlib.decompressobj()
+        drive = unpacker.decompress(base64.b64decode(text, validate=True), _LARGEST_DRIVE)
+    except (binascii.Error, zlib.error, ValueError) as exc:
+        raise InvalidInput(f"a config drive can't be unpacked ({exc}): was it cut short on its way?") from exc
+    if not unpacker.eof:
+        raise InvalidInput(f"a config drive is cut short, or has more than {_LARGEST_DRIVE // MIB} MiB")
+    return drive
 
 
 def _run_server(
@@ -141,7 +158,8 @@ def _check(order: Order, present: Present | None) -> bool:
         return False
     planned = "none" if order.expects is None else f"generation {order.expects}"
     raise Stale(
-        f"server {order.name!r} has generation {now.generation}, the plan was made from {planned}: somebody changed it; plan again"
+        f"server {order.name!r} has generation {now.generation}, the plan was made from {planned}: "
+        "somebody changed it; plan again"
     )
 
 
@@ -194,4 +212,4 @@ def _result(
     return result
 
 
-__all__ = ["run_steps"]
+__all__ = ["run_steps", "unpack_drive"]

@@ -6,9 +6,9 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-A handler is called under the server's lock, with its domain and record as they are now. It may be killed between any two
-calls of libvirt, and run again: so what marks a thing as complete always comes last (the root disk after the other volumes,
-the domain after its disks, the record after the deed), and what is there is never made again.
+A handler is called under the server's lock, with its domain and record as they are now. It may be killed between any
+two calls of libvirt, and run again: so what marks a thing as complete always comes last (the root disk after the other
+volumes, the domain after its disks, the record after the deed), and what is there is never made again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _define(job: Job) -> Outcome:
 
 
 def _make(job: Job, record: Record) -> None:
-    """Disks, sidecar, domain. What fails leaves nothing of its own: the volumes that it made itself no guest has seen."""
+    """Disks, sidecar, domain. What fails leaves nothing of its own: no guest has seen the volumes that it made."""
     if job.present is not None:
         raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
     storage = job.host.storage

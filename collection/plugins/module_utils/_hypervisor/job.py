@@ -34,7 +34,7 @@ DEFAULT_TIMEOUT = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """A step of a plan as it comes to the host. ``expects`` is the generation it was planned from, None for no server."""
+    """A step of a plan as it comes to the host. ``expects`` is the generation it was planned from, None: no server."""
 
     kind: str
     server_id: str
@@ -92,7 +92,7 @@ class Host:
     drives: t.Mapping[str, bytes]
 
     def settle(self, record: Record) -> Record:
-        """The record with what only the host knows: its own id, its canonical machine, the ids of its pools."""
+        """The record with what only the host knows: its own id, its canonical machine, pools' ids, volumes' sizes."""
         if record.fleet_id != self.fleet_id:
             raise Conflict(
                 f"the record of server {record.name!r} is of fleet {record.fleet_id}, this host of {self.fleet_id}"
@@ -106,12 +106,12 @@ class Host:
             record,
             host_id=self.host_id,
             hardware=dataclasses.replace(record.hardware, machine=machine),
-            disks=tuple(self.storage.identified(disk) for disk in record.disks),
+            disks=tuple(self.storage.settled(disk) for disk in record.disks),
         )
 
     def define(self, record: Record, *, existing: str | None = None) -> Domain:
         sources = {(disk.pool, disk.volume): self.storage.source(disk) for disk in record.disks}
-        facts = HostFacts(virt_type(self.conn, record.hardware.arch), {}, sources)
+        facts = HostFacts(virt_type(self.conn, record.hardware.arch), sources)
         return self.conn.defineXML(domain_xml(record, facts, existing=existing))
 
     def write(self, domain: Domain, record: Record) -> None:
@@ -122,7 +122,10 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One step at work. ``present`` is None where the server has no domain; ``done`` when its record is the target already."""
+    """One step at work.
+
+    ``present`` is None where the server has no domain; ``done`` when its record is the target already.
+    """
 
     host: Host
     order: Order
@@ -139,12 +142,16 @@ class Job:
 
     @property
     def target(self) -> Record:
-        """The record to come, with what this host fills in; a name that another domain has is refused before anything is made."""
+        """The record to come, with what this host fills in.
+
+        A name that another domain has is refused here: libvirt would, but only after the disks were made.
+        """
         record = self.host.settle(self.order.target)
         other = found(self.host.conn.lookupByName, domain_name(record))
         if other is not None and other.UUIDString() != record.id:
             raise Conflict(
-                f"another domain of this host ({other.UUIDString()}) has the name {domain_name(record)!r}: it is not touched"
+                f"another domain of this host ({other.UUIDString()}) has the name {domain_name(record)!r}: "
+                "it is not touched; rename one of them"
             )
         return record
 

@@ -6,8 +6,8 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-Ephemeral disks are blank: libvirt has no call that makes a file system in a volume (Nova calls mkfs). A swap disk gets its
-header, which is one page. No step refreshes a pool that need not be: that opens every volume in it.
+Ephemeral disks are blank: libvirt has no call that makes a file system in a volume (Nova calls mkfs). A swap disk gets
+its header, which is one page. No step refreshes a pool that need not be: that opens every volume in it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Pool:
         return list(self._handle.listVolumes())
 
     def find(self, name: str, *, look_again: bool = True) -> Volume | None:
-        """A volume by name. One that libvirt doesn't know may have come from another host, or by hand: it looks once more."""
+        """A volume by name. One that libvirt doesn't know may have come from elsewhere: it looks once more."""
         volume = found(self._handle.storageVolLookupByName, name)
         if volume is None and look_again and self.refresh_once():
             volume = found(self._handle.storageVolLookupByName, name)
@@ -181,6 +181,12 @@ class Storage:
             )
         return dataclasses.replace(disk, pool_id=pool_id)
 
+    def settled(self, disk: Disk) -> Disk:
+        """The disk with its pool's id, and its size where the plan could not know it."""
+        disk = self.identified(disk)
+        volume = None if disk.size else self.pool(disk.pool).find(disk.volume, look_again=False)
+        return disk if volume is None else dataclasses.replace(disk, size=int(volume.info()[1]))
+
     def source(self, disk: Disk) -> Source:
         volume = self.existing(disk)
         path = volume.path()
@@ -232,13 +238,13 @@ class Storage:
         return disk
 
     def ensure_config(self, disk: Disk, data: bytes | None) -> Disk:
-        """The config drive, with just these bytes. It is made by us alone, so one that differs is half written or old, and replaced."""
+        """The config drive, with just these bytes. We alone make it: one that differs is half written or old."""
         pool = self.pool(disk.pool)
         volume = pool.find(disk.volume, look_again=data is None)
         if data is None:
             if volume is None:
                 raise InvalidInput(
-                    f"volume {disk.volume!r} is not in pool {disk.pool!r}, and the run sent no config drive to make it of"
+                    f"volume {disk.volume!r} is not in pool {disk.pool!r}, and the run sent no config drive for it"
                 )
             return dataclasses.replace(disk, size=int(volume.info()[1]))
         self._written(pool, disk.volume, data)
@@ -273,7 +279,7 @@ class Storage:
         return volume
 
     def _made(self, pool: Pool, disk: Disk, *, backing: tuple[str, str] | None = None) -> Disk:
-        """Make a volume unless one of that name is there after all, unknown to libvirt until now: it refuses to make it then."""
+        """Make a volume. Libvirt refuses if there is one that it didn't know of; then that one is used."""
         try:
             pool.make(disk.volume, disk.size, disk.format, backing=backing)
         except libvirt.libvirtError as exc:
@@ -284,7 +290,7 @@ class Storage:
         return disk
 
     def _copy(self, pool: Pool, disk: Disk, base: Volume, unfinished: Volume | None) -> Disk:
-        """A full copy of the image. While a volume ``…-root.copying`` is beside it the copy isn't complete, and nobody's disk yet."""
+        """A full copy of the image. While ``…-root.copying`` is beside it, it isn't complete, and nobody's disk yet."""
         flag = pool.find(_copying(disk), look_again=False) or pool.make(_copying(disk), 0, "raw")
         if unfinished is not None:
             _wait_built(pool, unfinished)
@@ -305,7 +311,7 @@ class Storage:
         kind = "raw" if fmt is None else fmt.get("type", "raw")
         if disk.format == "qcow2" and kind != "qcow2":
             raise Conflict(
-                f"volume {disk.volume!r} in pool {disk.pool!r} is there as {kind}, its server's record says {disk.format}: "
+                f"volume {disk.volume!r} in pool {disk.pool!r} is {kind}, its server's record says {disk.format}: "
                 "it is left as it is; if it holds nothing of worth, delete it and run again"
             )
         return disk if disk.size else dataclasses.replace(disk, size=int(volume.info()[1]))
@@ -320,7 +326,7 @@ class Storage:
             pool.upload(volume, header)
 
     def _written(self, pool: Pool, name: str, data: bytes) -> bool:
-        """A volume of our own with just these bytes: whether it had others. What a killed run left half written differs."""
+        """Whether a volume of our own had other bytes than these, which it has now. What is half written differs."""
         volume = pool.find(name, look_again=False)
         if volume is not None:
             _wait_built(pool, volume)
@@ -385,7 +391,7 @@ def _send(stream: t.Any, data: bytes) -> None:
 
 
 def _cache(path: str) -> str:
-    """``none`` (no page cache on the host, as live migration wants it) unless the file system lacks O_DIRECT; Nova looks likewise."""
+    """``none``, as live migration wants it, unless the file system lacks O_DIRECT; Nova looks likewise."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
     except FileNotFoundError:

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The servers of this host as they are, to read.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, status, vm_state
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    Domain,
+    found,
+    libvirt,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
+
+
+def servers(conn: Connection, names: t.Collection[str] | None = None) -> list[dict[str, Json]]:
+    """Our servers by name, all or those of these names or ids; a domain that isn't ours is none."""
+    found_ones = (_server(domain) for domain in conn.listAllDomains(0))
+    ours = [server for server in found_ones if server is not None]
+    if names is not None:
+        ours = [server for server in ours if server["name"] in names or server["id"] in names]
+    return sorted(ours, key=lambda server: (server["name"], server["id"]))
+
+
+def _server(domain: Domain) -> dict[str, Json] | None:
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+    xml = found(domain.XMLDesc, flags)
+    facts = None if xml is None else read_domain(xml)
+    if facts is None or facts.record is None or facts.record.id != facts.id:
+        return None
+    return _shown(facts.record, state_of(domain))
+
+
+def _shown(record: Record, state: str) -> dict[str, Json]:
+    nova = "soft-delete" if "soft_delete" in record.marks else vm_state(state)
+    return {
+        "id": record.id,
+        "name": record.name,
+        "state": state,
+        "status": status(nova),
+        "vm_state": nova,
+        "power_state": power_state(state),
+        "addresses": [address.address for nic in record.nics for address in nic.addresses],
+        "record": record.to_json(),
+    }
+
+
+__all__ = ["servers"]

@@ -1,0 +1,235 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: server
+short_description: Manage one server, a virtual machine on a compute host
+description:
+  - Brings one server to its declared state on the compute host that the task is delegated to.
+  - Half of this module runs on the controller. It resolves the names of flavor, image, key and networks, claims the
+    server's place in the ledger, makes the config drive, and writes down what came of it. The half on the compute host
+    carries out the steps through libvirt. Each step can be killed at any point and run again.
+  - Volumes that carry the server's id are used as they are and never overwritten. A domain without Flotilla's record
+    is never touched.
+extends_documentation_fragment:
+  - flotilla.compute._attributes
+  - flotilla.compute._attributes.actiongroup_all
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    platforms: posix
+options:
+  name:
+    description:
+      - Name of the server, unique in the fleet. Its domain bears it. Needed unless O(entry) is given.
+    type: str
+  entry:
+    description:
+      - One server's entry of a plan, as M(flotilla.compute.plan) returns it. It stands for all other options.
+    type: dict
+  state:
+    description:
+      - What the server shall be. V(absent) deletes it softly first, if the fleet gives deleted servers time.
+    type: str
+    choices: [active, stopped, paused, suspended, absent]
+    default: active
+  flavor:
+    description:
+      - Name of the flavor. Needed to create a server.
+    type: str
+  image:
+    description:
+      - Name of the image. Needed to create a server.
+    type: str
+  networks:
+    description:
+      - Names of the networks, one for each port, in order.
+    type: list
+    elements: str
+  key_name:
+    description:
+      - Name of the keypair whose public key the guest is given.
+    type: str
+  metadata:
+    description:
+      - The server's metadata, which the guest can read.
+    type: dict
+  description:
+    description:
+      - A description of the server.
+    type: str
+  availability_zone:
+    description:
+      - Availability zone that the server is kept in.
+    type: str
+  steps:
+    description:
+      - The steps of the plan for this host. From the module's half on the controller alone.
+    type: list
+    elements: dict
+  drives:
+    description:
+      - Config drives by server id, packed. From the module's half on the controller alone.
+    type: dict
+  run_id:
+    description:
+      - The run that the steps belong to. From the module's half on the controller alone.
+    type: str
+  fleet_id:
+    description:
+      - The fleet that the servers belong to. From the module's half on the controller alone.
+    type: str
+  uri:
+    description:
+      - Libvirt connection of the host.
+    type: str
+    default: qemu:///system
+  state_dir:
+    description:
+      - Folder of Flotilla on the host.
+    type: path
+    default: /var/lib/flotilla
+  lock_timeout:
+    description:
+      - Seconds to wait for another task that is at work on the same server.
+    type: int
+    default: 10
+requirements:
+  - python3-libvirt on the compute host
+seealso:
+  - module: flotilla.compute.server_info
+  - module: flotilla.compute.plan
+author:
+  - Flotilla contributors (@flotilla)
+"""
+
+EXAMPLES = r"""
+- name: Have a server on the host that the scheduler proposes
+  flotilla.compute.server:
+    name: web1
+    flavor: m1.small
+    image: debian-12
+    networks: [lan]
+    key_name: ops
+  delegate_to: "{{ lookup('flotilla.compute.scheduler', 'web1', flavor='m1.small') }}"
+
+- name: Stop a server
+  flotilla.compute.server:
+    name: web1
+    state: stopped
+  delegate_to: kvm1
+"""
+
+RETURN = r"""
+server:
+  description: The server after the last step.
+  returned: success
+  type: dict
+  sample: {name: web1, id: 0f8fad5b-d9cb-469f-a165-70867728950e, host: kvm1, state: running}
+steps:
+  description: The kinds of the steps that were begun.
+  returned: success
+  type: list
+  elements: str
+  sample: [create, start]
+results:
+  description: What each step did, and the server's record after it.
+  returned: on the compute host, to the module's half on the controller
+  type: list
+  elements: dict
+  sample:
+    - kind: start
+      server_id: 0f8fad5b-d9cb-469f-a165-70867728950e
+      name: web1
+      changed: true
+      record: {}
+      state: running
+      message: started
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    LIBVIRT_IMPORT_ERROR,
+    LIBVIRT_PACKAGE,
+    opened,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps, unpack_drive
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str"},
+    "entry": {"type": "dict"},
+    "state": {"type": "str", "choices": ["active", "stopped", "paused", "suspended", "absent"], "default": "active"},
+    "flavor": {"type": "str"},
+    "image": {"type": "str"},
+    "networks": {"type": "list", "elements": "str"},
+    "key_name": {"type": "str", "no_log": False},
+    "metadata": {"type": "dict"},
+    "description": {"type": "str"},
+    "availability_zone": {"type": "str"},
+    "steps": {"type": "list", "elements": "dict"},
+    "drives": {"type": "dict", "no_log": True},
+    "run_id": {"type": "str"},
+    "fleet_id": {"type": "str"},
+    "uri": {"type": "str", "default": "qemu:///system"},
+    "state_dir": {"type": "path", "default": "/var/lib/flotilla"},
+    "lock_timeout": {"type": "int", "default": 10},
+}
+
+
+def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    if params["steps"] is None:
+        raise InvalidInput(
+            "the module server has a half on the controller that gives this one its steps, and it was called without; "
+            "use it as a task of a play, as flotilla.compute.server"
+        )
+    drives = {server_id: unpack_drive(packed) for server_id, packed in (params["drives"] or {}).items()}
+    with opened(params["uri"]) as conn:
+        results = run_steps(
+            conn,
+            params["steps"],
+            state_dir=params["state_dir"],
+            run_id=params["run_id"],
+            fleet_id=params["fleet_id"],
+            drives=drives,
+            wait=params["lock_timeout"],
+        )
+    return {
+        "changed": any(result["changed"] for result in results),
+        "results": results,
+        "steps": [result["kind"] for result in results],
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS, required_by={"steps": ("run_id", "fleet_id")}, supports_check_mode=True
+    )
+    if LIBVIRT_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
+    if module.check_mode:
+        module.exit_json(changed=bool(module.params["steps"]))
+    try:
+        result = run(module.params)
+    except FlotillaError as exc:
+        module.fail_json(msg=str(exc))
+    failures = [f"{step['name']}: {step['message']}" for step in result["results"] if step.get("failed")]
+    if failures:
+        module.fail_json(msg="; ".join(failures), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -118,18 +118,13 @@ class Networks(HostFilter):
 
 
 class StoragePool(HostFilter):
-    """The pool that the server will use is on the host."""
-
-    def concerns(self, request: Request) -> bool:
-        return request.pool is not None or DISK_GB in request.resources
+    """The pool that the server will use is on the host; even a server with no disk has its config drive there."""
 
     def key(self, request: Request) -> t.Hashable:
         return request.pool or ""
 
     def why_not(self, host: HostState, request: Request) -> str | None:
         name = request.pool or host.default_pool
-        if not self.concerns(request):
-            return None
         if name is None:
             return "has no default storage pool (compute_default_pool)"
         return None if name in host.pools else f"has no storage pool {name!r}, has {names(host.pools)}"

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Any domain's XML, ours or foreign, read into a Guest.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+from .errors import InvalidRecord
+from .model import Guest, Record
+from .namespace import record_text
+
+#: Where a file can lie -> the pool's name: a pool's target path, or ``rbd:<name of the Ceph pool>``.
+Locations = t.Mapping[str, str]
+
+
+def guest_of(
+    xml: str, *, state: str, persistent: bool, autostart: bool, managed_save: bool, locations: Locations
+) -> Guest:
+    """The guest that a domain's XML describes; a record that can't be used is a fact of it, never an error.
+
+    ``xml`` is that of the persistent configuration where there is one; ``state`` is as in Guest.state, but that
+    ``managed_save`` makes a guest that is off a suspended one.
+    """
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it, and it refuses DTDs itself
+    domain_id = root.findtext("uuid", "")
+    record, record_error = _record(root, domain_id)
+    return Guest(
+        id=domain_id,
+        name=root.findtext("name", ""),
+        state="suspended" if managed_save and state == "shutoff" else state,
+        persistent=persistent,
+        autostart=autostart,
+        vcpus=int(root.findtext("vcpu", "1")),
+        memory=_mebibytes(root),
+        macs=tuple(mac.get("address", "").lower() for mac in root.iterfind("devices/interface/mac")),
+        volumes=tuple(dict.fromkeys(_volumes(root, locations))),
+        record=record,
+        record_error=record_error,
+    )
+
+
+def _record(root: ET.Element, domain_id: str) -> tuple[Record | None, str | None]:
+    text = record_text(root)
+    if text is None:
+        return None, None
+    try:
+        record = Record.loads(text)
+    except (InvalidRecord, RecursionError) as exc:
+        return None, str(exc)
+    if record.id != domain_id:
+        return (
+            None,
+            f"it bears the record of server {record.id} ({record.name!r}): a copy (virt-clone?), so it is foreign",
+        )
+    return record, None
+
+
+def _mebibytes(root: ET.Element) -> int:
+    """What the guest may take, in MiB; what is less than one counts as one. Libvirt itself always writes KiB."""
+    return -(-int(root.findtext("memory", "0")) // 1024)
+
+
+def _volumes(root: ET.Element, locations: Locations) -> t.Iterator[tuple[str, str]]:
+    """Every volume that the domain names, backing files and the goal of a running copy too: none may be deleted."""
+    for disk in root.iterfind("devices/disk"):
+        for holder in (disk, *disk.iter("backingStore"), *disk.iter("mirror")):
+            source = holder.find("source")
+            place = None if source is None else _place(source, locations)
+            if place is not None:
+                yield place
+
+
+def _place(source: ET.Element, locations: Locations) -> tuple[str, str] | None:
+    """Pool and volume of a disk's source, ("", path) in no pool; None for an empty drive."""
+    if source.get("pool"):
+        return source.get("pool", ""), source.get("volume", "")
+    if source.get("protocol"):
+        pool, _slash, volume = source.get("name", "").rpartition("/")
+        location = f"{source.get('protocol')}:{pool}"
+        return (locations[location], volume) if location in locations else ("", f"{location}/{volume}")
+    path = source.get("file") or source.get("dev") or source.get("dir")
+    if path is None:
+        return None
+    folder, _slash, volume = path.rpartition("/")
+    return (locations[folder], volume) if folder in locations else ("", path)
+
+
+__all__ = ["Locations", "guest_of"]

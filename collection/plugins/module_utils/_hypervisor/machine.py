@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host's machine is and can: libvirt's capabilities, as a survey tells them.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    is_error,
+    libvirt,
+    supported,
+)
+
+#: Best first: what a host offers beside these comes after them.
+_VIRT_TYPES = ("kvm", "qemu")
+
+Facts = dict[str, t.Any]
+
+
+def machine_facts(conn: Connection) -> Facts:
+    """virt_types, machines, cpu, numa, memory and memory_free of a survey."""
+    root = ET.fromstring(conn.getCapabilities())  # noqa: S314 - libvirt wrote it
+    info = conn.getInfo()
+    arch = root.findtext("host/cpu/arch", "")
+    virt_types = _virt_types(root, arch)
+    return {
+        "virt_types": virt_types,
+        "machines": _machines(root, arch),
+        "cpu": {
+            "arch": arch,
+            "count": info[2],
+            "topology": _topology(root, info),
+            **_cpu_model(conn, root, arch, virt_types),
+        },
+        "numa": [_cell(cell) for cell in root.iterfind("host/topology/cells/cell")],
+        **_memory(conn, info),
+    }
+
+
+def _virt_types(root: ET.Element, arch: str) -> list[str]:
+    """What libvirt offers for the host's own architecture: /dev/kvm may be there and useless."""
+    path = f"guest/arch[@name='{arch}']/domain"
+    offered = list(dict.fromkeys(domain.get("type", "") for domain in root.iterfind(path)))
+    return [kind for kind in _VIRT_TYPES if kind in offered] + [kind for kind in offered if kind not in _VIRT_TYPES]
+
+
+def _machines(root: ET.Element, arch: str) -> dict[str, str]:
+    """Alias -> canonical name: {"pc": "pc-i440fx-7.2"}."""
+    machines = root.iterfind(f"guest/arch[@name='{arch}']//machine[@canonical]")
+    return {machine.text or "": machine.get("canonical", "") for machine in machines}
+
+
+def _topology(root: ET.Element, info: t.Sequence[t.Any]) -> dict[str, int]:
+    topology = root.find("host/cpu/topology")
+    if topology is None:
+        return {"sockets": info[4] * info[5], "cores": info[6], "threads": info[7]}
+    return {key: int(topology.get(key, "1")) for key in ("sockets", "cores", "threads")}
+
+
+def _cpu_model(conn: Connection, root: ET.Element, arch: str, virt_types: t.Sequence[str]) -> Facts:
+    """The CPU that guests see (host-model of the best virt type), with every feature by name, the model's own too."""
+    cpu = _host_model(conn, arch, virt_types)
+    if cpu is None:
+        cpu = root.find("host/cpu")
+    if cpu is None:
+        return {"model": None, "vendor": None, "features": []}
+    names = {feature.get("name", "") for feature in cpu.iterfind("feature") if feature.get("policy") != "disable"}
+    return {"model": cpu.findtext("model"), "vendor": cpu.findtext("vendor"), "features": sorted(names)}
+
+
+def _host_model(conn: Connection, arch: str, virt_types: t.Sequence[str]) -> ET.Element | None:
+    if not virt_types:
+        return None
+    text = supported(conn.getDomainCapabilities, None, arch, None, virt_types[0])
+    if text is None:
+        return None
+    mode = ET.fromstring(text).find("cpu/mode[@name='host-model'][@supported='yes']")  # noqa: S314 - libvirt wrote it
+    if mode is None:
+        return None
+    return _expanded(conn, arch, virt_types[0], mode)
+
+
+def _expanded(conn: Connection, arch: str, virt_type: str, mode: ET.Element) -> ET.Element:
+    """A model with all its features written out, where libvirt can say (it can't for every architecture)."""
+    cpu = ET.Element("cpu")
+    ET.SubElement(cpu, "arch").text = arch
+    cpu.extend(mode)
+    try:
+        flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+        text = conn.baselineHypervisorCPU(None, arch, None, virt_type, [ET.tostring(cpu, encoding="unicode")], flags)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_NO_SUPPORT", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED"):
+            return cpu
+        raise
+    return ET.fromstring(text)  # noqa: S314 - libvirt wrote it
+
+
+def _cell(cell: ET.Element) -> Facts:
+    return {
+        "id": int(cell.get("id", "0")),
+        "memory_mib": int(cell.findtext("memory", "0")) // 1024,
+        "cpus": sorted(int(cpu.get("id", "0")) for cpu in cell.iterfind("cpus/cpu")),
+        "pages": [
+            {"size_kib": int(pages.get("size", "0")), "count": int(pages.text or "0")}
+            for pages in cell.iterfind("pages")
+        ],
+    }
+
+
+def _memory(conn: Connection, info: t.Sequence[t.Any]) -> dict[str, int]:
+    """Free is what guests could have at once: caches are given up for them."""
+    stats = supported(conn.getMemoryStats, libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    if stats is None:
+        return {"memory": info[1], "memory_free": conn.getFreeMemory() // 1024**2}
+    free = sum(stats.get(key, 0) for key in ("free", "buffers", "cached"))
+    return {"memory": stats["total"] // 1024, "memory_free": free // 1024}
+
+
+__all__ = ["machine_facts"]

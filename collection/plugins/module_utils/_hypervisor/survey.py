@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everything of a host that planning needs, read in bulk by one call.
+
+Note that this module util is **PRIVATE** to the collection.
+
+300 domains with 600 volumes take 0.3 s: the XML of each domain and the size of each of Flotilla's volumes cost a call,
+the rest comes in lists.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    found,
+    libvirt,
+    supported,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import held
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
+
+VERSION = 1
+
+#: virDomainState -> Guest.state; what is not here (in shutdown, pmsuspended) is "other".
+_STATES = {1: "running", 2: "running", 3: "paused", 5: "shutoff", 6: "crashed"}
+
+Facts = dict[str, t.Any]
+
+
+def survey(conn: Connection, *, state_dir: str) -> Facts:
+    """The host as it is. It reads only, but for having libvirt look into its pools again."""
+    # Locks before guests: a step that ends in between has left what it made, one that begins is the next survey's.
+    running_steps = held(state_dir)
+    marker = read_marker(state_dir)
+    pools_facts = pools(conn)
+    return {
+        "version": VERSION,
+        "hostname": conn.getHostname(),
+        "host_id": None if marker is None else marker.host_id,
+        "marker": None if marker is None else marker.to_json(),
+        "libvirt": conn.getLibVersion(),
+        "qemu": conn.getVersion(),
+        **machine_facts(conn),
+        "pools": pools_facts,
+        "networks": networks(conn),
+        "bridges": bridges(),
+        "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
+        "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
+        "running_steps": running_steps,
+    }
+
+
+def guests(conn: Connection, where: Locations) -> list[Guest]:
+    """Every domain of the host, ours and foreign. One that goes while it is read is none."""
+    persistent = _ids(conn, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT)
+    autostart = _ids(conn, libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
+    saved = _ids(conn, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+    result = []
+    for domain, stats in conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+        xml = found(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        domain_id = domain.UUIDString()
+        if xml is None:
+            continue
+        result.append(
+            guest_of(
+                xml,
+                state=_STATES.get(stats.get("state.state", 0), "other"),
+                persistent=domain_id in persistent,
+                autostart=domain_id in autostart,
+                managed_save=domain_id in saved,
+                locations=where,
+            )
+        )
+    return sorted(result, key=lambda guest: guest.name)
+
+
+def networks(conn: Connection) -> dict[str, Facts]:
+    """The libvirt networks by name."""
+    found_ones = ((network, found(network.XMLDesc, 0)) for network in conn.listAllNetworks())
+    return {network.name(): _network(network, xml) for network, xml in found_ones if xml is not None}
+
+
+def bridges() -> list[str]:
+    """The Linux bridges of this host. (Libvirt's own interface driver knows only those of the host's udev.)"""
+    folder = pathlib.Path("/sys/class/net")
+    return sorted(path.parent.name for path in folder.glob("*/bridge"))
+
+
+def _network(network: t.Any, xml: str) -> Facts:
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    bridge, forward = root.find("bridge"), root.find("forward")
+    return {
+        "active": bool(network.isActive()),
+        "bridge": None if bridge is None else bridge.get("name"),
+        "forward": None if forward is None else forward.get("mode", "nat"),
+    }
+
+
+def _ids(conn: Connection, flag: int) -> set[str]:
+    return {domain.UUIDString() for domain in conn.listAllDomains(flag)}
+
+
+__all__ = ["VERSION", "bridges", "guests", "networks", "survey"]

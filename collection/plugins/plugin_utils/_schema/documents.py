@@ -34,6 +34,7 @@ INTERNAL = frozenset(
         "fleet_images_done",
         "fleet_mine",
         "fleet_plan",
+        "fleet_read_only",
         "fleet_result",
         "fleet_survey",
     }

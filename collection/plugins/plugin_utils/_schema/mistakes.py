@@ -67,7 +67,7 @@ def shown(value: t.Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
-        return f"a {type(value).__name__} that is too large to show"
+        return "a value that is too large to show"
     if "PRIVATE KEY" in text:
         return HIDDEN
     return _cut(_USERINFO.sub("//***@", text))

@@ -165,7 +165,8 @@ def _translated(variable: str, error: ValidationError) -> list[Finding]:
             if key not in value
         ]
     if error.validator == "oneOf":
-        return [_one_of(variable, path, error)]
+        # To JSON Schema what is no mapping has all keys that are required of mappings; the type keyword speaks of it.
+        return [_one_of(variable, path, error)] if isinstance(value, c.Mapping) else []
     if error.validator in ("x-size", "x-user-data", "format"):
         return [_finding(variable, path, reason=error.message)]
     hint = nearest(value, _strings(wanted)) if error.validator == "enum" else None

@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Variables of compute hosts and servers of the wrong shape: a table of broken ones with the sentence for each."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._schema.conftest import Example
+
+# What was meant, how it is broken, and all that the validator says of it.
+BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
+    (
+        "allocation ratio of zero",
+        lambda e: e.kvm1.update(compute_allocation_ratio={"vcpus": 0}),
+        "compute_allocation_ratio.vcpus (host kvm1): found 0, allowed is a number above 0.",
+    ),
+    (
+        "allocation ratio misspelt",
+        lambda e: e.kvm1.update(compute_allocation_ratio={"vcpu": 4}),
+        (
+            "compute_allocation_ratio.vcpu (host kvm1): 'vcpu' is not known here, allowed are disk, memory, "
+            "vcpus; did you mean 'vcpus'?"
+        ),
+    ),
+    (
+        "less than nothing reserved",
+        lambda e: e.kvm1.update(compute_reserved={"vcpus": -1}),
+        "compute_reserved.vcpus (host kvm1): found -1, allowed is a number of at least 0.",
+    ),
+    (
+        "reserved memory not whole",
+        lambda e: e.kvm1.update(compute_reserved={"memory": "0.5GiB"}),
+        (
+            "compute_reserved.memory (host kvm1): found '0.5GiB', allowed is a whole number of MiB, or text "
+            "such as 512MiB or 8GiB."
+        ),
+    ),
+    (
+        "compute state unknown",
+        lambda e: e.kvm1.update(compute_state="disable"),
+        (
+            "compute_state (host kvm1): found 'disable', allowed is one of enabled, disabled, maintenance; "
+            "did you mean 'disabled'?"
+        ),
+    ),
+    (
+        "libvirt uri that is none",
+        lambda e: e.kvm1.update(compute_libvirt_uri="localhost"),
+        ("compute_libvirt_uri (host kvm1): found 'localhost', allowed is a libvirt URI such as qemu:///system."),
+    ),
+    (
+        "trait in small letters",
+        lambda e: e.kvm1.update(compute_traits=["ssd"]),
+        (
+            "compute_traits[0] (host kvm1): found 'ssd', allowed is a trait's name: capital letters, digits "
+            "and '_', such as CUSTOM_SSD."
+        ),
+    ),
+    (
+        "fence options as text",
+        lambda e: e.kvm1.update(compute_fence="fence_ipmilan -p hunter2"),
+        "compute_fence (host kvm1): found a value that is not shown, allowed is a mapping.",
+    ),
+    (
+        "server without flavor",
+        lambda e: e.web1.pop("server_flavor"),
+        "server_flavor (host web1): is missing, it must be the name of a flavor.",
+    ),
+    (
+        "server state unknown",
+        lambda e: e.web1.update(server_state="activ"),
+        (
+            "server_state (host web1): found 'activ', allowed is one of active, stopped, paused, suspended, "
+            "shelved, absent; did you mean 'active'?"
+        ),
+    ),
+    (
+        "server id not a UUID",
+        lambda e: e.web1.update(server_id="web1"),
+        ("server_id (host web1): found 'web1', allowed is a UUID such as 6f2c1a54-6a3f-4c55-9f0e-8b6c1c0f6c11."),
+    ),
+    (
+        "server id that is a number",
+        lambda e: e.web1.update(server_id=17),
+        "server_id (host web1): found 17, allowed is text.",
+    ),
+    (
+        "networks as text",
+        lambda e: e.web1.update(server_networks="lan"),
+        "server_networks (host web1): found 'lan', allowed is a list.",
+    ),
+    (
+        "network entry without network",
+        lambda e: e.web1.update(server_networks=[{"fixed_ip": "192.0.2.10"}]),
+        "server_networks[0].network (host web1): is missing, it must be text such as 'lan'.",
+    ),
+    (
+        "network entry misspelt",
+        lambda e: e.web1.update(server_networks=[{"network": "lan", "fixed_ips": "192.0.2.10"}]),
+        (
+            "server_networks[0].fixed_ips (host web1): 'fixed_ips' is not known here, allowed are fixed_ip, "
+            "mac, network; did you mean 'fixed_ip'?"
+        ),
+    ),
+    (
+        "fixed address malformed",
+        lambda e: e.web1["server_networks"][0].update(fixed_ip="192.0.2.300"),
+        "server_networks[0].fixed_ip (host web1): found '192.0.2.300', allowed is an IP address.",
+    ),
+    (
+        "MAC malformed",
+        lambda e: e.web1["server_networks"][0].update(mac="52-54-00-00-00-0a"),
+        (
+            "server_networks[0].mac (host web1): found '52-54-00-00-00-0a', allowed is a MAC address such as "
+            "52:54:00:12:34:56."
+        ),
+    ),
+    (
+        "MAC of a multicast group",
+        lambda e: e.web1["server_networks"][0].update(mac="53:54:00:00:00:0a"),
+        (
+            "server_networks[0].mac (host web1): found '53:54:00:00:00:0a', allowed is a unicast MAC "
+            "address: the first of its bytes is even."
+        ),
+    ),
+    (
+        "metadata with a list",
+        lambda e: e.web1.update(server_metadata={"roles": ["web"]}),
+        "server_metadata.roles (host web1): found ['web'], allowed is text or a number or true or false.",
+    ),
+    (
+        "metadata value too long",
+        lambda e: e.web1.update(server_metadata={"role": "x" * 256}),
+        (
+            "server_metadata.role (host web1): found "
+            "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…, allowed is "
+            "text of at most 255 characters."
+        ),
+    ),
+    (
+        "metadata too many",
+        lambda e: e.web1.update(server_metadata={str(n): "x" for n in range(129)}),
+        (
+            "server_metadata (host web1): found {'0': 'x', '1': 'x', '2': 'x', '3': 'x', '4': 'x', '5': 'x', "
+            "'6': 'x', '7': 'x'…, allowed is at most 128 entries."
+        ),
+    ),
+    (
+        "text that is not UTF-8",
+        lambda e: e.web1.update(server_description="caf\udce9"),
+        ("server_description (host web1): found 'caf\\udce9', allowed is text that can be encoded as UTF-8."),
+    ),
+    (
+        "tag with a comma",
+        lambda e: e.web1.update(server_tags=["a,b"]),
+        "server_tags[0] (host web1): found 'a,b', allowed is 1 to 60 characters without ',' and '/'.",
+    ),
+    (
+        "tag twice",
+        lambda e: e.web1.update(server_tags=["a", "a"]),
+        "server_tags (host web1): found ['a', 'a'], allowed is a list in which nothing stands twice.",
+    ),
+    (
+        "user data too large",
+        lambda e: e.web1.update(server_user_data="x" * 49150),
+        (
+            "server_user_data (host web1): User data too large. User data must be no larger than 65535 bytes "
+            "once base64 encoded. Your data is 65536 bytes."
+        ),
+    ),
+    (
+        "user data that is a mapping",
+        lambda e: e.web1.update(server_user_data={"password": "hunter2"}),
+        "server_user_data (host web1): found a value that is not shown, allowed is text.",
+    ),
+    (
+        "config drive of a kind",
+        lambda e: e.web1.update(server_config_drive="yes"),
+        "server_config_drive (host web1): found 'yes', allowed is one of true, false, auto.",
+    ),
+    (
+        "shutdown timeout that is text",
+        lambda e: e.web1.update(server_shutdown_timeout="60"),
+        "server_shutdown_timeout (host web1): found '60', allowed is a whole number.",
+    ),
+    (
+        "locked by a word",
+        lambda e: e.web1.update(server_locked="yes"),
+        "server_locked (host web1): found 'yes', allowed is true or false.",
+    ),
+    (
+        "admin password that is a number",
+        lambda e: e.web1.update(server_admin_password=12345678),
+        ("server_admin_password (host web1): found a value that is not shown, allowed is text that is not empty."),
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), [pytest.param(*rest, id=name) for name, *rest in BROKEN])
+def test_is_told(example: Example, change: t.Callable[[Example], object], sentence: str) -> None:
+    change(example)
+
+    assert example.mistaken() == [sentence]

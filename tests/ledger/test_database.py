@@ -110,6 +110,15 @@ def test_check_mode_reads_all_and_changes_no_byte(ledger: Ledger, run_id: str, u
     assert contents(tmp_path) == files
 
 
+def test_readers_wait_for_nobody_and_see_one_moment(ledger: Ledger, url: str) -> None:
+    before = ledger.snapshot()
+    with _database.Database(parse_url(url), readonly=False).write() as tx:
+        tx.run(tx.tables.hosts.delete())
+        for reader in (opened(url, create=False), ledger):
+            assert reader.snapshot().hosts == before.hosts
+    assert opened(url, create=False).snapshot().hosts == {}
+
+
 def test_check_mode_leaves_the_journal_of_a_killed_writer_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     opened(url).establish("default")
@@ -158,7 +167,9 @@ def test_an_older_ledger_is_carried_over_and_a_newer_one_refused(
         newer.setattr(_schema, "_FOLDER", folder)
         with pytest.raises(FlotillaError, match="older schema 0001"):
             Ledger.open(url, create=False)
-        fleet = opened(url).fleet()
+        writer = Ledger.open(url, create=False, readonly=False)
+        assert writer is not None
+        fleet = writer.fleet()
         assert fleet is not None
         assert fleet.fleet_name == "default"
     for create in (True, False):

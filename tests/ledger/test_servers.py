@@ -149,12 +149,30 @@ def test_a_leftover_claim_ends_when_the_server_is_seen(ledger: Ledger, run_id: s
     assert ledger.snapshot().claims == {}
 
 
+def test_a_claim_that_a_failed_step_left_ends_though_the_server_is_as_before(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1")
+    win(ledger, run_id, claim("web1", "kvm1", server_id, ram=4096))
+    ledger.begin_task(run_id, server_id, "resize_prep")
+    ledger.fail(run_id, server_id, "no")
+    unchanged = seen(server_id, "web1", addresses=["192.0.2.10"])
+    ledger.observe([unchanged], since=later(ledger))
+    assert server_id in ledger.snapshot().claims
+    ledger.end_run(run_id, "failed")
+    ledger.observe([seen(server_id, "web1", "kvm2", addresses=["192.0.2.10"])], since=later(ledger))
+    assert server_id in ledger.snapshot().claims
+    ledger.observe([unchanged], since=later(ledger))
+    assert ledger.snapshot().claims == {}
+
+
 def test_names_may_go_round_and_two_of_one_name_are_a_conflict(ledger: Ledger) -> None:
     ledger.observe([seen("id-1", "web1"), seen("id-2", "web2")], since=later(ledger))
     ledger.observe([seen("id-1", "web2"), seen("id-2", "web1")], since=later(ledger))
     assert {row.name for row in ledger.snapshot().servers.values()} == {"web1", "web2"}
-    with pytest.raises(Conflict, match="two of one"):
-        ledger.observe([seen("id-3", "web1")], since=later(ledger))
+    with pytest.raises(Conflict, match="two servers are called 'web1': id-2 on host 'kvm1' and id-3 on host 'kvm2'"):
+        ledger.observe([seen("id-3", "web1", "kvm2")], since=later(ledger))
+    with pytest.raises(Conflict, match="two servers are called 'db1'"):
+        ledger.observe([seen("id-4", "db1"), seen("id-5", "db1")], since=later(ledger))
+    assert len(ledger.snapshot().servers) == 2
 
 
 def test_an_address_that_two_records_hold_stays_with_the_first(ledger: Ledger) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
     Snapshot,
     Wish,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._tables import preload
 
 __all__ = [
     "ActionRow",
@@ -49,5 +50,6 @@ __all__ = [
     "Snapshot",
     "Wish",
     "default_url",
+    "preload",
     "state_dir",
 ]

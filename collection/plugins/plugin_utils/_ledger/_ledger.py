@@ -51,12 +51,13 @@ class Ledger(Runs, Servers, Claims, Catalog):
         *readonly* (unless told: when nothing may be created, as in check mode) leaves it as it is to the last byte.
         """
         database = Database(parse_url(url), readonly=not create if readonly is None else readonly)
-        if not _schema.is_there(database):
-            if not create:
-                return None
-            if database.path is not None:
-                prepare_file(database.path)
-                database.use_wal()
+        version = _schema.version_of(database)
+        if version is None and not create:
+            return None
+        if version is None and database.path is not None:
+            prepare_file(database.path)
+            database.use_wal()
+        if version != _schema.HEAD:
             _schema.upgrade(database)
         return cls(database)
 

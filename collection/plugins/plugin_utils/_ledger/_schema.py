@@ -19,16 +19,16 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Database, Transaction
 
-__all__ = ["HEAD", "is_there", "upgrade"]
+__all__ = ["HEAD", "upgrade", "version_of"]
 
 HEAD = "0001"  # the newest revision in migrations/
 _FOLDER = Path(__file__).parent / "migrations"
 
 
-def is_there(database: Database) -> bool:
-    """True if the ledger exists with today's schema, False if there is none or an older one; a newer one is refused."""
+def version_of(database: Database) -> str | None:
+    """The schema's version, None if there is no ledger. One that can't be used as it is asked for is refused."""
     if database.path is not None and not database.path.exists():
-        return False
+        return None
     with database.read() as transaction:
         version = _version(transaction)
     if version is not None and version > HEAD:
@@ -39,7 +39,7 @@ def is_there(database: Database) -> bool:
         raise FlotillaError(
             f"the ledger {database.name} has the older schema {version}; a run without --check makes it {HEAD}"
         )
-    return version == HEAD
+    return version
 
 
 def upgrade(database: Database) -> None:

@@ -9,9 +9,15 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InProgress,
+    Stale,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._owned import (
     close_actions,
@@ -28,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part imp
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     ActionRow,
+    ClaimRow,
     HostRow,
     HostSeen,
     ServerRow,
@@ -80,17 +87,17 @@ class Servers(Part):
         """
         found = {server.id: server for server in seen}
         with self._database.read() as tx:
-            if not any(_differences(tx, found, gone)):
+            if not _differences(tx, found, gone, since).any():
                 return ()
         with self._database.write() as tx:
             bury(tx)
-            changed, missing = _differences(tx, found, gone)
-            newer = _newer(tx, {*changed, *missing}, since)
-            forget(tx, missing - newer)
-            taken = [found[server_id] for server_id in sorted(changed - newer)]
-            write_servers(tx, taken)
-            drop_claims(tx, [server.id for server in taken])
-            bump(tx, {server.host for server in taken})
+            differences = _differences(tx, found, gone, since)
+            newer = _newer(tx, differences.changed | differences.gone, since)
+            forget(tx, differences.gone - newer)
+            changed = [found[server_id] for server_id in sorted(differences.changed - newer)]
+            write_servers(tx, changed)
+            drop_claims(tx, differences.settled)
+            bump(tx, {server.host for server in changed})
             return tuple(sorted(newer))
 
     def begin_task(self, run_id: str, server_id: str, task: str, *, action: str | None = None) -> None:
@@ -208,6 +215,7 @@ def write_hosts(tx: Transaction, hosts: t.Sequence[HostSeen]) -> None:
 def write_servers(tx: Transaction, servers: t.Sequence[ServerSeen]) -> None:
     """Insert or update servers and their addresses."""
     table = tx.tables.servers
+    _refuse_namesakes(tx, servers)
     ids = [server.id for server in servers]
     known = {row.id: row for row in values(tx, ServerRow, table.select().where(table.c.id.in_(ids)))}
     renamed = [server.id for server in servers if server.id in known and server.name != known[server.id].name]
@@ -224,6 +232,24 @@ def write_servers(tx: Transaction, servers: t.Sequence[ServerSeen]) -> None:
     free = {"task_state": None, "run_id": None, "fault": None, "updated": tx.now, "since": tx.now}
     tx.run_many(table.insert(), [{**_server_row(server), **free} for server in new])
     keep_addresses(tx, {server.id: server.record for server in servers})
+
+
+def _refuse_namesakes(tx: Transaction, servers: t.Sequence[ServerSeen]) -> None:
+    """Two live servers of one name are a conflict, among these or with one that the ledger has."""
+    table = tx.tables.servers
+    ids = [server.id for server in servers]
+    named = table.c.name.in_([server.name for server in servers]) & table.c.id.not_in(ids)
+    others: list[ServerSeen | ServerRow] = list(values(tx, ServerRow, table.select().where(named)))
+    first: dict[str, ServerSeen | ServerRow] = {}
+    for server in [*others, *servers]:
+        if server.vm_state == "soft-delete":
+            continue
+        other = first.setdefault(server.name, server)
+        if other is not server:
+            raise Conflict(
+                f"two servers are called {server.name!r}: {other.id} on host {other.host!r} and {server.id} on host "
+                f"{server.host!r}; rename or remove one of them on its host, nothing was recorded"
+            )
 
 
 def _host_row(host: HostSeen | HostRow) -> dict[str, t.Any]:
@@ -248,17 +274,44 @@ def _server_row(server: ServerSeen | ServerRow) -> dict[str, t.Any]:
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class _Differences:
+    """Ids: whom the ledger knows otherwise or not at all; who is no more; whose leftover claim is settled."""
+
+    changed: set[str]
+    gone: set[str]
+    settled: set[str]
+
+    def any(self) -> bool:
+        return bool(self.changed or self.gone or self.settled)
+
+
 def _differences(
-    tx: Transaction, found: t.Mapping[str, ServerSeen], gone: t.Collection[str]
-) -> tuple[set[str], set[str]]:
-    """The ids that the ledger knows otherwise or not at all, and those of *gone* that it still has."""
+    tx: Transaction, found: t.Mapping[str, ServerSeen], gone: t.Collection[str], since: float
+) -> _Differences:
     known = {row.id: row for row in values(tx, ServerRow, tx.tables.servers.select())}
     changed = {
         server_id
         for server_id, server in found.items()
         if server_id not in known or _server_row(server) != _server_row(known[server_id])
     }
-    return changed, known.keys() & set(gone)
+    return _Differences(changed, known.keys() & set(gone), _settled(tx, found, since))
+
+
+def _settled(tx: Transaction, found: t.Mapping[str, ServerSeen], since: float) -> set[str]:
+    """Claims that a run left behind, for servers that are now seen where they were claimed: no more room is needed."""
+    claims = values(tx, ClaimRow, tx.tables.claims.select())
+    if not claims:
+        return set()
+    live = live_runs(tx)
+    return {
+        claim.server_id
+        for claim in claims
+        if claim.server_id in found
+        and found[claim.server_id].host == claim.host
+        and claim.run_id not in live
+        and claim.created < since
+    }
 
 
 def _newer(tx: Transaction, server_ids: t.Collection[str], since: float) -> set[str]:

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Module plan: reads inventory, makes the plan of a run, claims it and shows it. All of it happens on the controller."""
+"""Module plan: reads inventory, makes the plan of a run, claims it and shows it. All of it happens on the
+controller."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
@@ -31,7 +32,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate 
 )
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+    pass
 
 #: Catalogs that modules write into the ledger.
 _CATALOGS = ("flavors", "keypairs", "server_groups", "aggregates")

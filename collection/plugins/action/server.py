@@ -36,6 +36,9 @@ _TASKS = {
     "restore": "restoring",
     "delete": "deleting",
 }
+#: Seconds that a step of a run that was killed, and that goes on on the host, is waited for: a clean stop takes the
+#: longest.
+_LOCK_TIMEOUT = 180
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
@@ -96,6 +99,7 @@ class ActionModule(FleetAction):
             "fleet_id": entry["fleet_id"],
             "steps": list(deeds),
             "drives": self._drives(entry, deeds),
+            "lock_timeout": _LOCK_TIMEOUT,
         }
         called: Result = self._execute_module(
             module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
@@ -134,7 +138,7 @@ class ActionModule(FleetAction):
         text = self.variable("server_user_data")
         if text is None:
             raise FlotillaError(
-                f"{record.name}: its user data is in its inventory variable server_user_data, which this run doesn't have; "
+                f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
                 "run the reconcile playbook with the server in inventory"
             )
         return str(text).encode()

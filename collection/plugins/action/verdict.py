@@ -44,7 +44,8 @@ class ActionModule(FleetAction):
         return fleet_rows(ledger.snapshot() if ledger is not None else None, plan["servers"], down=down)
 
     def _hosts(self, plan: Arguments) -> t.Iterator[str]:
-        """Hosts whose preparation failed. A host that is down fails the run by its servers, in the plan's own verdicts."""
+        """Hosts whose preparation failed. A host that is down fails the run by its servers, in the plan's own
+        verdicts."""
         for name in plan["act_hosts"]:
             for variable in ("fleet_enrolled", "fleet_images_done"):
                 yield from (f"{name}: {cause}" for cause in self._causes(name, variable))

@@ -35,7 +35,8 @@ class BadTemplate:
 
 @dataclasses.dataclass(frozen=True)
 class RawInventory:
-    """What inventory says, as it is written: ``fleet`` variables, and those of each compute host and server in order."""
+    """What inventory says, as it is written: ``fleet`` variables, and those of each compute host and server in
+    order."""
 
     fleet: Variables
     computes: dict[str, Variables]
@@ -58,7 +59,8 @@ class Templar(t.Protocol):
 
 
 def read_inventory(task_vars: Variables, templar: Templar) -> RawInventory:
-    """Read the groups ``computes`` and ``servers``, and the fleet's variables as *task_vars* (those of localhost) have them."""
+    """Read the groups ``computes`` and ``servers``, and the fleet's variables as *task_vars* (those of localhost)
+    have them."""
     bad: list[BadTemplate] = []
     hostvars: HostVars = task_vars["hostvars"]
     groups: dict[str, list[str]] = task_vars["groups"]

@@ -83,7 +83,8 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """A fixed address of a port, with what the guest needs to use it (``prefix`` bits; gateway and dns may be absent)."""
+    """A fixed address of a port, with what the guest needs to use it (``prefix`` bits; gateway and dns may be
+    absent)."""
 
     address: str
     prefix: int
@@ -149,7 +150,8 @@ class Disk:
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Hardware defaults, frozen at first boot so that a later change of defaults never alters a guest (Nova driver 1145).
+    """Hardware defaults, frozen at first boot so that a later change of defaults never alters a guest (Nova driver
+    1145).
 
     ``machine`` None means: the host's canonical name for ``pc`` is filled in when the domain is first defined.
     """
@@ -194,7 +196,8 @@ class Server:
 class Record:
     """A server as it was applied: the JSON in its domain's metadata, in sidecars and in the ledger.
 
-    ``generation`` grows by one with each step that changes the server. ``spec`` is Server.spec as applied. ``marks`` are
+    ``generation`` grows by one with each step that changes the server. ``spec`` is Server.spec as applied. ``marks``
+    are
     ``replaces``, ``evacuating``, ``resize``, ``soft_delete`` (DESIGN 4 and 9). Times are ISO 8601 in UTC.
     ``declared`` is the state last carried out (active, stopped …): what the guest should be in.
     """
@@ -251,7 +254,8 @@ class Guest:
 
     ``state``: running, paused, shutoff, suspended (managed save), crashed, or other (in shutdown, pmsuspended).
     ``vcpus`` and ``memory`` (MiB) are those of the persistent configuration, else of the running one.
-    ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same configuration.
+    ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same
+    configuration.
     ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used.
     """
 

@@ -6,13 +6,12 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-Sources: nova/compute/vm_states.py, power_state.py and nova/api/openstack/common.py (status). Libvirt is the authority on
+Sources: nova/compute/vm_states.py, power_state.py and nova/api/openstack/common.py (status). Libvirt is the authority
+on
 what a guest does now (``Guest.state``); the inventory on what it should do (``server_state``).
 """
 
 from __future__ import annotations
-
-import typing as t
 
 #: What ``server_state`` may say.
 DECLARED = ("active", "stopped", "paused", "suspended", "shelved", "absent")

@@ -6,7 +6,8 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-Differences are three-way: what inventory says (Server), what was applied (Record), what libvirt has (Guest). Only keys that the user
+Differences are three-way: what inventory says (Server), what was applied (Record), what libvirt has (Guest). Only
+keys that the user
 wrote, or had written, are compared. The law, held by the tests: after the steps have been carried out there are none.
 """
 
@@ -185,7 +186,8 @@ def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
 
 
 def _is_off(guest: Guest) -> bool:
-    """Whether nothing of the guest's memory lives: a managed save holds the old hardware as much as a running guest does."""
+    """Whether nothing of the guest's memory lives: a managed save holds the old hardware as much as a running guest
+    does."""
     return not guest.active and guest.state != "suspended"
 
 

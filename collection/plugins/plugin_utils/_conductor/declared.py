@@ -115,7 +115,8 @@ def declare(
 
 
 def _with_state(server: Server) -> Server:
-    """The declared state is part of what is applied: evacuation must know, without inventory, whether a guest should run."""
+    """The declared state is part of what is applied: evacuation must know, without inventory, whether a guest should
+    run."""
     return dataclasses.replace(server, spec={**server.spec, "state": server.state})
 
 

@@ -45,7 +45,8 @@ class Row:
 
 
 def fleet_rows(snapshot: Snapshot | None, declared: t.Iterable[str], *, down: t.Collection[str] = ()) -> list[Row]:
-    """The ledger's servers, and the declared ones that it doesn't have. What is on a host that is ``down`` nobody knows."""
+    """The ledger's servers, and the declared ones that it doesn't have. What is on a host that is ``down`` nobody
+    knows."""
     rows = {row.name: _row(row, down) for row in (snapshot.servers.values() if snapshot is not None else ())}
     missing = {name: Row(name, "ABSENT") for name in declared if name not in rows}
     return sorted((*rows.values(), *missing.values()), key=lambda row: _natural(row.server))

@@ -6,7 +6,8 @@
 
 Note that this plugin util is **PRIVATE** to the collection.
 
-What is used on a host is the union, by id, of the guests that its survey found (ours and those of others), of the claims
+What is used on a host is the union, by id, of the guests that its survey found (ours and those of others), of the
+claims
 of live runs, and of the ledger's servers that should be there (DESIGN 6). Disk is counted by pool: the nominal size of
 our servers' disks, plus whatever else the pool really holds; a pool that several hosts share is counted once.
 """
@@ -36,7 +37,8 @@ Survey = t.Mapping[str, Json]
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see ``why``)."""
+    """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see
+    ``why``)."""
 
     name: str
     settings: ComputeSettings
@@ -81,7 +83,8 @@ class Compute:
         return str(marker) if marker else f"{self.name}/{pool}"
 
     def service(self, fallback: tuple[str, str | None] | None) -> tuple[str, str]:
-        """The host's service state and its reason: what inventory keeps it from, else its own marker, else the ledger."""
+        """The host's service state and its reason: what inventory keeps it from, else its own marker, else the
+        ledger."""
         if self.settings.state != "enabled":
             return self.settings.state, self.settings.state_reason or ""
         if self.marker is not None and self.marker.get("service"):
@@ -122,7 +125,8 @@ def host_states(
     groups: t.Mapping[str, str | None],
     moving: t.AbstractSet[str] = frozenset(),
 ) -> list[HostState]:
-    """The scheduler's rows. ``groups`` maps declared servers to their group; ``moving`` ids are placed anew and not counted."""
+    """The scheduler's rows. ``groups`` maps declared servers to their group; ``moving`` ids are placed anew and not
+    counted."""
     uses = {compute.name: _uses(compute, snapshot, fleet_id, groups, moving) for compute in computes}
     disk = _disk_used(computes, uses)
     return [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]

@@ -29,7 +29,8 @@ FAILURES = frozenset({AWAY, NO_HOST, CONFLICT, ERROR})
 
 @dataclasses.dataclass(frozen=True)
 class HostStep:
-    """Something to do on a compute host before its servers: enroll, image or network. ``args`` are its module's arguments."""
+    """Something to do on a compute host before its servers: enroll, image or network. ``args`` are its module's
+    arguments."""
 
     kind: str
     what: str
@@ -51,7 +52,8 @@ class HostPlan:
 
 @dataclasses.dataclass(frozen=True)
 class ServerEntry:
-    """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (module ``server``); ``applied`` is the record before them."""
+    """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (module ``server``);
+    ``applied`` is the record before them."""
 
     name: str
     verdict: str

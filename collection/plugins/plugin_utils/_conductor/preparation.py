@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image, Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostStep
 
@@ -24,9 +24,10 @@ Wanted = t.Sequence[tuple[Image, str]]
 
 
 def enrolment(compute: Compute, *, fleet_id: str | None, ledger_id: str | None) -> HostStep | None:
-    """Write the host's marker and mark its pools, where that is still to be done. ``fleet_id`` None: drawn in this run."""
+    """Write the host's marker and mark its pools, where that is still to be done. ``fleet_id`` None: drawn in this
+    run."""
     marker = compute.marker
-    unmarked = sorted(name for name, pool in compute.pools.items() if pool["active"] and not pool["id"])
+    unmarked = sorted(name for name, pool in compute.pools.items() if _lacks_mark(pool))
     ours = marker is not None and (marker["fleet_id"], marker["ledger_id"]) == (fleet_id, ledger_id)
     if ours and not unmarked:
         return None
@@ -34,6 +35,11 @@ def enrolment(compute: Compute, *, fleet_id: str | None, ledger_id: str | None) 
     what += [f"pool {name}" for name in unmarked]
     args = {"pools": sorted(name for name, pool in compute.pools.items() if pool["active"])}
     return HostStep("enroll", f"enroll ({', '.join(what)})", args)
+
+
+def _lacks_mark(pool: t.Mapping[str, Json]) -> bool:
+    """Some kinds of pools can't bear a mark (no volume can be made in them): they stay the host's own."""
+    return pool["active"] and not pool["id"] and "create" in pool["capabilities"]
 
 
 def image_steps(
@@ -93,8 +99,8 @@ def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str
         marker = next(iter(strangers.values()))
         raise Conflict(
             f"{names} belong to ledger {marker['ledger_id']} of fleet {found}, and this run's ledger is "
-            f"{ledger_id or 'not there yet'}: this run only reads. Use that ledger (fleet_ledger), or, if it is lost, make this "
-            "one its successor with -e fleet_take_over=true"
+            f"{ledger_id or 'not there yet'}: this run only reads. Use that ledger (fleet_ledger), or, if it is lost, "
+            "make this one its successor with -e fleet_take_over=true"
         )
     return str(found)
 

@@ -49,8 +49,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     FOUND,
-    MISSING,
-    NEW,
     Location,
     Remembered,
     Seen,
@@ -62,8 +60,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
@@ -88,6 +86,9 @@ class Situation:
         return {compute.name: compute for compute in self.computes}
 
 
+NOTHING = ServerPlan()
+
+
 @dataclasses.dataclass(frozen=True)
 class Draft:
     """What is to be done about one server, before it has a claim."""
@@ -95,7 +96,7 @@ class Draft:
     name: str
     server: Server | None
     location: Location
-    plan: ServerPlan = ServerPlan()
+    plan: ServerPlan = NOTHING
     host: str | None = None
     verdict: str = OK
     message: str = ""
@@ -115,7 +116,7 @@ class Draft:
         return self.record is None
 
     def refuse(self, verdict: str, message: str) -> Draft:
-        return dataclasses.replace(self, verdict=verdict, message=message, plan=ServerPlan())
+        return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)
 
 
 class Reconcile:
@@ -200,7 +201,8 @@ class Reconcile:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             what = "is managed and not in inventory" if len(left) == 1 else "are managed and not in inventory"
             self._notes.append(
-                f"{', '.join(sorted(left)[:5])}{more} {what}; declare server_state: absent, or run with fleet_prune: true"
+                f"{', '.join(sorted(left)[:5])}{more} {what}; "
+                "declare server_state: absent, or run with fleet_prune: true"
             )
 
     # -- where it goes ------------------------------------------------------------------------------------------
@@ -276,7 +278,8 @@ class Reconcile:
         return begun or t.cast(Server, draft.server).spec.get("host")
 
     def _begun_on(self, name: str) -> str | None:
-        """Where a run that died or failed had begun to build it: its volumes may be there, and the claim still holds."""
+        """Where a run that died or failed had begun to build it: its volumes may be there, and the claim still
+        holds."""
         snapshot = self._given.snapshot
         claims = snapshot.claims.values() if snapshot is not None else ()
         return next((claim.host for claim in claims if claim.name == name and claim.begun), None)
@@ -374,10 +377,11 @@ class Reconcile:
     def _host_plan(self, compute: Compute, done: set[tuple[str, str]]) -> HostPlan:
         if not compute.up:
             return HostPlan(compute.name, False, compute.why)
-        images = []
-        for draft in self._drafts.values():
-            if draft.host == compute.name and draft.server and {"create", "rebuild"} & _kinds(draft.plan.steps):
-                images.append((draft.server.image, str(self._pool(draft))))
+        images = [
+            (draft.server.image, str(self._pool(draft)))
+            for draft in self._drafts.values()
+            if draft.host == compute.name and draft.server and {"create", "rebuild"} & _kinds(draft.plan.steps)
+        ]
         steps: tuple[HostStep, ...] = host_steps(
             compute,
             images,
@@ -396,7 +400,7 @@ def _kinds(steps: t.Iterable[Step]) -> set[str]:
 def _seen(given: Situation) -> list[Seen]:
     """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
     rows = given.snapshot.hosts if given.snapshot is not None else {}
-    seen = [
+    return [
         Seen(
             compute.name,
             compute.host_id,
@@ -406,7 +410,6 @@ def _seen(given: Situation) -> list[Seen]:
         )
         for compute in given.computes
     ]
-    return seen
 
 
 def _remembered(snapshot: Snapshot | None) -> list[Remembered]:

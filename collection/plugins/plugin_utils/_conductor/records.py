@@ -166,7 +166,8 @@ def deeds(
 ) -> list[Json]:
     """The steps as the compute host takes them: each with the generation it expects and the record it leaves.
 
-    ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports of the
+    ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports
+    of the
     desired spec, where a step changes them.
     """
     found = []

@@ -95,7 +95,8 @@ def _host_seen(compute: Compute) -> HostSeen:
 
 
 def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None) -> list[ServerSeen]:
-    """Our servers on the hosts that are up; of several copies of one, the active one, else the one at its recorded host."""
+    """Our servers on the hosts that are up; of several copies of one, the active one, else the one at its recorded
+    host."""
     best: dict[str, tuple[tuple[bool, bool], ServerSeen]] = {}
     for compute in computes:
         for guest in compute.guests:

@@ -43,7 +43,7 @@ def plan_text(plan: Plan) -> str:
 
 def server_lines(entry: ServerEntry) -> list[str]:
     """One server's part of the plan, for the diff of its own task."""
-    return [f"{sign} {what}" for _, sign, what in _server_rows(entry)]
+    return [f"{sign} {what}" for _name, sign, what in _server_rows(entry)]
 
 
 def _headline(plan: Plan) -> str:

@@ -59,7 +59,8 @@ class Remembered:
 class Location:
     """The verdict on one server.
 
-    ``found``: ``guest`` is on ``host`` (``moved``: not where its record says); ``missing``: it was on ``host`` and its domain is
+    ``found``: ``guest`` is on ``host`` (``moved``: not where its record says); ``missing``: it was on ``host`` and
+    its domain is
     gone; ``new``: it is nowhere; ``away``: its host is down; ``held`` and ``conflict``: nothing may be touched, and
     ``message`` says why. ``extra`` are other, inactive copies.
     """
@@ -171,7 +172,7 @@ class Whereabouts:
         """The ledger knows it, and no host that is up has it."""
         home = self._hosts.get(row.host) if row.host else None
         if row.host is not None and home is None:
-            message = f"{row.name} was last on {row.host}, which inventory no longer names: put it back, or release the server there"
+            message = f"{row.name} was last on {row.host}, which inventory no longer names; put that host back"
             return Location(HELD, row.host, record=row.record, message=message)
         if home is not None and not home.up:
             return Location(AWAY, row.host, record=row.record, message=f"{row.host} is down: {home.why}")

@@ -10,6 +10,9 @@ import dataclasses
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
     Disk,
@@ -30,8 +33,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
     plan_prune,
     plan_server,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 ID = "5a0c7a0e-0000-4000-8000-000000000001"
 SMALL = Flavor("m1.small", vcpus=1, ram=256, disk=1)

@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 import pytest
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
@@ -37,22 +38,28 @@ FLEET: dict[str, t.Any] = {
     "fleet_server_groups": {"apart": {"policy": "anti-affinity"}},
 }
 COMPUTE: dict[str, t.Any] = {"compute_reserved": {"vcpus": 0, "memory": 0, "disk": 0}}
+NO_LEAVE = Leave()
 WEB = {"server_flavor": "small", "server_image": "tick", "server_networks": ["lan"]}
 
 
 def fleet(servers: dict[str, dict[str, t.Any]], **changes: t.Any) -> Declared:
-    hosts = {name: COMPUTE for name in ("kvm1", "kvm2", "kvm3")}
+    hosts = dict.fromkeys(("kvm1", "kvm2", "kvm3"), COMPUTE)
     return declare({**FLEET, **changes}, hosts, servers, {})
 
 
 def survey(name: str, *, marked: bool = True, memory: int = 8192, volumes: t.Sequence[str] = ()) -> dict[str, t.Any]:
-    marker = {"host_id": f"id-{name}", "fleet_id": "F", "ledger_id": "L", "service": {"state": "enabled", "reason": None}}
+    marker = {
+        "host_id": f"id-{name}",
+        "fleet_id": "F",
+        "ledger_id": "L",
+        "service": {"state": "enabled", "reason": None},
+    }
     pool = {
         "id": f"pool-{name}" if marked else None,
         "active": True,
         "capacity": 100 * GIB,
         "allocation": 0,
-        "capabilities": ["upload", "overlay"],
+        "capabilities": ["create", "upload", "overlay"],
         "volumes": {volume: {"capacity": GIB, "allocation": 0} for volume in volumes},
     }
     return {
@@ -83,7 +90,7 @@ def rows(**changes: t.Any) -> Snapshot:
 
 
 def reconcile(
-    declared: Declared, computes: tuple[Compute, ...], snapshot: Snapshot | None = None, leave: Leave = Leave()
+    declared: Declared, computes: tuple[Compute, ...], snapshot: Snapshot | None = None, leave: Leave = NO_LEAVE
 ) -> Reconcile:
     given = Situation(
         declared, computes, snapshot or rows(), fleet_id="F", ledger_id="L", leave=leave, now=1000.0, run_id="me"
@@ -175,7 +182,9 @@ def test_a_dead_host_s_servers_are_left_alone_and_fail_the_run() -> None:
     home, (guest,) = next(iter(guests.items()))
     row = server_row(guest, home)
     plan = claimed(reconcile(declared, hosts(declared, **{home: None}), rows(servers={row.id: row})))
-    assert [(entry.verdict, entry.message) for entry in plan.failures] == [("away", f"{home} is down: no route to host")]
+    assert [(entry.verdict, entry.message) for entry in plan.failures] == [
+        ("away", f"{home} is down: no route to host")
+    ]
     assert not plan.changed
 
 
@@ -237,7 +246,12 @@ def test_deeds_follow_each_other_s_generation() -> None:
     (entry,) = claimed(reconcile(declared, hosts(declared))).servers
     assert [(deed["kind"], deed["expects"]) for deed in entry.deeds] == [("create", None), ("update", 1), ("start", 2)]
     record = Record.from_json(entry.deeds[0]["record"])
-    assert record.nics[0].addresses[0].to_json() == {"address": "192.0.2.10", "prefix": 24, "gateway": "192.0.2.1", "dns": []}
+    assert record.nics[0].addresses[0].to_json() == {
+        "address": "192.0.2.10",
+        "prefix": 24,
+        "gateway": "192.0.2.1",
+        "dns": [],
+    }
     assert [disk.role for disk in record.disks] == ["root", "config"]
 
 

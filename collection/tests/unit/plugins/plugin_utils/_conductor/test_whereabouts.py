@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 import pytest
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Disk,
     Flavor,
@@ -61,7 +62,10 @@ def down(name: str, *, known: bool = True) -> Seen:
 
 
 def find(
-    *hosts: Seen, remembered: t.Sequence[Remembered] = (), server_id: str | None = None, absent: frozenset[str] = frozenset()
+    *hosts: Seen,
+    remembered: t.Sequence[Remembered] = (),
+    server_id: str | None = None,
+    absent: frozenset[str] = frozenset(),
 ) -> Location:
     return Whereabouts(hosts, remembered, fleet_id="ours", assume_absent=absent).find("web1", server_id)
 

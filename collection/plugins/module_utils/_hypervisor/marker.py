@@ -88,7 +88,7 @@ def read_marker(state_dir: str) -> Marker | None:
         raise FlotillaError(f"this host's marker {str(path)!r} can't be read: {exc.strerror}; run as root") from exc
     except (ValueError, KeyError, TypeError) as exc:
         raise FlotillaError(
-            f"this host's marker {str(path)!r} is damaged ({exc!r}); restore it, with the host_id of its servers' records"
+            f"this host's marker {str(path)!r} is damaged ({exc!r}); restore it, with the host_id that records bear"
         ) from exc
 
 
@@ -120,7 +120,7 @@ def enroll(
     take_over: bool = False,
     check: bool = False,
 ) -> Enrolment:
-    """Make the host the fleet's: its marker, and a mark on each of ``pools`` (None: all) that lacks one and can bear it.
+    """Make the host the fleet's: its marker, and a mark on each of ``pools`` (None: all) that lacks one and can.
 
     ``service`` None keeps what is. With ``check`` it only says what would change.
     """

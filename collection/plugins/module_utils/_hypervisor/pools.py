@@ -27,7 +27,7 @@ MARKER = "flotilla-pool-"
 _FILES = ("clone", "create", "download", "overlay", "resize", "snapshot", "upload")
 #: What can be done in a pool of each type, through libvirt. ``create``: volumes can be made at all; ``upload`` and
 #: ``download``: filled and read as a stream; ``clone``: a volume copied within; ``overlay``: a qcow2 that stands on
-#: another; ``snapshot``: within a qcow2; ``resize``: grown. Types that are not here hold disks that somebody else has made.
+#: another; ``snapshot``: within a qcow2; ``resize``: grown. Types that are not here hold disks that others have made.
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "dir": _FILES,
     "fs": _FILES,

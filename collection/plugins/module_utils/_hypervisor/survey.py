@@ -12,12 +12,11 @@ the rest comes in lists.
 
 from __future__ import annotations
 
-import pathlib
 import typing as t
-import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -52,11 +51,30 @@ def survey(conn: Connection, *, state_dir: str) -> Facts:
         "qemu": conn.getVersion(),
         **machine_facts(conn),
         "pools": pools_facts,
-        "networks": networks(conn),
-        "bridges": bridges(),
+        "networks": _networks(conn),
+        "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
         "running_steps": running_steps,
+    }
+
+
+def summary(facts: Facts) -> Facts:
+    """A survey in short, for people and their playbooks."""
+    pool_keys = ("id", "active", "type", "capacity", "available")
+    marker = facts["marker"] or {}
+    states = [guest["state"] for guest in facts["guests"]]
+    return {
+        **{key: facts[key] for key in ("hostname", "host_id", "libvirt", "qemu", "memory", "memory_free", "bridges")},
+        "fleet_id": marker.get("fleet_id"),
+        "service": marker.get("service"),
+        "virt_type": next(iter(facts["virt_types"]), None),
+        "cpu": {key: facts["cpu"][key] for key in ("arch", "model", "vendor", "count")},
+        "pools": {name: {key: pool[key] for key in pool_keys} for name, pool in facts["pools"].items()},
+        "networks": sorted(facts["networks"]),
+        "guests": len(states),
+        "running": states.count("running"),
+        "running_steps": len(facts["running_steps"]),
     }
 
 
@@ -84,30 +102,13 @@ def guests(conn: Connection, where: Locations) -> list[Guest]:
     return sorted(result, key=lambda guest: guest.name)
 
 
-def networks(conn: Connection) -> dict[str, Facts]:
-    """The libvirt networks by name."""
-    found_ones = ((network, found(network.XMLDesc, 0)) for network in conn.listAllNetworks())
-    return {network.name(): _network(network, xml) for network, xml in found_ones if xml is not None}
-
-
-def bridges() -> list[str]:
-    """The Linux bridges of this host. (Libvirt's own interface driver knows only those of the host's udev.)"""
-    folder = pathlib.Path("/sys/class/net")
-    return sorted(path.parent.name for path in folder.glob("*/bridge"))
-
-
-def _network(network: t.Any, xml: str) -> Facts:
-    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
-    bridge, forward = root.find("bridge"), root.find("forward")
-    return {
-        "active": bool(network.isActive()),
-        "bridge": None if bridge is None else bridge.get("name"),
-        "forward": None if forward is None else forward.get("mode", "nat"),
-    }
+def _networks(conn: Connection) -> dict[str, Facts]:
+    keys = ("active", "bridge", "forward")
+    return {name: {key: state[key] for key in keys} for name, state in networks.facts(conn).items()}
 
 
 def _ids(conn: Connection, flag: int) -> set[str]:
     return {domain.UUIDString() for domain in conn.listAllDomains(flag)}
 
 
-__all__ = ["VERSION", "bridges", "guests", "networks", "survey"]
+__all__ = ["VERSION", "guests", "summary", "survey"]

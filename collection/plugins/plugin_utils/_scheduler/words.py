@@ -25,9 +25,9 @@ def number(value: float) -> str:
 
 
 def mebibytes(value: float) -> str:
-    if value >= 1024:
-        return f"{number(value / 1024)} GiB"
-    return f"{number(value)} MiB"
+    """In GiB only where that is exact: 2047 MiB must not read as the 2 GiB that it falls short of."""
+    in_gib = round(value / 1024, 2)
+    return gibibytes(in_gib) if in_gib >= 1 and in_gib * 1024 == value else f"{number(value)} MiB"
 
 
 def gibibytes(value: float) -> str:

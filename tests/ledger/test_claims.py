@@ -164,6 +164,11 @@ def test_reserved_addresses_are_left_out_and_an_empty_pool_is_a_refusal(ledger: 
     assert len(ledger.snapshot().servers) == 1
 
 
+def test_who_wants_one_very_address_comes_before_who_takes_any(ledger: Ledger, run_id: str) -> None:
+    claims = [claim("web1", addresses=[LAN]), claim("web2", addresses=[Wish("lan", fixed="192.0.2.10")])]
+    assert [place.addresses for place in win(ledger, run_id, *claims)] == [("192.0.2.11",), ("192.0.2.10",)]
+
+
 def test_two_addresses_in_one_network_differ(ledger: Ledger, run_id: str) -> None:
     wishes = [LAN, LAN, Wish("lan6", pools=[("2001:db8::10", "2001:db8::ffff:ffff:ffff")])]
     addresses = win(ledger, run_id, claim("web1", addresses=wishes))[0].addresses

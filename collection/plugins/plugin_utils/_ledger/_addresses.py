@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import collections
 import ipaddress
 import typing as t
 
@@ -31,45 +32,49 @@ class AddressBook:
 
     def __init__(self, rows: t.Iterable[AddressRow], names: t.Mapping[str, str]) -> None:
         self._names = dict(names)
-        self._owner = {(row.network, _ip(row.address)): row.server_id for row in rows}
-        self._stored = frozenset(self._owner)
+        # Numbers are hashed ten times faster than addresses; those of IPv4 and IPv6 are kept apart.
+        self._owners: dict[tuple[str, int], dict[int, str]] = collections.defaultdict(dict)
+        self._held: dict[tuple[str, str], list[_Ip]] = collections.defaultdict(list)
+        self._new: list[dict[str, str]] = []
+        for row in rows:
+            self._enter(row.network, _ip(row.address), row.server_id)
 
     def take(self, server_id: str, name: str, wishes: t.Sequence[Wish]) -> tuple[str, ...]:
-        """Addresses for all wishes of a server, in their order. What it has already it is given again."""
+        """Addresses for all wishes of a server, in their order; fixed ones are settled first.
+
+        What it has already it is given again.
+        """
         self._names[server_id] = name
-        given: list[tuple[str, _Ip]] = []
-        for wish in wishes:
-            given.append((wish.network, self._one(server_id, wish, given)))
-        self._owner.update((pair, server_id) for pair in given)
-        return tuple(str(address) for _network, address in given)
+        given: dict[int, tuple[str, _Ip]] = {}
+        for index, wish in sorted(enumerate(wishes), key=lambda pair: pair[1].fixed is None):
+            address = self._one(server_id, wish, given.values())
+            given[index] = (wish.network, address)
+            if self._owner(wish.network, address) is None:
+                self._enter(wish.network, address, server_id)
+                self._new.append({"network": wish.network, "address": str(address), "server_id": server_id})
+        return tuple(str(given[index][1]) for index in range(len(wishes)))
 
     def new(self) -> list[dict[str, str]]:
         """Rows for the addresses that weren't in the ledger yet."""
-        return [
-            {"network": network, "address": str(address), "server_id": server_id}
-            for (network, address), server_id in self._owner.items()
-            if (network, address) not in self._stored
-        ]
+        return self._new
+
+    def _enter(self, network: str, address: _Ip, server_id: str) -> None:
+        self._owners[network, address.version][int(address)] = server_id
+        self._held[network, server_id].append(address)
+
+    def _owner(self, network: str, address: _Ip) -> str | None:
+        return self._owners[network, address.version].get(int(address))
 
     def _one(self, server_id: str, wish: Wish, given: t.Collection[tuple[str, _Ip]]) -> _Ip:
         if wish.fixed is not None:
             return self._fixed(server_id, wish.network, _ip(wish.fixed), given)
         ranges = [_range(wish.network, first, last) for first, last in wish.pools]
-        kept = sorted(
-            (
-                address
-                for (network, address), owner in self._owner.items()
-                if owner == server_id and network == wish.network
-            ),
-            key=int,
-        )
-        for address in kept:
+        for address in sorted(self._held[wish.network, server_id], key=int):
             if (wish.network, address) not in given and any(_within(address, *ends) for ends in ranges):
                 return address
-        taken = {address for network, address in [*self._owner, *given] if network == wish.network}
-        taken.update(_ip(address) for address in wish.reserved)
+        reserved = [_ip(address) for address in wish.reserved]
         for first, last in ranges:
-            free = _lowest_free(first, last, taken)
+            free = self._lowest_free(wish.network, first, last, reserved)
             if free is not None:
                 return free
         pools = ", ".join(f"{first}-{last}" for first, last in ranges) or "none"
@@ -78,7 +83,7 @@ class AddressBook:
         )
 
     def _fixed(self, server_id: str, network: str, address: _Ip, given: t.Collection[tuple[str, _Ip]]) -> _Ip:
-        owner = self._owner.get((network, address), server_id)
+        owner = self._owner(network, address) or server_id
         if owner != server_id:
             raise AddressError(
                 f"address {address} of network {network!r} is taken by server "
@@ -88,15 +93,14 @@ class AddressBook:
             raise AddressError(f"address {address} of network {network!r} is asked for twice; choose another")
         return address
 
-
-def _lowest_free(first: _Ip, last: _Ip, taken: t.Collection[_Ip]) -> _Ip | None:
-    """Walks the taken ones, not the pool, which may be a /64."""
-    candidate = int(first)
-    for number in sorted(int(address) for address in taken if _within(address, first, last)):
-        if number > candidate:
-            break
-        candidate = number + 1
-    return None if candidate > int(last) else type(first)(candidate)
+    def _lowest_free(self, network: str, first: _Ip, last: _Ip, reserved: t.Collection[_Ip]) -> _Ip | None:
+        """Never further than past those that are taken, however large the pool."""
+        taken = self._owners[network, first.version]
+        left_out = {int(address) for address in reserved if address.version == first.version}
+        number = int(first)
+        while number in taken or number in left_out:
+            number += 1
+        return type(first)(number) if number <= int(last) else None
 
 
 def _within(address: _Ip, first: _Ip, last: _Ip) -> bool:

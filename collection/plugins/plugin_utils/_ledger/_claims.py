@@ -127,7 +127,8 @@ def _carry_out(tx: Transaction, run_id: str, claims: t.Sequence[Claim], known: _
     book = AddressBook(values(tx, AddressRow, tx.tables.addresses.select()), names)
     won: dict[str, Claimed] = {}
     refused: dict[str, str] = {}
-    for claim in claims:
+    # Those that want one very address come first: none of the others is given it from a pool meanwhile.
+    for claim in sorted(claims, key=lambda claim: all(wish.fixed is None for wish in claim.addresses)):
         server_id = known.id_of(claim)
         try:
             won[claim.name] = Claimed(server_id, claim.host, book.take(server_id, claim.name, claim.addresses))

@@ -56,6 +56,11 @@ def test_one_spelling_of_an_address_is_as_good_as_another() -> None:
         book.take("id-2", "web2", [Wish("lan", fixed="2001:0DB8::000A")])
 
 
+def test_a_fixed_address_is_not_given_from_the_pool_before() -> None:
+    wishes = [Wish("lan", pools=POOL), Wish("lan", fixed="192.0.2.10")]
+    assert AddressBook([], {}).take("id-1", "web1", wishes) == ("192.0.2.11", "192.0.2.10")
+
+
 def test_one_address_asked_for_twice_is_refused() -> None:
     wish = Wish("lan", fixed="192.0.2.10")
     with pytest.raises(AddressError, match="asked for twice"):

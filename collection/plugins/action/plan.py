@@ -34,8 +34,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate 
 if t.TYPE_CHECKING:
     pass
 
-#: Catalogs that modules write into the ledger.
-_CATALOGS = ("flavors", "keypairs", "server_groups", "aggregates")
+#: Catalogs that modules write into the ledger, and what inventory calls the same.
+_CATALOGS = {"flavor": "flavors", "keypair": "keypairs", "server_group": "server_groups", "aggregate": "aggregates"}
 
 
 class ActionModule(FleetAction):
@@ -67,7 +67,7 @@ class ActionModule(FleetAction):
     def _declare(self) -> Declared:
         raw = read_inventory(self._task_vars, self._templar)
         ledger = self.open_ledger(create=False)
-        written = {kind: ledger.catalog(kind) for kind in _CATALOGS} if ledger is not None else {}
+        written = {name: ledger.catalog(kind) for kind, name in _CATALOGS.items()} if ledger is not None else {}
         mistakes = validate(
             InventoryInput(
                 fleet=raw.fleet,

@@ -37,7 +37,7 @@ def holder(tmp_path: Path) -> t.Iterator[t.Any]:
     process = context.Process(target=_hold, args=(str(tmp_path), ready, go))
     process.start()
     assert ready.wait(20)
-    process.go = go  # type: ignore[attr-defined]
+    process.go = go
     yield process
     go.set()
     process.join(20)

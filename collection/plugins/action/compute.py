@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of module compute: whose the host becomes is the ledger's word, and its state is recorded there."""
+"""The controller's half of module compute: the ledger says whose the host becomes, and records its state."""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ _TASKS = {
 #: Seconds that a step of a run that was killed, and that goes on on the host, is waited for: a clean stop takes the
 #: longest.
 _LOCK_TIMEOUT = 180
+#: What Ansible itself reads in a result.
+_KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
@@ -66,9 +68,11 @@ class ActionModule(FleetAction):
         return {**result, **self._carry_out(entry)}
 
     def _carry_out(self, entry: Arguments) -> Result:
+        deeds = entry["deeds"]
+        if entry["copy"]:
+            return self._result(entry, self._call(entry, deeds))
         ledger = self.open_ledger(create=True)
         run_id, server_id = entry["run_id"], entry["id"]
-        deeds = entry["deeds"]
         first = deeds[0]["kind"]
         ledger.begin_task(run_id, server_id, _TASKS.get(first, "updating"), action=first)
         outcome: Result = {}
@@ -167,9 +171,7 @@ class ActionModule(FleetAction):
 
     def _result(self, entry: Arguments, outcome: Result) -> Result:
         results = outcome.get("results", [])
-        kept = {
-            key: outcome[key] for key in ("failed", "msg", "unreachable", "warnings", "exception") if key in outcome
-        }
+        kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
         state = results[-1].get("state") if results else None
         server = {"name": entry["name"], "id": entry["id"], "host": entry["host"], "state": state}
         return {

@@ -65,6 +65,7 @@ class ServerEntry:
     differences: tuple[Difference, ...] = ()
     message: str = ""
     declared: bool = True
+    copy: bool = False
     deeds: tuple[Json, ...] = ()
     applied: Json = None
 

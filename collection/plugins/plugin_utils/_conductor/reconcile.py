@@ -18,12 +18,10 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
-    Leave,
-    ServerPlan,
     Step,
-    plan_prune,
     plan_server,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     AWAY,
@@ -33,7 +31,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
     ERROR,
     HELD,
     NO_HOST,
-    OK,
     HostPlan,
     HostStep,
     Plan,
@@ -47,8 +44,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
     first_record,
     wishes,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import undeclared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
-    FOUND,
     Location,
     Remembered,
     Seen,
@@ -60,63 +57,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
 _GROWS = frozenset({"create", "reconfigure", "rebuild"})
-
-
-@dataclasses.dataclass(frozen=True)
-class Situation:
-    """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``now`` in seconds since 1970."""
-
-    declared: Declared
-    computes: tuple[Compute, ...]
-    snapshot: Snapshot | None
-    fleet_id: str | None
-    ledger_id: str | None
-    leave: Leave
-    now: float
-    run_id: str | None = None
-
-    @property
-    def by_name(self) -> dict[str, Compute]:
-        return {compute.name: compute for compute in self.computes}
-
-
-NOTHING = ServerPlan()
-
-
-@dataclasses.dataclass(frozen=True)
-class Draft:
-    """What is to be done about one server, before it has a claim."""
-
-    name: str
-    server: Server | None
-    location: Location
-    plan: ServerPlan = NOTHING
-    host: str | None = None
-    verdict: str = OK
-    message: str = ""
-
-    @property
-    def record(self) -> Record | None:
-        return self.location.record
-
-    @property
-    def server_id(self) -> str | None:
-        if self.record is not None:
-            return self.record.id
-        return self.server.id if self.server is not None else None
-
-    @property
-    def new(self) -> bool:
-        return self.record is None
-
-    def refuse(self, verdict: str, message: str) -> Draft:
-        return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)
 
 
 class Reconcile:
@@ -131,9 +76,9 @@ class Reconcile:
             fleet_id=situation.fleet_id,
             assume_absent=frozenset(situation.declared.settings.assume_absent),
         )
-        self._notes: list[str] = []
+        self._undeclared = undeclared(situation, self._where)
         drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
-        self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared())}
+        self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared.drafts)}
 
     # -- what is to be done -------------------------------------------------------------------------------------
 
@@ -155,12 +100,11 @@ class Reconcile:
             server,
             location.record,
             location.guest,
-            volumes=self._volumes(location.host),
+            volumes=self._given.volumes(location.host),
             leave=self._given.leave,
             moved=location.moved,
         )
-        verdict = CHANGE if plan.steps else HELD if plan.held else OK
-        return dataclasses.replace(draft, plan=plan, verdict=verdict)
+        return draft.to_do(plan)
 
     def _busy(self, name: str, location: Location) -> str:
         """Another live run's server is left to it."""
@@ -173,37 +117,6 @@ class Reconcile:
             if mine and row.run_id and row.run_id in snapshot.runs and row.run_id != self._given.run_id:
                 return f"{snapshot.runs[row.run_id]} is at work on it; run again when it has ended"
         return ""
-
-    def _volumes(self, host: str | None) -> frozenset[str]:
-        compute = self._given.by_name.get(host or "")
-        if compute is None or compute.survey is None:
-            return frozenset()
-        return frozenset(volume for pool in compute.survey["pools"].values() for volume in pool.get("volumes", {}))
-
-    def _undeclared(self) -> t.Iterator[Draft]:
-        """Managed servers that inventory does not name, and second copies of those that it does."""
-        settings = self._declared.settings
-        left: list[str] = []
-        for host, guest in self._where.ours():
-            record = guest.record
-            if record is None or record.name in self._declared.servers:
-                continue
-            deleted = "soft_delete" in record.marks
-            if not deleted and (not settings.prune or settings.servers):
-                left.append(f"{record.name} on {host}")
-                continue
-            plan = plan_prune(record, guest, volumes=self._volumes(host), leave=self._given.leave)
-            verdict = CHANGE if plan.steps else HELD if plan.held else OK
-            location = Location(FOUND, host, guest, record)
-            # Two of one name may be there (soft-deleted ones): the id tells them apart.
-            yield Draft(f"{record.name}", None, location, plan, host, verdict)
-        if left and not settings.servers:
-            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-            what = "is managed and not in inventory" if len(left) == 1 else "are managed and not in inventory"
-            self._notes.append(
-                f"{', '.join(sorted(left)[:5])}{more} {what}; "
-                "declare server_state: absent, or run with fleet_prune: true"
-            )
 
     # -- where it goes ------------------------------------------------------------------------------------------
 
@@ -288,7 +201,7 @@ class Reconcile:
 
     def claims(self) -> list[Claim]:
         """Room, ids and addresses for all servers with steps; every one of them is the run's own until it ends."""
-        return [self._claim(draft) for draft in self._drafts.values() if draft.plan.steps]
+        return [self._claim(draft) for draft in self._drafts.values() if draft.plan.steps and not draft.copy]
 
     def _claim(self, draft: Draft) -> Claim:
         snapshot = t.cast("Snapshot", self._given.snapshot)
@@ -342,7 +255,7 @@ class Reconcile:
         entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
         done: set[tuple[str, str]] = set()
         hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
-        return Plan(self._declared.settings.name, hosts, entries, tuple(self._notes))
+        return Plan(self._declared.settings.name, hosts, entries, self._undeclared.notes)
 
     def _entry(self, draft: Draft, won: t.Mapping[str, Claimed] | None) -> ServerEntry:
         entry = ServerEntry(
@@ -356,10 +269,11 @@ class Reconcile:
             differences=draft.plan.differences,
             message=draft.message,
             declared=draft.server is not None,
+            copy=draft.copy,
         )
         if won is None or not draft.plan.steps:
             return entry
-        claimed = won[draft.name]
+        claimed = won[draft.name] if not draft.copy else Claimed(str(draft.server_id), str(draft.host), ())
         applied = draft.record.to_json() if draft.record is not None else None
         return dataclasses.replace(
             entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)), applied=applied
@@ -433,4 +347,4 @@ def _flavor_text(draft: Draft) -> str:
     return f"{flavor.name}: {flavor.vcpus} vCPU, {flavor.ram} MiB, {disk} GiB"
 
 
-__all__ = ["Draft", "Reconcile", "Situation"]
+__all__ = ["Reconcile"]

@@ -60,8 +60,6 @@ class _Frame:
     ledger_id: str | None
 
     def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
-        settings = self.declared.computes[host.name]
-        common = {"uri": settings.uri, "state_dir": settings.state_dir}
         enroll = [step for step in host.steps if step.kind == "enroll"]
         images = [step for step in host.steps if step.kind == "image"]
         marking = [step for step in enroll if "pool" in step.what]
@@ -69,7 +67,7 @@ class _Frame:
             "up": host.up,
             "why": host.why,
             "enroll": self._enroll(enroll[0].args) if enroll else None,
-            "images": [{**step.args, **common} for step in images],
+            "images": [dict(step.args) for step in images],
             # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
             "image_throttle": 1 if marking else 0,
             "servers": [self.server(entry) for entry in undeclared if entry.steps],
@@ -100,6 +98,7 @@ class _Frame:
             "host_state_dir": settings.state_dir if settings else None,
             "host_slots": self.declared.settings.host_slots,
             "zone": zone,
+            "copy": entry.copy,
             "record": entry.applied,
         }
 

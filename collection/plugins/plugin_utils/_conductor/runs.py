@@ -17,9 +17,10 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
 
 if t.TYPE_CHECKING:

@@ -11,14 +11,15 @@ import typing as t
 
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
     Claimed,
@@ -224,11 +225,35 @@ def test_a_server_that_inventory_no_longer_names_is_noted_and_with_leave_deleted
     plan = claimed(reconcile(without, hosts(without, guests)))
     assert not plan.changed
     assert "is managed and not in inventory" in plan.notes[0]
-    pruning = fleet({}, fleet_prune=True)
+    with pytest.raises(InvalidInput, match="the inventory's group servers is empty"):
+        reconcile(fleet({}, fleet_prune=True), hosts(without, guests))
+    pruning = fleet({"other": {**WEB, "server_state": "absent"}}, fleet_prune=True)
     held = claimed(reconcile(pruning, hosts(pruning, guests)))
     assert [(step.kind, step.hold) for entry in held.servers for step in entry.held] == [("soft_delete", "delete")]
     allowed = claimed(reconcile(pruning, hosts(pruning, guests), leave=Leave(frozenset({"delete"}))))
-    assert [kinds(entry) for entry in allowed.servers] == [["soft_delete"]]
+    assert [kinds(entry) for entry in allowed.servers] == [[], ["soft_delete"]]
+
+
+def test_pruning_many_needs_the_very_number() -> None:
+    declared = fleet({f"web{n}": WEB for n in range(7)})
+    guests = applied(reconcile(declared, hosts(declared)))
+    one = {"web0": WEB}
+    with pytest.raises(InvalidInput, match=r"would delete 6 servers, and fleet_prune_max is 5.*fleet_prune_confirm=6"):
+        reconcile(fleet(one, fleet_prune=True), hosts(declared, guests))
+    leave = Leave(frozenset({"delete"}))
+    plan = claimed(reconcile(fleet(one, fleet_prune=True, fleet_prune_confirm=6), hosts(declared, guests), leave=leave))
+    assert [kinds(entry) for entry in plan.servers].count(["soft_delete"]) == 6
+
+
+def test_a_second_copy_goes_only_with_leave_to_delete() -> None:
+    declared = fleet({"web1": {**WEB, "server_host": "kvm1"}})
+    ((guest,),) = applied(reconcile(declared, hosts(declared))).values()
+    copies = {"kvm1": [dataclasses.replace(guest, state="shutoff")], "kvm2": [guest]}
+    held = claimed(reconcile(declared, hosts(declared, copies)))
+    assert [(entry.host, kinds(entry), [s.kind for s in entry.held]) for entry in held.servers] == [
+        ("kvm2", ["adopt"], []),
+        ("kvm1", [], ["undefine"]),
+    ]
 
 
 def test_more_memory_must_fit_where_the_server_is() -> None:

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a plan is made from, and what is to be done about one server before it has a claim.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CHANGE, HELD, OK
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import Location
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+
+NOTHING = ServerPlan()
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``now`` in seconds since 1970."""
+
+    declared: Declared
+    computes: tuple[Compute, ...]
+    snapshot: Snapshot | None
+    fleet_id: str | None
+    ledger_id: str | None
+    leave: Leave
+    now: float
+    run_id: str | None = None
+
+    def volumes(self, host: str | None) -> frozenset[str]:
+        """The names of Flotilla's volumes in all pools of a host."""
+        compute = self.by_name.get(host or "")
+        if compute is None or compute.survey is None:
+            return frozenset()
+        return frozenset(volume for pool in compute.survey["pools"].values() for volume in pool.get("volumes", {}))
+
+    @property
+    def by_name(self) -> dict[str, Compute]:
+        return {compute.name: compute for compute in self.computes}
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """What is to be done about one server, before it has a claim.
+
+    ``name`` tells drafts apart; a ``copy`` is beside the server that it is one of, and has no claim of its own.
+    """
+
+    name: str
+    server: Server | None
+    location: Location
+    plan: ServerPlan = NOTHING
+    host: str | None = None
+    verdict: str = OK
+    message: str = ""
+    copy: bool = False
+
+    @property
+    def record(self) -> Record | None:
+        return self.location.record
+
+    @property
+    def server_id(self) -> str | None:
+        if self.record is not None:
+            return self.record.id
+        return self.server.id if self.server is not None else None
+
+    @property
+    def new(self) -> bool:
+        return self.record is None
+
+    def refuse(self, verdict: str, message: str) -> Draft:
+        return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)
+
+    def to_do(self, plan: ServerPlan) -> Draft:
+        return dataclasses.replace(self, plan=plan, verdict=CHANGE if plan.steps else HELD if plan.held else OK)
+
+
+__all__ = ["Draft", "Situation"]

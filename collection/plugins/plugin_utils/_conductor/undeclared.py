@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is on the hosts and not in inventory: servers to prune, second copies, deletions whose time is over.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+Pruning deletes what a mistake in the inventory made disappear, so it is refused wherever the inventory may be
+incomplete (DESIGN 5), and never goes beyond fleet_prune_max unless the very number is confirmed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan, Step, plan_prune
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
+    FOUND,
+    Location,
+    Whereabouts,
+)
+
+_NAMED = 5
+_Copy = tuple[str, Guest, Record]
+
+
+@dataclasses.dataclass(frozen=True)
+class Undeclared:
+    """The drafts of what is to be done about it, and what is only to be told."""
+
+    drafts: tuple[Draft, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
+    """All managed copies on hosts that are up which are not the one copy of a declared server."""
+    if given.declared.settings.servers:
+        return Undeclared()  # a selection is about the servers that it names
+    drafts: list[Draft] = []
+    left: list[_Copy] = []
+    for host, guest in where.ours():
+        record = guest.record
+        if record is None:
+            continue
+        if "soft_delete" in record.marks:
+            drafts.extend(_reclaim(given, where, host, guest, record))
+        elif record.name in given.declared.servers:
+            drafts.extend(_second_copy(given, where, host, guest, record))
+        else:
+            left.append((host, guest, record))
+    if not given.declared.settings.prune:
+        return Undeclared(tuple(drafts), _told(left))
+    _check_prune(given, left)
+    return Undeclared((*drafts, *(_prune(given, *copy) for copy in left)))
+
+
+def _reclaim(given: Situation, where: Whereabouts, host: str, guest: Guest, record: Record) -> t.Iterator[Draft]:
+    """A server that was deleted softly goes for good when its time is over, whether inventory names it or not."""
+    if record.name in given.declared.servers and where.find(record.name).guest is guest:
+        return  # it is that server's own plan
+    # By its domain's name: a successor of its own name may be there.
+    yield _prune(given, host, guest, record, name=domain_name(record))
+
+
+def _prune(given: Situation, host: str, guest: Guest, record: Record, name: str | None = None) -> Draft:
+    plan = plan_prune(record, guest, volumes=given.volumes(host), leave=given.leave)
+    return Draft(name or record.name, None, Location(FOUND, host, guest, record), host=host).to_do(plan)
+
+
+def _second_copy(given: Situation, where: Whereabouts, host: str, guest: Guest, record: Record) -> t.Iterator[Draft]:
+    """Plain ``virsh migrate`` leaves the source defined and off. It goes with leave to delete; its disks stay."""
+    location = where.find(record.name)
+    if not any(other is guest for _host, other in location.extra):
+        return
+    step = Step("undefine", f"a second copy, off; the server is on {location.host}")
+    allowed = "delete" in given.leave.allow
+    plan = ServerPlan(steps=(step,)) if allowed else ServerPlan(held=(dataclasses.replace(step, hold="delete"),))
+    name = f"{record.name} ({host})"
+    yield Draft(name, None, Location(FOUND, host, guest, record), host=host, copy=True).to_do(plan)
+
+
+def _told(left: t.Sequence[_Copy]) -> tuple[str, ...]:
+    if not left:
+        return ()
+    names = sorted(f"{record.name} on {host}" for host, _guest, record in left)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    what = "is managed and not in inventory" if len(names) == 1 else "are managed and not in inventory"
+    return (f"{', '.join(names[:_NAMED])}{more} {what}; declare server_state: absent, or run with fleet_prune: true",)
+
+
+def _check_prune(given: Situation, left: t.Sequence[_Copy]) -> None:
+    settings = given.declared.settings
+    if not left:
+        return
+    if not given.declared.servers:
+        raise InvalidInput(
+            f"fleet_prune would delete all {len(left)} servers: the inventory's group servers is empty. "
+            "Nothing was done; if that is meant, declare them with server_state: absent"
+        )
+    if len(left) > settings.prune_max and settings.prune_confirm != len(left):
+        raise InvalidInput(
+            f"fleet_prune would delete {len(left)} servers, and fleet_prune_max is {settings.prune_max}. "
+            f"Nothing was done; if that is meant, say -e fleet_prune_confirm={len(left)}"
+        )
+
+
+__all__ = ["Undeclared", "undeclared"]

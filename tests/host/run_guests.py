@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs inside a lab host: steps, or what a test needs to know of the host. JSON comes on stdin, JSON goes to stdout.
+
+``kill_at`` N has this process end, as by kill -9, after N calls of libvirt: the connection is wrapped in proxies that
+count. The product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import sys
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import guests, images, servers, sources
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import connect, libvirt
+
+URI = "qemu:///system"
+_WRAPPED = (libvirt.virConnect, libvirt.virDomain, libvirt.virStoragePool, libvirt.virStorageVol, libvirt.virStream)
+
+
+class Counter:
+    def __init__(self, kill_at: int | None) -> None:
+        self.calls: list[str] = []
+        self._kill_at = kill_at
+
+    def called(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Proxy:
+    """One of libvirt's objects, each of whose calls is counted once it has been made."""
+
+    def __init__(self, target: t.Any, counter: Counter) -> None:
+        self.target, self.counter = target, counter
+
+    def __getattr__(self, name: str) -> t.Any:
+        attribute = getattr(self.target, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*args: t.Any) -> t.Any:
+            try:
+                result = attribute(*(arg.target if isinstance(arg, Proxy) else arg for arg in args))
+            finally:
+                self.counter.called(f"{type(self.target).__name__}.{name}")
+            return wrapped(result, self.counter)
+
+        return call
+
+
+def wrapped(value: t.Any, counter: Counter) -> t.Any:
+    if isinstance(value, list):
+        return [wrapped(item, counter) for item in value]
+    return Proxy(value, counter) if isinstance(value, _WRAPPED) else value
+
+
+def run_steps(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    counter = Counter(request.get("kill_at"))
+    results = guests.run_steps(
+        Proxy(connect(URI), counter),
+        request["steps"],
+        state_dir=request["state_dir"],
+        run_id=request.get("run_id", "test"),
+        fleet_id=request["fleet_id"],
+        drives={key: base64.b64decode(value) for key, value in request.get("drives", {}).items()},
+    )
+    return {"results": results, "calls": counter.calls}
+
+
+def bring_image(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    conn = connect(URI)
+    pool = images.find_pool(conn, request["pool"])
+    image = Image.from_json(request["image"])
+    place: dict[str, t.Any] = {"state_dir": request["state_dir"], "run_id": "test", "timeout": 60}
+    images.fetch(conn, image, lambda: sources.open_file(request["path"]), pool=pool, **place)
+    return {}
+
+
+def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The servers, and every volume of every pool, as they really are."""
+    conn = connect(URI)
+    volumes = {}
+    for pool in conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        pool.refresh(0)
+        volumes[pool.name()] = {volume.name(): volume.info()[1] for volume in pool.listAllVolumes(0)}
+    domains = {domain.UUIDString(): domain.name() for domain in conn.listAllDomains(0)}
+    return {"servers": servers.servers(conn), "volumes": volumes, "domains": domains}
+
+
+_ACTIONS = {"steps": run_steps, "image": bring_image, "look": look}
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    try:
+        answer = _ACTIONS[request["action"]](request)
+    except FlotillaError as exc:
+        answer = {"failed": True, "msg": str(exc)}
+    json.dump(answer, sys.stdout)
+
+
+main()

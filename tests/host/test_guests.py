@@ -1,0 +1,398 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Steps on a real host with a real guest: what they do, that nothing is overwritten, and that a kill anywhere is mended."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+import typing as t
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    GIB,
+    Address,
+    Flavor,
+    Image,
+    Nic,
+    Record,
+    mac_of,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB_NAME = os.environ.get("FLOTILLA_LAB", "guestest")
+CACHE = Path("/var/lib/flotilla-lab/cache")
+CODE = Path("/var/lib/flotilla-lab") / LAB_NAME / "code"
+STATE = "/var/lib/flotilla"
+FLEET = "2f1b3c4d-0000-4000-8000-00000000f1ee"
+HOST_ID = "2f1b3c4d-0000-4000-8000-000000000001"
+POOL_ID = "2f1b3c4d-0000-4000-8000-00000000b001"
+SEED = int(os.environ.get("SEED", "1"))
+
+SMALL = Flavor("tiny", 1, 128, 1, ephemeral=1, swap=64)
+Json = t.Any
+
+
+def lab(*arguments: str, stdin: str = "", check: bool = True) -> str:
+    done = subprocess.run(
+        [str(ROOT / "tests/lab/lab"), *arguments],
+        env={**os.environ, "FLOTILLA_LAB": LAB_NAME},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0 or not check, done.stderr
+    return done.stdout
+
+
+def virsh(*arguments: str) -> str:
+    return lab("exec", "kvm1", "virsh", *arguments)
+
+
+class HostUnderTest:
+    """kvm1 of the lab: asked and worked on by `run_guests.py`, as a module would be."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def ask(self, action: str, *, killed: bool = False, **request: Json) -> dict[str, Json]:
+        code = f"exec env PYTHONPATH={CODE} /usr/bin/python3 {CODE}/run_guests.py"
+        text = json.dumps({"action": action, "state_dir": STATE, "fleet_id": FLEET, **request})
+        out = lab("exec", "kvm1", "sh", "-c", code, stdin=text, check=not killed)
+        return t.cast("dict[str, Json]", json.loads(out)) if out else {"killed": True}
+
+    def run(self, *steps: Json, record: Record | None = None, **request: Json) -> list[dict[str, Json]]:
+        answer = self.ask("steps", steps=steps, drives=drives(record), **request)
+        return t.cast("list[dict[str, Json]]", answer["results"])
+
+    def look(self) -> dict[str, Json]:
+        return self.ask("look")
+
+    def volumes_of(self, server_id: str, pool: str = "local") -> set[str]:
+        return {name[len(server_id) + 1 :] for name in self.look()["volumes"][pool] if name.startswith(server_id)}
+
+    def new(self, name: str, *, flavor: Flavor = SMALL, address: str = "10.214.9.21", pool: str = "local") -> Record:
+        server_id = str(uuid.uuid4())
+        hardware = hardware_of(self.image)
+        disks = disks_of(server_id, flavor, self.image, pool, hardware, config_drive=True, image_size=None)
+        nic = Nic("lan", "bridge", "br0", mac_of(server_id, 0), addresses=(Address(address, 24),))
+        return Record(server_id, name, FLEET, 1, {}, flavor, self.image, disks, (nic,), hardware)
+
+    def console(self, record: Record, pattern: str, *, within: float = 60) -> re.Match[str]:
+        """Wait until the guest has said something on its serial console."""
+        path = f"/var/log/libvirt/qemu/{record.id}.console.log"
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            found = re.search(pattern, lab("exec", "kvm1", "cat", path, check=False))
+            if found:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{pattern!r} is not on the console: {lab('exec', 'kvm1', 'tail', path, check=False)}")
+
+
+def drives(record: Record | None) -> dict[str, str]:
+    if record is None:
+        return {}
+    drive = config_drive(Personality(record=record, secret=b"a test's own secret"))
+    return {record.id: base64.b64encode(drive).decode("ascii")}
+
+
+def step(kind: str, record: Record, expects: int | None, *, to: Record | None = None, **more: Json) -> dict[str, Json]:
+    target = None if to is None else to.to_json()
+    return {
+        "kind": kind,
+        "server_id": record.id,
+        "name": record.name,
+        "expects": expects,
+        "record": target,
+        "timeout": 20,
+        **more,
+    }
+
+
+def create(record: Record) -> dict[str, Json]:
+    return step("create", record, None, to=record)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[HostUnderTest]:
+    lab("down", check=False)
+    lab("up", "--hosts", "1")
+    # The checkout may lie in a folder that hosts have of their own (/root, /tmp): they get a copy of the code.
+    target = CODE / "ansible_collections/flotilla/compute/plugins/module_utils"
+    shutil.copytree(ROOT / "collection/plugins/module_utils", target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests/host/run_guests.py", CODE)
+    marker = json.dumps({"host_id": HOST_ID, "fleet_id": FLEET, "ledger_id": "test", "service": {}})
+    lab("exec", "kvm1", "sh", "-c", f"mkdir -p {STATE} && cat >{STATE}/host.json", stdin=marker)
+    for pool in ("local", "shared"):
+        virsh("vol-create-as", pool, f"flotilla-pool-{POOL_ID}", "0")
+    checksum = (CACHE / "tick.sha256").read_text().split()[0]
+    image = Image("tick", "qcow2", f"sha256:{checksum.removeprefix('sha256:')}")
+    tested = HostUnderTest(image)
+    for pool in ("local", "shared"):
+        tested.ask("image", pool=pool, image=image.to_json(), path=str(CACHE / "tick.qcow2"))
+    yield tested
+    lab("down")
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(host: HostUnderTest) -> Iterator[None]:
+    """A test leaves no domain and no volume behind: deletion is under test in all of them."""
+    yield
+    seen = host.look()
+    for server in seen["servers"]:
+        generation = server["record"]["generation"]
+        gone = Record.from_json(server["record"])
+        result = host.run(step("delete", gone, generation))
+        assert not result[-1].get("failed"), result
+    seen = host.look()
+    assert seen["domains"] == {}
+    kept = {host.image.volume, f"{host.image.volume}.ok", f"flotilla-pool-{POOL_ID}"}
+    assert {pool: set(volumes) - kept for pool, volumes in seen["volumes"].items()} == {"local": set(), "shared": set()}
+
+
+def ok(results: list[dict[str, Json]]) -> list[tuple[str, bool, str | None]]:
+    assert not [result for result in results if result.get("failed")], results
+    return [(result["kind"], result["changed"], result["state"]) for result in results]
+
+
+def sentence(results: list[dict[str, Json]]) -> str:
+    assert results[-1]["failed"], results
+    return str(results[-1]["message"])
+
+
+def test_a_server_lives(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    done = host.run(create(record), step("start", record, 1), record=record)
+    assert ok(done) == [("create", True, "shutoff"), ("start", True, "running")]
+    applied = Record.from_json(done[0]["record"])
+    assert applied.host_id == HOST_ID
+    assert {disk.pool_id for disk in applied.disks} == {POOL_ID}
+    assert applied.hardware.machine is not None
+    assert applied.hardware.machine.startswith("pc-i440fx-")
+    assert [disk.size for disk in applied.disks][:3] == [GIB, GIB, 64 * 1024**2]
+    host.console(record, rf"hostname=web1 address=10\.214\.9\.21/24 instance={record.id}")
+    host.console(record, r"boots=1 .*vda:1073741824,vdb:1073741824,vdc:67108864 config_drive=sr0")
+    # The same again is nothing; then down by the button, which the guest obeys within a second or so.
+    again = host.run(create(record), step("start", record, 1), record=record)
+    assert [result["changed"] for result in again] == [False, False]
+    began = time.monotonic()
+    assert ok(host.run(step("stop", record, 1))) == [("stop", True, "shutoff")]
+    assert time.monotonic() - began < 15
+    assert ok(host.run(step("stop", record, 1))) == [("stop", False, "shutoff")]
+
+
+def test_power(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), step("start", record, 1), record=record))
+    host.console(record, r"tick 1\b")
+    done = host.run(*(step(kind, record, 1) for kind in ("pause", "pause", "unpause", "suspend", "suspend", "resume")))
+    assert ok(done) == [
+        ("pause", True, "paused"),
+        ("pause", False, "paused"),
+        ("unpause", True, "running"),
+        ("suspend", True, "suspended"),
+        ("suspend", False, "suspended"),
+        ("resume", True, "running"),
+    ]
+    # A paused guest can't hear the button: it isn't waited for.
+    began = time.monotonic()
+    assert ok(host.run(step("pause", record, 1), step("stop", record, 1, timeout=60)))[-1] == ("stop", True, "shutoff")
+    assert time.monotonic() - began < 20
+
+
+def test_a_domain_undefined_by_hand_comes_back_on_its_own_disk(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), step("start", record, 1), record=record))
+    host.console(record, r"boots=1\b")
+    ok(host.run(step("stop", record, 1)))
+    virsh("undefine", "web1")
+    assert host.volumes_of(record.id) == {"root", "ephemeral0", "swap", "config", "record"}
+    second = dataclasses.replace(record, generation=2)
+    done = host.run(step("define", record, 1, to=second), step("start", record, 2), record=record)
+    assert ok(done) == [("define", True, "shutoff"), ("start", True, "running")]
+    host.console(record, r"boots=2\b")
+
+
+def test_define_makes_no_disk(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    done = host.run(step("define", record, 1, to=record), record=record)
+    assert "-root' is not in pool 'local'" in sentence(done)
+    assert host.volumes_of(record.id) == set()
+
+
+def test_a_volume_that_is_there_is_used_even_if_libvirt_does_not_know_of_it(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    path = virsh("pool-dumpxml", "local").partition("<path>")[2].partition("</path>")[0]
+    base = f"{path}/{host.image.volume}"
+    root = f"{path}/{record.root.volume}"
+    lab("exec", "kvm1", "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", root, "1G")
+    before = lab("exec", "kvm1", "sh", "-c", f"stat -c '%i %s' {root}; md5sum {root}")
+    done = host.run(create(record), record=record)
+    assert ok(done) == [("create", True, "shutoff")]
+    assert lab("exec", "kvm1", "sh", "-c", f"stat -c '%i %s' {root}; md5sum {root}") == before
+
+
+def test_reconfigure_and_rebuild(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    applied = Record.from_json(host.run(create(record), step("start", record, 1), record=record)[0]["record"])
+    host.console(record, r"boots=1 .*vda:1073741824")
+    bigger = dataclasses.replace(SMALL, ram=160, disk=2)
+    root = dataclasses.replace(applied.root, size=2 * GIB)
+    second = dataclasses.replace(applied, generation=2, flavor=bigger, disks=(root, *applied.disks[1:]))
+    assert "must be off" in sentence(host.run(step("reconfigure", record, 1, to=second)))
+    done = host.run(step("stop", record, 1), step("reconfigure", record, 1, to=second), step("start", record, 2))
+    assert [result["state"] for result in done] == ["shutoff", "shutoff", "running"]
+    host.console(record, r"boots=2 .*vda:2147483648")
+    third = dataclasses.replace(second, generation=3)
+    steps = (step("stop", record, 2), step("rebuild", record, 2, to=third), step("start", record, 3))
+    assert [result["state"] for result in host.run(*steps, record=third)] == ["shutoff", "shutoff", "running"]
+    host.console(record, r"boots=1 .*vda:2147483648")
+
+
+def test_soft_delete_frees_the_name_and_restore_takes_it_back(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), step("start", record, 1), record=record))
+    done = host.run(step("soft_delete", record, 1))
+    assert ok(done) == [("soft_delete", True, "shutoff")]
+    assert host.look()["domains"] == {record.id: f"web1.deleted-{record.id[:8]}"}
+    assert host.look()["servers"][0]["status"] == "SOFT_DELETED"
+    successor = host.new("web1")
+    ok(host.run(create(successor), record=successor))
+    assert "can't be named 'web1'" in sentence(host.run(step("restore", record, 2)))
+    ok(host.run(step("delete", successor, 1)))
+    assert ok(host.run(step("restore", record, 2))) == [("restore", True, "shutoff")]
+    assert host.look()["domains"] == {record.id: "web1"}
+    assert host.look()["servers"][0]["record"]["marks"] == {}
+
+
+def test_what_is_not_ours_is_not_touched(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    foreign = f"<domain type='qemu'><name>web1</name><memory>65536</memory><uuid>{{}}</uuid><os><type>hvm</type></os></domain>"
+    other_id = str(uuid.uuid4())
+    for server_id, said in ((record.id, "no record of Flotilla"), (other_id, "has the name 'web1'")):
+        lab("exec", "kvm1", "sh", "-c", "cat >/tmp/d.xml", stdin=foreign.format(server_id))
+        virsh("define", "/tmp/d.xml")
+        assert said in sentence(host.run(create(record), record=record))
+        assert host.volumes_of(record.id) == set()
+        virsh("undefine", server_id)
+
+
+def test_a_stale_plan_is_refused(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), record=record))
+    assert "generation 1, the plan was made from generation 7" in sentence(host.run(step("start", record, 7)))
+    other = dataclasses.replace(record, spec={"description": "another plan's"})
+    assert "somebody changed it" in sentence(host.run(create(other), record=other))
+
+
+def test_a_disk_under_another_domain_is_kept(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), record=record))
+    path = virsh("vol-path", "--pool", "local", record.root.volume).strip()
+    overlay = "/var/lib/libvirt/images/foreign.qcow2"
+    lab("exec", "kvm1", "qemu-img", "create", "-q", "-f", "qcow2", "-b", path, "-F", "qcow2", overlay)
+    disk = (
+        f"<disk type='file'><driver name='qemu' type='qcow2'/><source file='{overlay}'/>"
+        "<target dev='vda' bus='virtio'/></disk>"
+    )
+    xml = (
+        "<domain type='qemu'><name>foreign</name><memory>65536</memory><os><type>hvm</type></os>"
+        f"<devices>{disk}</devices></domain>"
+    )
+    lab("exec", "kvm1", "sh", "-c", "cat >/tmp/d.xml", stdin=xml)
+    virsh("define", "/tmp/d.xml")
+    assert "used by domain 'foreign'" in sentence(host.run(step("delete", record, 1)))
+    assert host.look()["servers"][0]["id"] == record.id
+    assert host.volumes_of(record.id) == {"root", "ephemeral0", "swap", "config", "record"}
+    virsh("undefine", "foreign")
+
+
+def test_a_full_disk_leaves_nothing_half_made(host: HostUnderTest) -> None:
+    """The image is missing at the last moment, after the other volumes were made: they go, too."""
+    record = host.new("web1")
+    absent = dataclasses.replace(record, image=dataclasses.replace(record.image, checksum="sha256:" + "0" * 64))
+    assert "is not in pool 'local'" in sentence(host.run(create(absent), record=absent))
+    assert host.volumes_of(record.id) == set()
+
+
+Replan = t.Callable[[int | None], list[dict[str, Json]]]
+
+
+def _scenario(host: HostUnderTest, name: str, record: Record) -> tuple[Replan, str, int]:
+    """A plan as it is made from the generation that a survey finds, and what it ends in."""
+    second = dataclasses.replace(record, generation=2, spec={"description": "second"})
+
+    def make(generation: int | None) -> list[dict[str, Json]]:
+        return [create(record)] * (generation is None) + [step("start", record, 1)]
+
+    def rebuild(generation: int | None) -> list[dict[str, Json]]:
+        first = [step("stop", record, 1, timeout=0), step("rebuild", record, 1, to=second)]
+        return first * (generation == 1) + [step("start", record, 2)]
+
+    def remove(generation: int | None) -> list[dict[str, Json]]:
+        return [step("delete", record, 1, to=record)]
+
+    return {"create": (make, "running", 1), "rebuild": (rebuild, "running", 2), "delete": (remove, "gone", 0)}[name]
+
+
+def _generation(host: HostUnderTest, record: Record) -> int | None:
+    found = [server["record"]["generation"] for server in host.look()["servers"] if server["id"] == record.id]
+    return found[0] if found else None
+
+
+def _kill_and_mend(host: HostUnderTest, name: str, kill_at: int | None) -> list[str]:
+    """Carry out a plan, killed after so many calls; look, plan again, carry that out, and see the end. The calls made."""
+    record = host.new("web1", flavor=dataclasses.replace(SMALL, ephemeral=1, swap=1))
+    plan, end, generation = _scenario(host, name, record)
+    if name != "create":
+        ok(host.run(create(record), step("start", record, 1), record=record))
+    first = host.ask(
+        "steps", killed=True, steps=plan(_generation(host, record)), drives=drives(record), kill_at=kill_at
+    )
+    if kill_at is not None:
+        assert first == {"killed": True}
+        ok(host.run(*plan(_generation(host, record)), record=record))
+    seen = host.look()
+    volumes = {volume for volume in seen["volumes"]["local"] if volume.startswith(record.id)}
+    if end == "gone":
+        assert (seen["servers"], volumes) == ([], set())
+    else:
+        assert [(server["state"], server["record"]["generation"]) for server in seen["servers"]] == [(end, generation)]
+        assert volumes == {f"{record.id}-{role}" for role in ("root", "ephemeral0", "swap", "config", "record")}
+        ok(host.run(step("delete", record, generation)))
+    return t.cast("list[str]", first.get("calls", []))
+
+
+@pytest.mark.parametrize("name", ["create", "rebuild", "delete"])
+def test_killed_after_some_call_and_mended(host: HostUnderTest, name: str) -> None:
+    calls = _kill_and_mend(host, name, None)
+    for kill_at in random.Random(SEED).sample(range(1, len(calls) + 1), 4):
+        _kill_and_mend(host, name, kill_at)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["create", "rebuild", "delete"])
+def test_killed_after_any_call_and_mended(host: HostUnderTest, name: str) -> None:
+    calls = _kill_and_mend(host, name, None)
+    for kill_at in range(1, len(calls) + 1):
+        _kill_and_mend(host, name, kill_at)

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host of libvirt's own test driver: real libvirt code, no host."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import libvirt
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    GIB,
+    Disk,
+    Flavor,
+    Hardware,
+    Image,
+    Record,
+)
+
+ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def record() -> Record:
+    return Record(
+        id=ID,
+        name="web1",
+        fleet_id="6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1c01",
+        generation=4,
+        spec={"metadata": {"note": "a <b> & 'c' ü"}},
+        flavor=Flavor("m1.small", 2, 512, 1),
+        image=Image("debian", "qcow2", "sha256:" + "ab" * 32),
+        disks=(Disk("root", "local", f"{ID}-root", "qcow2", GIB, "vda", "virtio"),),
+        nics=(),
+        hardware=Hardware(),
+    )
+
+
+@pytest.fixture
+def host_uri(tmp_path: Path, record: Record) -> str:
+    """A driver reads its file at each opening; connections by one path share nothing."""
+    text = (Path(__file__).parent / "host.xml").read_text(encoding="utf-8")
+    path = tmp_path / f"host{next(_names)}.xml"
+    path.write_text(text.replace("@RECORD@", escape(record.dumps())), encoding="utf-8")
+    return f"test://{path}"
+
+
+@pytest.fixture
+def conn(host_uri: str) -> t.Iterator[t.Any]:
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    connection = libvirt.open(host_uri)
+    yield connection
+    connection.close()

@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where one server is, or would go: the plan of this one server, claimed by nobody and written nowhere.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+    NoValidHost,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
+    CONFLICT,
+    ERROR,
+    HELD,
+    NO_HOST,
+    ServerEntry,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import InventoryInput, validate
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+
+Variables = t.Mapping[str, Json]
+
+
+def surveyed(declared: Declared, surveys: t.Mapping[str, Variables]) -> list[Compute]:
+    """The compute hosts with what their survey registered (``fleet_survey``, by host)."""
+    found = []
+    for name, settings in declared.computes.items():
+        answer = surveys.get(name) or {}
+        if not answer.get("survey"):
+            why = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
+            found.append(Compute(name, settings, why=why))
+            continue
+        survey = unpack(str(answer["survey"]))
+        guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
+        found.append(Compute(name, settings, survey, guests))
+    return found
+
+
+def require_fresh(*, since: float, now: float, max_age: int) -> None:
+    """Refuse surveys that are too old: others may have filled the hosts since."""
+    age = now - since
+    if age > max_age:
+        raise FlotillaError(
+            f"the surveys are {age:.0f} s old and fleet_survey_max_age is {max_age}; "
+            "survey again (playbook flotilla.compute.survey) before servers are placed"
+        )
+
+
+def host_for(
+    name: str,
+    wishes: Variables,
+    *,
+    declared: Declared,
+    computes: t.Sequence[Compute],
+    ledger: Ledger | None,
+    since: float,
+    now: float,
+) -> str:
+    """The host that the server is on, else the one that is proposed for it.
+
+    ``wishes`` are ``server_`` variables of a server that inventory doesn't declare.
+    """
+    asked = _with_server(declared, name, wishes)
+    plan, _fleet = reconcile(asked, computes, Run(ledger, None, since), now=now)
+    entry = next((entry for entry in plan.servers if entry.name == name and entry.declared), None)
+    return _host_of(name, entry)
+
+
+def _with_server(declared: Declared, name: str, wishes: Variables) -> Declared:
+    """The fleet with this server alone selected, and declared if inventory doesn't do that."""
+    servers = declared.servers
+    if name not in servers:
+        servers = {**servers, **_declare(declared, name, wishes).servers}
+    elif wishes:
+        given = ", ".join(sorted(wishes))
+        raise InvalidInput(
+            f"{name} is declared in inventory, which says where it may go; leave {given} to its variables"
+        )
+    settings = dataclasses.replace(declared.settings, servers=(glob.escape(name),))
+    return dataclasses.replace(declared, servers=servers, settings=settings)
+
+
+def _declare(declared: Declared, name: str, wishes: Variables) -> Declared:
+    raw = declared.raw
+    servers = {name: dict(wishes)}
+    mistakes = validate(
+        InventoryInput(fleet=raw["fleet"], computes=raw["computes"], servers=servers, ledger=raw["ledger"])
+    )
+    if mistakes:
+        raise InvalidInput(f"{name} can't be scheduled: " + "; ".join(str(mistake) for mistake in mistakes))
+    return declare(raw["fleet"], raw["computes"], servers, raw["ledger"])
+
+
+def _host_of(name: str, entry: ServerEntry | None) -> str:
+    if entry is None:
+        raise FlotillaError(f"{name} is on no host and is to be on none")
+    if entry.verdict == NO_HOST and entry.host is None:
+        raise NoValidHost(entry.message)
+    if entry.host is None or (entry.message and entry.verdict in (HELD, CONFLICT, ERROR)):
+        raise Conflict(entry.message or f"{name} is on no host, and its declared state needs none")
+    return entry.host  # a server that is somewhere is there, whether or not it could grow there
+
+
+__all__ = ["host_for", "require_fresh", "surveyed"]

@@ -89,7 +89,7 @@ def test_the_service_state_is_kept_until_it_is_said_anew(conn: t.Any, tmp_path: 
     ],
 )
 def test_another_fleets_host_is_refused_until_taken_over(
-    conn: t.Any, tmp_path: Path, theirs: dict[str, str], why: str
+    conn: t.Any, tmp_path: Path, theirs: dict[str, t.Any], why: str
 ) -> None:
     state_dir = str(tmp_path)
     before = enroll(conn, state_dir, **OURS, service=Service("disabled")).after

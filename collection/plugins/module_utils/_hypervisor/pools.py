@@ -18,6 +18,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     Pool,
     Volume,
     found,
+    is_error,
     libvirt,
     message_of,
 )
@@ -54,9 +55,10 @@ def pools(conn: Connection) -> dict[str, Facts]:
 def pool_facts(pool: Pool) -> Facts:
     """One pool; that it is not active is a fact, with the reason where there is one."""
     error = refresh(pool)
-    active = bool(pool.isActive())
+    volumes = _volumes(pool)
+    active = volumes is not None
+    volumes = volumes or {}
     root = ET.fromstring(pool.XMLDesc(0))  # noqa: S314 - libvirt wrote it
-    volumes = {volume.name(): volume for volume in pool.listAllVolumes()} if active else {}
     marked = markers(volumes)
     facts: Facts = {
         "id": marked[0] if marked else None,
@@ -100,6 +102,16 @@ def locations(pools_facts: t.Mapping[str, Facts], conn: Connection) -> dict[str,
 def markers(names: t.Iterable[str]) -> list[str]:
     """The ids that marker volumes give a pool: the smallest is its id (two hosts may mark a shared pool at once)."""
     return sorted(match.group(1) for match in map(_MARKED.fullmatch, names) if match)
+
+
+def _volumes(pool: Pool) -> dict[str, Volume] | None:
+    """The pool's volumes by name; None when it is not active, or has ceased to be a moment ago."""
+    try:
+        return {volume.name(): volume for volume in pool.listAllVolumes()} if pool.isActive() else None
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):
+            return None
+        raise
 
 
 def _sizes(volumes: t.Mapping[str, Volume]) -> dict[str, dict[str, int]]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
+
+preload()  # once, in the process that forks the workers
 
 
 class ActionModule(FleetAction):

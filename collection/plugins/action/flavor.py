@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._catalog import CatalogAction
-from ansible_collections.flotilla.compute.plugins.plugin_utils._flavors import KEYS, describe, entry_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._flavors import KEYS, SIZES, describe, entry_of
 
 
 class ActionModule(CatalogAction):
@@ -36,6 +36,12 @@ class ActionModule(CatalogAction):
         if args["state"] == "absent":
             return self.store(name, before, None)
         written = {key: args[key] for key in KEYS if args[key] is not None}
+        written.update({key: _number(written[key]) for key in SIZES})
         self.check(name, written)
         after = entry_of(name, written)
         return {**self.store(name, before, after), "flavor": describe(name, after)}
+
+
+def _number(value: t.Any) -> t.Any:
+    """Sizes are raw arguments, and ``ram=2048`` on a command line arrives as text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 12 else value

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
+import time
 import typing as t
 import zlib
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
-from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 #: Step -> Nova's task_state while it is at work (nova/compute/task_states.py).
 _TASKS = {
@@ -41,19 +49,116 @@ _TASKS = {
 _LOCK_TIMEOUT = 180
 #: What Ansible itself reads in a result.
 _KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
+#: Option of a user's task -> its type, and the inventory variable that it stands for.
+_OPTIONS = {
+    "state": ("str", "server_state"),
+    "flavor": ("str", "server_flavor"),
+    "image": ("str", "server_image"),
+    "networks": ("list", "server_networks"),
+    "key_name": ("str", "server_key_name"),
+    "metadata": ("dict", "server_metadata"),
+    "description": ("str", "server_description"),
+    "availability_zone": ("str", "server_availability_zone"),
+    "server_group": ("str", "server_group"),
+    "pool": ("str", "server_pool"),
+    "user_data": ("str", "server_user_data"),
+    "config_drive": ("bool", "server_config_drive"),
+}
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
-class ActionModule(FleetAction):
-    """Carries out one server's entry of a plan."""
+preload()  # once, in the process that forks the workers
+
+
+class ActionModule(Planner):
+    """Carries out one server's entry of a plan; for a task of a user's own it makes that entry first."""
 
     _requires_connection = True
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "entry": {"type": "dict", "required": True},
+        "entry": {"type": "dict"},
+        "name": {"type": "str"},
+        **{name: {"type": kind} for name, (kind, _variable) in _OPTIONS.items()},
+        "allow": {"type": "list", "elements": "str", "default": []},
+        "uri": {"type": "str"},
+        "state_dir": {"type": "path"},
+        "lock_timeout": {"type": "int", "default": _LOCK_TIMEOUT},
+    }
+    constraints: t.ClassVar[dict[str, t.Any]] = {
+        "required_one_of": [["entry", "name"]],
+        "mutually_exclusive": [["entry", "name"]],
     }
 
     def perform(self, args: Arguments) -> Result:
-        entry = args["entry"]
+        return self._enter(args["entry"]) if args["entry"] else self._one(args)
+
+    def _one(self, args: Arguments) -> Result:
+        """One server of a user's own task, on the host that the task is delegated to."""
+        host = str(self._task.delegate_to or self._task_vars["inventory_hostname"])
+        declared = self._declared(args, host)
+        if declared is None:
+            return {"changed": False, "host": host, "steps": [], "server": {"name": args["name"], "id": None}}
+        survey = self._survey(declared, host)
+        if survey.get("failed") or survey.get("unreachable"):
+            return survey
+        ledger = self.open_ledger(create=not self.check_mode)
+        run = Run(ledger, None, ledger.now() if ledger is not None else time.time())
+        if ledger is not None and not self.check_mode:
+            run = dataclasses.replace(run, id=self.start_run(ledger))
+        with ended_on_error(run):
+            plan, fleet = reconcile(declared, self.computes(declared, {host: survey}), run, now=time.time(), host=host)
+            result = self._planned(args["name"], host, plan_result(plan, declared, run_id=run.id, fleet=fleet))
+        if ledger is not None and run.id is not None:
+            ledger.end_run(run.id, "failed" if result.get("failed") else "done")
+        return result
+
+    def _declared(self, args: Arguments, host: str) -> Declared | None:
+        """The fleet with this one server in it; None for one that is to be absent and that nobody knows."""
+        name = args["name"]
+        written = {variable: args[option] for option, (_kind, variable) in _OPTIONS.items() if args[option] is not None}
+        if args["state"] == "absent" and not (args["flavor"] and args["image"]):
+            written.update(self._as_recorded(name))
+            if "server_flavor" not in written:
+                return None
+        declared = self.declare({name: written})
+        if host not in declared.computes:
+            known = ", ".join(sorted(declared.computes)) or "none"
+            raise InvalidInput(
+                f"{name}: the task runs for {host!r}, which is no compute host; delegate_to one of: {known}"
+            )
+        settings = dataclasses.replace(
+            declared.settings, servers=(name,), allow=declared.settings.allow | frozenset(args["allow"])
+        )
+        return dataclasses.replace(declared, settings=settings)
+
+    def _survey(self, declared: Declared, host: str) -> Result:
+        settings = declared.computes[host]
+        found: Result = self._execute_module(
+            module_name="flotilla.compute.compute_info",
+            module_args={"uri": settings.uri, "state_dir": settings.state_dir},
+            task_vars=self._task_vars,
+        )
+        return found
+
+    def _planned(self, name: str, host: str, plan: Result) -> Result:
+        """Carry out the one entry of a plan that was made for it."""
+        mine, entry = plan["hosts"][host], plan["servers"].get(name)
+        if entry is None:
+            return {"changed": False, "host": host, "steps": [], "server": {"name": name, "host": host}}
+        if entry["verdict"] in FAILURES or entry["verdict"] == BUSY:
+            raise FlotillaError(f"{name}: {entry['message']}")
+        if entry["host"] not in (None, host):
+            raise FlotillaError(
+                f"{name} is on {entry['host']}, and this task runs for {host}; delegate_to {entry['host']}"
+            )
+        if not self.check_mode and (mine["enroll"] or mine["images"]):
+            raise FlotillaError(
+                f"{host} is not ready for {name}: {', '.join(mine['steps'])} is still to be done; "
+                "use flotilla.compute.compute and flotilla.compute.image first, or the reconcile playbook"
+            )
+        result = self._enter(entry)
+        return {**result, "held": entry["held"]} if entry["held"] else result
+
+    def _enter(self, entry: Arguments) -> Result:
         kinds = [step["kind"] for step in entry["steps"]]
         result: Result = {
             "changed": bool(kinds),
@@ -135,11 +240,21 @@ class ActionModule(FleetAction):
         """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
         return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
 
+    def _as_recorded(self, name: str) -> dict[str, str]:
+        """What makes a server whole that its task only names, to be absent: its own flavor and image."""
+        ledger = self.open_ledger(create=False)
+        rows = ledger.snapshot().servers.values() if ledger is not None else ()
+        record = next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
+        if record is None:
+            return {}
+        return {"server_flavor": record.flavor.name, "server_image": record.image.name}
+
     def _user_data(self, record: Record) -> bytes | None:
         """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
         if "user_data" not in record.spec:
             return None
-        text = self.variable("server_user_data")
+        given = self._task.args.get("user_data")
+        text = self.variable("server_user_data") if given is None else given
         if text is None:
             raise FlotillaError(
                 f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "

@@ -14,8 +14,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_rows, fleet_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
+
+
+preload()  # once, in the process that forks the workers
 
 
 class ActionModule(FleetAction):

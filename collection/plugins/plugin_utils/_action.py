@@ -100,7 +100,7 @@ class FleetAction(ActionBase):
 
         if create and self.check_mode:
             raise RuntimeError("a ledger is never made in check mode")
-        return Ledger.open(self.ledger_url, create=create)
+        return Ledger.open(self.ledger_url, create=create, readonly=self.check_mode)
 
 
 def failure(exc: FlotillaError) -> Result:

@@ -58,7 +58,7 @@ class Templar(t.Protocol):
     def copy_with_new_env(self, *, available_variables: Variables) -> Templar: ...
 
 
-def read_inventory(task_vars: Variables, templar: Templar) -> RawInventory:
+def read_inventory(task_vars: Variables, templar: Templar, *, servers: bool = True) -> RawInventory:
     """Read the groups ``computes`` and ``servers``, and the fleet's variables as *task_vars* (those of localhost)
     have them."""
     bad: list[BadTemplate] = []
@@ -71,8 +71,9 @@ def read_inventory(task_vars: Variables, templar: Templar) -> RawInventory:
 
     fleet = _ours("localhost", task_vars, PREFIXES["fleet"], templar, task_vars, bad)
     computes = {str(host): read(host, PREFIXES["computes"]) for host in groups.get("computes", [])}
-    servers = {str(host): read(host, PREFIXES["servers"]) for host in groups.get("servers", [])}
-    return RawInventory(fleet, computes, servers, tuple(bad))
+    wanted = groups.get("servers", []) if servers else []
+    declared = {str(host): read(host, PREFIXES["servers"]) for host in wanted}
+    return RawInventory(fleet, computes, declared, tuple(bad))
 
 
 def _ours(

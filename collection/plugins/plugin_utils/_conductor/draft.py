@@ -27,7 +27,8 @@ NOTHING = ServerPlan()
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``now`` in seconds since 1970."""
+    """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``host`` the only one
+    that new servers may go to, if a user's task says so; ``now`` in seconds since 1970."""
 
     declared: Declared
     computes: tuple[Compute, ...]
@@ -37,13 +38,12 @@ class Situation:
     leave: Leave
     now: float
     run_id: str | None = None
+    host: str | None = None
 
     def volumes(self, host: str | None) -> frozenset[str]:
         """The names of Flotilla's volumes in all pools of a host."""
         compute = self.by_name.get(host or "")
-        if compute is None or compute.survey is None:
-            return frozenset()
-        return frozenset(volume for pool in compute.survey["pools"].values() for volume in pool.get("volumes", {}))
+        return frozenset() if compute is None else compute.volumes
 
     @property
     def by_name(self) -> dict[str, Compute]:
@@ -55,6 +55,7 @@ class Draft:
     """What is to be done about one server, before it has a claim.
 
     ``name`` tells drafts apart; a ``copy`` is beside the server that it is one of, and has no claim of its own.
+    ``left_over`` is the id of a server that inventory no longer names, and that a run which died had begun to build.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Draft:
     verdict: str = OK
     message: str = ""
     copy: bool = False
+    left_over: str | None = None
 
     @property
     def record(self) -> Record | None:
@@ -74,7 +76,7 @@ class Draft:
     def server_id(self) -> str | None:
         if self.record is not None:
             return self.record.id
-        return self.server.id if self.server is not None else None
+        return self.server.id if self.server is not None else self.left_over
 
     @property
     def new(self) -> bool:

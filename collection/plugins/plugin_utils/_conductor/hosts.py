@@ -77,6 +77,12 @@ class Compute:
         allowed = self.settings.pools
         return {name: pool for name, pool in self.survey["pools"].items() if allowed is None or name in allowed}
 
+    @property
+    def volumes(self) -> frozenset[str]:
+        """The names of Flotilla's volumes in all pools of the host."""
+        pools = self.survey["pools"].values() if self.survey is not None else ()
+        return frozenset(volume for pool in pools for volume in pool.get("volumes", {}))
+
     def pool_key(self, pool: str) -> str:
         """Pools of equal key are one pool. A pool that bears no marker yet counts as the host's own."""
         marker = self.pools[pool]["id"] if pool in self.pools else None

@@ -39,6 +39,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_steps
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
     Frame,
+    blind_delete,
     changes_ports,
     deeds,
     first_record,
@@ -188,7 +189,7 @@ class Reconcile:
         if not draft.new:
             return draft.location.host
         begun = self._begun_on(draft.name)
-        return begun or t.cast(Server, draft.server).spec.get("host")
+        return begun or self._given.host or t.cast(Server, draft.server).spec.get("host")
 
     def _begun_on(self, name: str) -> str | None:
         """Where a run that died or failed had begun to build it: its volumes may be there, and the claim still
@@ -236,7 +237,7 @@ class Reconcile:
     def _pool(self, draft: Draft) -> str | None:
         if draft.record is not None:
             return draft.record.root.pool
-        wanted = t.cast(Server, draft.server).spec.get("pool")
+        wanted = draft.server.spec.get("pool") if draft.server is not None else None
         return wanted or self._given.by_name[str(draft.host)].default_pool
 
     def refuse(self, refused: t.Mapping[str, str]) -> None:
@@ -284,6 +285,8 @@ class Reconcile:
         frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now)
         if draft.record is not None:
             return deeds(draft.record, draft.plan.steps, compute, frame, addresses=claimed.addresses)
+        if draft.left_over is not None:
+            return [blind_delete(draft.left_over, draft.name)]
         server = t.cast(Server, draft.server)
         record = first_record(draft.name, server.spec, claimed, compute, str(self._pool(draft)), frame)
         return deeds(record, draft.plan.steps, compute, frame, new=True)
@@ -338,7 +341,8 @@ def _flavor_after(draft: Draft) -> Flavor:
         return Flavor.from_json(specs[-1]["flavor"])
     if draft.record is not None:
         return draft.record.flavor
-    return t.cast(Server, draft.server).flavor
+    # Of what was left half built nobody knows the size; its claim only holds the name and the id.
+    return draft.server.flavor if draft.server is not None else Flavor("unknown", vcpus=0, ram=0, disk=0)
 
 
 def _flavor_text(draft: Draft) -> str:

@@ -187,6 +187,11 @@ def deeds(
     return found
 
 
+def blind_delete(server_id: str, name: str) -> Json:
+    """The deletion of a server of which there is no record: the host looks for what bears its id."""
+    return {"kind": "delete", "server_id": server_id, "name": name, "expects": None, "record": None, "timeout": 0}
+
+
 def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses: t.Sequence[str]) -> Record:
     spec: Spec = record.spec if step.spec is None else step.spec
     changed = dataclasses.replace(
@@ -242,4 +247,4 @@ def changes_ports(record: Record, spec: Spec) -> bool:
     return bool(record.spec) and spec.get("networks", []) != record.spec.get("networks", [])
 
 
-__all__ = ["WRITES", "Frame", "changes_ports", "deeds", "first_record", "nics_of", "wishes"]
+__all__ = ["WRITES", "Frame", "blind_delete", "changes_ports", "deeds", "first_record", "nics_of", "wishes"]

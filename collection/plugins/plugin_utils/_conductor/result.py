@@ -21,13 +21,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text i
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import FleetRow
 
 
-def plan_result(
-    plan: Plan, declared: Declared, *, run_id: str | None, fleet_id: str | None, ledger_id: str | None
-) -> dict[str, Json]:
-    """The return values of module plan."""
-    frame = _Frame(declared, run_id, fleet_id, ledger_id)
+def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: FleetRow | None) -> dict[str, Json]:
+    """The return values of module plan; *fleet* None before the first run of all."""
+    frame = _Frame(declared, run_id, fleet.fleet_id if fleet else None)
     servers = {entry.name: frame.server(entry) for entry in plan.servers if entry.declared and _speaks(entry)}
     hosts = {
         host.name: frame.host(host, [e for e in plan.servers if not e.declared and e.host == host.name])
@@ -37,7 +36,7 @@ def plan_result(
     return {
         "plan": {"changed": plan.changed, "notes": list(plan.notes)},
         "run_id": run_id,
-        "fleet_id": fleet_id,
+        "fleet_id": fleet.fleet_id if fleet else None,
         "hosts": hosts,
         "servers": servers,
         "act_hosts": acting,
@@ -57,7 +56,6 @@ class _Frame:
     declared: Declared
     run_id: str | None
     fleet_id: str | None
-    ledger_id: str | None
 
     def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
         enroll = [step for step in host.steps if step.kind == "enroll"]
@@ -75,8 +73,7 @@ class _Frame:
         }
 
     def _enroll(self, args: t.Mapping[str, Json]) -> dict[str, Json]:
-        take_over = self.declared.settings.take_over
-        return {"fleet_id": self.fleet_id, "ledger_id": self.ledger_id, "take_over": take_over, **args}
+        return {"take_over": self.declared.settings.take_over, **args}
 
     def server(self, entry: ServerEntry) -> dict[str, Json]:
         settings = self.declared.computes.get(entry.host or "")

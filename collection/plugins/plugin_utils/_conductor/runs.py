@@ -11,10 +11,11 @@ Everything between the surveys and the plan that needs the ledger; the decisions
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
@@ -26,7 +27,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Cl
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimResult, FleetRow, Ledger
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
+        ClaimResult,
+        FleetRow,
+        Ledger,
+        Snapshot,
+    )
 
 #: Other runs may claim on the same hosts meanwhile; Placement's client tries four times, we meet more often.
 _TRIES = 20
@@ -45,9 +51,12 @@ class Run:
 
 
 def reconcile(
-    declared: Declared, computes: t.Sequence[Compute], run: Run, *, now: float
+    declared: Declared, computes: t.Sequence[Compute], run: Run, *, now: float, host: str | None = None
 ) -> tuple[Plan, FleetRow | None]:
-    """The plan, claimed unless this is check mode, and the fleet's identity (None before its first run)."""
+    """The plan, claimed unless this is check mode, and the fleet's identity (None before its first run).
+
+    *host*: the one that new servers go to, whatever the scheduler would choose; its filters hold all the same.
+    """
     fleet = run.ledger.fleet() if run.ledger is not None else None
     fleet_id = whose(
         computes,
@@ -67,6 +76,7 @@ def reconcile(
         leave=Leave(declared.settings.allow, declared.settings.reclaim * 3600, now),
         now=now,
         run_id=run.id,
+        host=host,
     )
     draft = Reconcile(situation)
     draft.schedule()
@@ -86,8 +96,27 @@ def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet
             return ledger.adopt(declared.settings.name, fleet_id, hosts=hosts, servers=servers)
         known = ledger.establish(declared.settings.name)
     ledger.save_survey(hosts)
-    ledger.observe(servers, since=run.since)
+    gone = _gone(declared, computes, ledger.snapshot(), {server.id for server in servers})
+    ledger.observe(servers, gone, since=run.since)
     return known
+
+
+def _gone(
+    declared: Declared, computes: t.Sequence[Compute], snapshot: Snapshot, found: t.AbstractSet[str]
+) -> list[str]:
+    """Servers that somebody deleted by hand, disks and all, and that inventory doesn't name: their names are free."""
+    by_name = {compute.name: compute for compute in computes}
+    if not all(compute.up for compute in computes):
+        return []
+    return [
+        row.id
+        for row in snapshot.servers.values()
+        if row.record is not None
+        and row.id not in found
+        and row.name not in declared.servers
+        and row.host in by_name
+        and not any(volume.startswith(row.id) for compute in computes for volume in compute.volumes)
+    ]
 
 
 def _host_seen(compute: Compute) -> HostSeen:
@@ -132,10 +161,15 @@ def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:
     )
 
 
-def require(ledger: Ledger | None) -> Ledger:
-    if ledger is None:
-        raise FlotillaError("there is no ledger yet; run the reconcile playbook first")
-    return ledger
+@contextlib.contextmanager
+def ended_on_error(run: Run) -> t.Iterator[None]:
+    """A run that can't even be planned ends at once, so that nobody waits for it."""
+    try:
+        yield
+    except BaseException:
+        if run.ledger is not None and run.id is not None:
+            run.ledger.end_run(run.id, "failed")
+        raise
 
 
-__all__ = ["Run", "reconcile", "require"]
+__all__ = ["Run", "ended_on_error", "reconcile"]

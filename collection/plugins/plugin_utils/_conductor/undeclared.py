@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     FOUND,
+    MISSING,
     Location,
     Whereabouts,
 )
@@ -54,10 +55,30 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
             drafts.extend(_second_copy(given, where, host, guest, record))
         else:
             left.append((host, guest, record))
+    drafts.extend(_left_over(given))
     if not given.declared.settings.prune:
         return Undeclared(tuple(drafts), _told(left))
     _check_prune(given, left)
     return Undeclared((*drafts, *(_prune(given, *copy) for copy in left)))
+
+
+def _left_over(given: Situation) -> t.Iterator[Draft]:
+    """What a run that died had begun to build, of servers that inventory no longer names: nobody else cleans it up."""
+    snapshot = given.snapshot
+    for claim in snapshot.claims.values() if snapshot is not None else ():
+        row = snapshot.servers.get(claim.server_id) if snapshot is not None else None
+        if row is None or row.record is not None or not claim.begun or claim.run_id in _live(given):
+            continue
+        host = given.by_name.get(claim.host)
+        if claim.name in given.declared.servers or host is None or not host.up:
+            continue
+        step = Step("delete", "left half built by a run that died, and not in inventory")
+        draft = Draft(claim.name, None, Location(MISSING, claim.host), host=claim.host, left_over=claim.server_id)
+        yield draft.to_do(ServerPlan(steps=(step,)))
+
+
+def _live(given: Situation) -> t.Collection[str]:
+    return given.snapshot.runs if given.snapshot is not None else ()
 
 
 def _reclaim(given: Situation, where: Whereabouts, host: str, guest: Guest, record: Record) -> t.Iterator[Draft]:

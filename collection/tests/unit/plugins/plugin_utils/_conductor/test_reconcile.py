@@ -212,6 +212,14 @@ def test_what_a_dead_run_began_is_finished_where_it_was_begun_under_its_id() -> 
     assert [(one.server_id, one.host) for one in draft.claims()] == [("z", "kvm3")]
 
 
+def test_what_a_dead_run_left_half_built_goes_when_inventory_no_longer_names_it() -> None:
+    declared = fleet({"web2": WEB})
+    row = ServerRow("z", "web1", "kvm3", None, 0, "building", None, 0, None, None, 0.0, 0.0)
+    claim = ClaimRow("z", "web1", "kvm3", 1, 1024, 1, "local", "dead", True, 0.0)
+    plan = claimed(reconcile(declared, hosts(declared), rows(servers={"z": row}, claims={"z": claim})))
+    assert [(e.host, [d["kind"] for d in e.deeds]) for e in plan.servers if e.name == "web1"] == [("kvm3", ["delete"])]
+
+
 def test_a_foreign_guest_of_the_same_name_keeps_the_server_off_its_host() -> None:
     declared = fleet({"web1": {**WEB, "server_host": "kvm1"}})
     foreign = Guest(id="x", name="web1", state="running", persistent=True, autostart=False, vcpus=1, memory=1)

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the actions share that plan: the inventory checked and as values, the compute hosts with their surveys, the run.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import FleetAction
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import BadTemplate, Variables, read_inventory
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import (
+    InventoryInput,
+    Mistake,
+    validate,
+)
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+
+#: Catalogs that modules write into the ledger, and what inventory calls the same.
+_CATALOGS = {"flavor": "flavors", "keypair": "keypairs", "server_group": "server_groups", "aggregate": "aggregates"}
+_LONGEST_REASON = 300
+
+
+class Planner(FleetAction):
+    """An action that makes a plan."""
+
+    def declare(self, servers: t.Mapping[str, Variables] | None = None) -> Declared:
+        """The fleet as inventory declares it; with *servers* those instead of inventory's (server_* variables by name).
+
+        InvalidInput with every mistake in one go.
+        """
+        raw = read_inventory(self._task_vars, self._templar, servers=servers is None)
+        ledger = self.open_ledger(create=False)
+        written = {name: ledger.catalog(kind) for kind, name in _CATALOGS.items()} if ledger is not None else {}
+        wanted = raw.servers if servers is None else servers
+        mistakes = validate(
+            InventoryInput(
+                fleet=raw.fleet,
+                computes=raw.computes,
+                servers=wanted,
+                ledger=written,
+                mistakes=[_mistake(bad) for bad in raw.bad],
+            )
+        )
+        if mistakes:
+            raise InvalidInput(_told(mistakes))
+        return declare(raw.fleet, raw.computes, wanted, written)
+
+    def computes(self, declared: Declared, fresh: t.Mapping[str, Json] | None = None) -> list[Compute]:
+        """The compute hosts with the survey that each has registered in this run, or a *fresh* one by host."""
+        hostvars = self._task_vars["hostvars"]
+        found = []
+        for name, settings in declared.computes.items():
+            answer = (fresh or {}).get(name) or hostvars.raw_get(name).get("fleet_survey") or {}
+            if not answer.get("survey"):
+                found.append(Compute(name, settings, why=_why(answer)))
+                continue
+            survey = unpack(str(answer["survey"]))
+            guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
+            found.append(Compute(name, settings, survey, guests))
+        return found
+
+    def start_run(self, ledger: Ledger) -> str:
+        """A run that lives as long as Ansible's main process: its workers end with their task."""
+        what = str(self._task_vars.get("ansible_play_name") or "flotilla")
+        return ledger.start_run(what, Controller.here(os.getppid()))
+
+
+def _why(answer: t.Mapping[str, Json]) -> str:
+    """Why a host gave no survey, on one line."""
+    text = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+
+
+def _mistake(bad: BadTemplate) -> Mistake:
+    hosts = () if bad.host == "localhost" else (bad.host,)
+    return Mistake(bad.variable, bad.variable, hosts=hosts, reason=f"its template can't be resolved: {bad.error}")
+
+
+def _told(mistakes: t.Sequence[Mistake]) -> str:
+    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "a mistake"
+    return f"the inventory has {count}; no host was touched:\n" + "\n".join(f"- {mistake}" for mistake in mistakes)
+
+
+__all__ = ["Planner"]

@@ -40,7 +40,14 @@ WISHES: dict[str, t.Any] = {"flavor": "small", "image": "tick", "networks": ["la
 
 
 def survey(memory: int, **more: t.Any) -> dict[str, t.Any]:
-    pool = {"id": None, "active": True, "capacity": 100 * GIB, "allocation": 0, "capabilities": [], "volumes": {}}
+    pool: dict[str, t.Any] = {
+        "id": None,
+        "active": True,
+        "capacity": 100 * GIB,
+        "allocation": 0,
+        "capabilities": [],
+        "volumes": {},
+    }
     return {
         "host_id": None,
         "marker": None,
@@ -108,7 +115,9 @@ def test_a_server_that_is_not_declared(ledger: Path) -> None:
 
 def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    fleet = Ledger.open(f"sqlite:///{path}", create=True).establish("office")
+    ledger = Ledger.open(f"sqlite:///{path}", create=True)
+    assert ledger is not None
+    fleet = ledger.establish("office")
     record = Record(
         id="0a3bb1f6-6cb0-4a8e-9f0f-3a8e7b1d2c4d",
         name="web9",

@@ -38,8 +38,8 @@ SPREAD = ServerGroup("web", "anti-affinity")
 PAIRS = ServerGroup("web", "anti-affinity", 2)
 TOGETHER = ServerGroup("web", "affinity")
 ONE = [Instance("id-1", "web1", "web")]
-CPU = {"cpu_info": '{"vendor": "Intel", "features": ["aes", "avx"], "maxphysaddr": {"bits": 42}}'}
-KVM = {"supported_instances": [["x86_64", "kvm", "hvm"]], "hypervisor_version": 6002003}
+CPU: dict[str, t.Any] = {"cpu_info": '{"vendor": "Intel", "features": ["aes", "avx"], "maxphysaddr": {"bits": 42}}'}
+KVM: dict[str, t.Any] = {"supported_instances": [["x86_64", "kvm", "hvm"]], "hypervisor_version": 6002003}
 
 
 def memory(total: int, **more: t.Any) -> dict[str, t.Any]:

@@ -88,7 +88,7 @@ def test_weigher(name: str, better: dict[str, t.Any], worse: dict[str, t.Any], a
 
 
 def test_every_weigher_is_tested() -> None:
-    names = {case[0] for case in next(iter(test_weigher.pytestmark)).args[1]}  # type: ignore[attr-defined]
+    names = {case[0] for case in next(iter(test_weigher.pytestmark)).args[1]}
     assert names == {weigher.__name__ for weigher in WEIGHERS}
 
 

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declar
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import BadTemplate, Variables, read_inventory
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.planned import planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import (
     InventoryInput,
     Mistake,
@@ -46,15 +47,14 @@ class Planner(FleetAction):
         ledger = self.open_ledger(create=False)
         written = {name: ledger.catalog(kind) for kind, name in _CATALOGS.items()} if ledger is not None else {}
         wanted = raw.servers if servers is None else servers
-        mistakes = validate(
-            InventoryInput(
-                fleet=raw.fleet,
-                computes=raw.computes,
-                servers=wanted,
-                ledger=written,
-                mistakes=[_mistake(bad) for bad in raw.bad],
-            )
+        given = InventoryInput(
+            fleet=raw.fleet,
+            computes=raw.computes,
+            servers=wanted,
+            ledger=written,
+            mistakes=[_mistake(bad) for bad in raw.bad],
         )
+        mistakes = validate(given) + planned(given)
         if mistakes:
             raise InvalidInput(_told(mistakes))
         return declare(raw.fleet, raw.computes, wanted, written)

@@ -57,9 +57,13 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
             left.append((host, guest, record))
     drafts.extend(_left_over(given))
     if not given.declared.settings.prune:
-        return Undeclared(tuple(drafts), _told(left))
+        return Undeclared(_with_something(drafts), _told(left))
     _check_prune(given, left)
-    return Undeclared((*drafts, *(_prune(given, *copy) for copy in left)))
+    return Undeclared(_with_something((*drafts, *(_prune(given, *copy) for copy in left))))
+
+
+def _with_something(drafts: t.Iterable[Draft]) -> tuple[Draft, ...]:
+    return tuple(draft for draft in drafts if draft.plan.steps or draft.plan.held)
 
 
 def _left_over(given: Situation) -> t.Iterator[Draft]:

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Variables that have their name and shape, and that nothing carries out yet: refused, never silently passed over.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import InventoryInput
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake
+
+__all__ = ["PLANNED", "planned"]
+
+#: Variable -> what it will be for.
+PLANNED = {
+    "compute_fence": "fencing before evacuation",
+    "fleet_action": "the playbook action",
+    "fleet_drain": "the playbook drain",
+    "fleet_host": "the playbooks migrate, drain and evacuate",
+    "fleet_lose": "planning for the loss of a host",
+    "fleet_max_disrupted": "rolling disruptions",
+    "fleet_max_failures": "stopping a run after failures",
+    "fleet_report": "capacity reports",
+    "fleet_security_groups": "security groups",
+    "fleet_server": "the playbooks action and migrate",
+    "fleet_volumes": "volumes",
+    "server_admin_password": "setting a guest's password",
+    "server_priority": "the order of a drain",
+    "server_rescue": "rescue",
+    "server_security_groups": "security groups",
+    "server_volumes": "volumes",
+}
+#: Values of variables that are carried out otherwise.
+PLANNED_VALUES = {("server_state", "shelved"): "shelving"}
+
+
+def planned(inventory: InventoryInput) -> list[Mistake]:
+    """A mistake for each such variable that is given."""
+    found = list(_in("", inventory.fleet))
+    for host, variables in (*inventory.computes.items(), *inventory.servers.items()):
+        found.extend(_in(host, variables))
+    return found
+
+
+def _in(host: str, variables: t.Mapping[str, t.Any]) -> t.Iterator[Mistake]:
+    hosts = (host,) if host else ()
+    for name, value in variables.items():
+        if name in PLANNED and value:
+            yield Mistake(name, name, hosts=hosts, reason=_reason(PLANNED[name]))
+        elif isinstance(value, str) and (name, value) in PLANNED_VALUES:
+            yield Mistake(name, name, hosts=hosts, reason=f"{value}: {_reason(PLANNED_VALUES[name, value])}")
+
+
+def _reason(what: str) -> str:
+    return f"this version does not do it yet ({what}); leave it out"

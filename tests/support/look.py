@@ -5,7 +5,7 @@
 """What is on the lab's hosts, read past Flotilla with libvirt alone; and all of it wiped away, for the next test.
 
 A program of its own: Debian's libvirt bindings belong to /usr/bin/python3, the tests have another Python.
-Its argument is JSON: {"deed": "look" or "wipe", "uris": {host: libvirt URI}, "keep": names of pools and networks that stay}.
+Its argument is JSON: {"deed": "look" or "wipe", "uris": {host: libvirt URI}, "keep": [pools and networks that stay]}.
 """
 
 from __future__ import annotations

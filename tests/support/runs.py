@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -189,10 +190,8 @@ def kill_tree(pid: int) -> None:
     """The process is stopped first, so that it can't start more while its children are gathered."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for each in [pid, *_descendants(pid)]:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(each, number)
-            except ProcessLookupError:
-                continue
 
 
 def _descendants(pid: int) -> list[int]:
@@ -208,7 +207,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _environment(more: t.Mapping[str, str]) -> dict[str, str]:
-    """Ansible as a checkout's own: its settings, its Python. ansible-runner adds the rest of this process's environment."""
+    """Ansible as the checkout has it; ansible-runner adds the rest of this process's environment."""
     inherited = [key for key in os.environ if key.startswith(("ANSIBLE_", "FLOTILLA_"))]
     assert not inherited, f"the environment has {', '.join(inherited)}, which would change what the tests see: unset it"
     return {

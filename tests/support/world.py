@@ -33,6 +33,11 @@ class Domain:
     host: str
 
     @property
+    def server(self) -> str:
+        """The server's name, which a softly deleted domain no longer bears."""
+        return str(self.record["name"]) if self.record else self.name
+
+    @property
     def addresses(self) -> list[str]:
         nics = self.record["nics"] if self.record else []
         return [address["address"] for nic in nics for address in nic["addresses"]]
@@ -108,7 +113,7 @@ class World:
 
     def but(self, *names: str) -> dict[str, tuple[str, str, str, str | None]]:
         """All domains except those named: where, in which state, with which XML. To see that a run left them alone."""
-        return {f"{d.host}/{d.name}": (d.id, d.state, d.xml, d.live_xml) for d in self.domains if d.name not in names}
+        return {f"{d.host}/{d.name}": (d.id, d.state, d.xml, d.live_xml) for d in self.domains if d.server not in names}
 
 
 def leftovers(world: World, snapshot: Snapshot, declared: t.Mapping[str, str]) -> list[str]:
@@ -171,7 +176,8 @@ def _ledger_wrong(world: World, snapshot: Snapshot) -> t.Iterator[str]:
         if domain is None:
             yield f"the ledger has {row.name} ({row.id}, {row.vm_state}), no host has it"
         elif (row.host, row.generation) != (domain.host, domain.generation):
-            yield f"the ledger has {row.name} on {row.host} at {row.generation}, it is on {domain.host} at {domain.generation}"
+            known, found = f"{row.host} at {row.generation}", f"{domain.host} at {domain.generation}"
+            yield f"the ledger has {row.name} on {known}, it is on {found}"
         if row.task_state or row.run_id:
             yield f"{row.name} is left in task {row.task_state} of run {row.run_id}"
     yield from (f"{d.name} on {d.host} is not in the ledger" for d in domains.values() if d.id not in snapshot.servers)

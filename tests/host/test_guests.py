@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Steps on a real host with a real guest: what they do, that nothing is overwritten, and that a kill anywhere is mended."""
+"""Steps on a real host with a real guest: what they do, what they never overwrite, and a kill anywhere is mended."""
 
 from __future__ import annotations
 
@@ -287,7 +287,9 @@ def test_soft_delete_frees_the_name_and_restore_takes_it_back(host: HostUnderTes
 
 def test_what_is_not_ours_is_not_touched(host: HostUnderTest) -> None:
     record = host.new("web1")
-    foreign = f"<domain type='qemu'><name>web1</name><memory>65536</memory><uuid>{{}}</uuid><os><type>hvm</type></os></domain>"
+    foreign = (
+        "<domain type='qemu'><name>web1</name><memory>65536</memory><uuid>{}</uuid><os><type>hvm</type></os></domain>"
+    )
     other_id = str(uuid.uuid4())
     for server_id, said in ((record.id, "no record of Flotilla"), (other_id, "has the name 'web1'")):
         lab("exec", "kvm1", "sh", "-c", "cat >/tmp/d.xml", stdin=foreign.format(server_id))
@@ -303,6 +305,16 @@ def test_a_stale_plan_is_refused(host: HostUnderTest) -> None:
     assert "generation 1, the plan was made from generation 7" in sentence(host.run(step("start", record, 7)))
     other = dataclasses.replace(record, spec={"description": "another plan's"})
     assert "somebody changed it" in sentence(host.run(create(other), record=other))
+
+
+def test_deletion_takes_along_what_libvirt_keeps_beside_a_domain(host: HostUnderTest) -> None:
+    """A snapshot's metadata and a saved memory: each alone would keep libvirt from undefining the domain."""
+    record = host.new("web1", flavor=Flavor("plain", 1, 128, 1))
+    ok(host.run(create(record), record=record))
+    virsh("snapshot-create-as", "web1", "before")
+    ok(host.run(step("start", record, 1), step("suspend", record, 1)))
+    assert ok(host.run(step("delete", record, 1, to=record))) == [("delete", True, None)]
+    assert host.volumes_of(record.id) == set()
 
 
 def test_a_disk_under_another_domain_is_kept(host: HostUnderTest) -> None:
@@ -377,7 +389,8 @@ def _kill_and_mend(host: HostUnderTest, name: str, kill_at: int | None) -> list[
     if end == "gone":
         assert (seen["servers"], volumes) == ([], set())
     else:
-        assert [(server["state"], server["record"]["generation"]) for server in seen["servers"]] == [(end, generation)]
+        found = [(server["state"], server["record"]["generation"]) for server in seen["servers"]]
+        assert found == [(end, generation)]
         assert volumes == {f"{record.id}-{role}" for role in ("root", "ephemeral0", "swap", "config", "record")}
         ok(host.run(step("delete", record, generation)))
     return t.cast("list[str]", first.get("calls", []))
@@ -386,7 +399,7 @@ def _kill_and_mend(host: HostUnderTest, name: str, kill_at: int | None) -> list[
 @pytest.mark.parametrize("name", ["create", "rebuild", "delete"])
 def test_killed_after_some_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = _kill_and_mend(host, name, None)
-    for kill_at in random.Random(SEED).sample(range(1, len(calls) + 1), 4):
+    for kill_at in random.Random(SEED).sample(range(1, len(calls) + 1), 3):
         _kill_and_mend(host, name, kill_at)
 
 

@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from . import namespace
 from .errors import InvalidInput, InvalidRecord
-from .model import MIB, Disk, Json, Nic, Record
+from .model import MIB, Disk, Nic, Record
 
 #: cloud-init's ds-identify knows the OpenStack datasource by this product name.
 _PRODUCT = "OpenStack Nova"
@@ -68,9 +68,15 @@ class DomainDisk:
     target: str
     device: str
     source: str | None
-    pool: str | None = None
-    volume: str | None = None
-    format: str | None = None
+    format: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainFile:
+    """What a domain stands on: a disk, one in its backing chain, or the goal of a running copy."""
+
+    path: str
+    format: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +89,7 @@ class DomainFacts:
     memory: int
     macs: tuple[str, ...]
     disks: tuple[DomainDisk, ...]
+    files: tuple[DomainFile, ...]
     machine: str | None
     record: Record | None
     record_error: str | None
@@ -155,6 +162,7 @@ def read_domain(xml: str) -> DomainFacts:
         memory=_mib(root.find("memory")),
         macs=tuple(_attribute(nic, "mac", "address") or "" for nic in root.findall("devices/interface")),
         disks=tuple(_read_disk(disk) for disk in root.findall("devices/disk")),
+        files=tuple(_read_files(root)),
         machine=_attribute(root, "os/type", "machine"),
         record=record,
         record_error=error,
@@ -301,23 +309,35 @@ def _read_record(root: Element) -> tuple[Record | None, str | None]:
         return None, None
     try:
         return Record.loads(text), None
-    except InvalidRecord as exc:
+    except (InvalidRecord, RecursionError) as exc:
         return None, str(exc)
 
 
 def _read_disk(disk: Element) -> DomainDisk:
-    source = disk.find("source")
-    attributes: t.Mapping[str, Json] = {} if source is None else source.attrib
-    pool, volume = attributes.get("pool"), attributes.get("volume")
-    path = attributes.get("file") or attributes.get("dev") or attributes.get("name") or attributes.get("dir")
     return DomainDisk(
         target=_attribute(disk, "target", "dev") or "",
         device=disk.get("device", "disk"),
-        source=path or (f"{pool}/{volume}" if volume else None),
-        pool=pool,
-        volume=volume,
+        source=_read_source(disk),
         format=_attribute(disk, "driver", "type"),
     )
+
+
+def _read_files(root: Element) -> t.Iterator[DomainFile]:
+    for disk in root.findall("devices/disk"):
+        for holder in (disk, *disk.iter("backingStore"), *disk.iter("mirror")):
+            path = _read_source(holder)
+            if path is not None:
+                # The format of a disk is its driver's; the others' is named beside their source.
+                yield DomainFile(path, _attribute(holder, "driver", "type") or _attribute(holder, "format", "type"))
+
+
+def _read_source(holder: Element) -> str | None:
+    source = holder.find("source")
+    if source is None:
+        return None
+    if source.get("volume"):
+        return f"{source.get('pool')}/{source.get('volume')}"
+    return source.get("file") or source.get("dev") or source.get("name") or source.get("dir")
 
 
 #: libvirt's units of memory; it writes KiB itself.
@@ -378,6 +398,7 @@ def _plain(text: str, what: str) -> str:
 __all__ = [
     "DomainDisk",
     "DomainFacts",
+    "DomainFile",
     "HostFacts",
     "Source",
     "console_log",

@@ -73,10 +73,9 @@ class References:
             if xml is None:  # undefined since it was listed
                 continue
             facts = read_domain(xml)
-            for disk in facts.disks:
-                if disk.source is not None:
-                    for path in _chain(disk.source, disk.format):
-                        self._note(path, facts.id, facts.name)
+            for file in facts.files:
+                for path in _chain(file.path, file.format):
+                    self._note(path, facts.id, facts.name)
 
     def _note(self, path: str, domain_id: str, name: str) -> None:
         if self._users is not None:

@@ -16,8 +16,6 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
-import json
-import os
 import typing as t
 import zlib
 
@@ -40,6 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 #: User data has 64 KiB at most, as in Nova; files in a drive are few.
@@ -171,21 +170,23 @@ def _same(target: Record, now: Record) -> bool:
 
 
 def _host(conn: Connection, *, state_dir: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:
-    path = os.path.join(state_dir, "host.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            marker = json.load(file)
-        host_id, owner = marker["host_id"], marker["fleet_id"]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    marker = read_marker(state_dir)
+    if marker is None:
         raise InvalidInput(
-            f"this host has no marker that can be read ({path}: {exc}); enroll it first: the module compute does"
-        ) from exc
-    if owner != fleet_id:
+            f"this host is not enrolled (it has no marker in {state_dir!r}); the module compute enrolls it"
+        )
+    if marker.fleet_id != fleet_id:
         raise Conflict(
-            f"this host belongs to fleet {owner}, this run is of fleet {fleet_id}; fleet_take_over=true takes it over"
+            f"this host belongs to fleet {marker.fleet_id}, this run is of fleet {fleet_id}; "
+            "fleet_take_over=true takes it over"
         )
     return Host(
-        conn=conn, storage=Storage(conn), references=References(conn), fleet_id=fleet_id, host_id=host_id, drives=drives
+        conn=conn,
+        storage=Storage(conn),
+        references=References(conn),
+        fleet_id=fleet_id,
+        host_id=marker.host_id,
+        drives=drives,
     )
 
 

@@ -34,10 +34,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
     supported,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import CAPABILITIES, MARKER, markers
 
-_MARKER = "flotilla-pool-"
-#: Pool types whose volumes are files, on which qcow2 can stack.
-_FILE_POOLS = ("dir", "fs", "netfs", "gluster", "vstorage")
 #: A pool can't be refreshed while a volume is being made or filled in it.
 _REFRESH_WITHIN = 60.0
 #: A copy of an image that another call began may take long; one that takes longer is a fault.
@@ -69,22 +67,21 @@ class Pool:
     def id(self) -> str:
         """The smallest of the pool's markers: two hosts that share it see the same."""
         if self._id is None:
-            markers = self._markers()
-            if not markers and self.refresh_once():
-                markers = self._markers()
-            if not markers:
+            marked = markers(self.names())
+            if not marked and self.refresh_once():
+                marked = markers(self.names())
+            if not marked:
                 raise InvalidInput(
-                    f"storage pool {self.name!r} of this host has no marker volume {_MARKER}…; enroll the host first"
+                    f"storage pool {self.name!r} of this host has no marker volume {MARKER}…; enroll the host first"
                 )
-            self._id = min(markers)
+            self._id = marked[0]
         return self._id
 
-    @property
-    def overlays(self) -> bool:
-        """Whether a volume here can stand on another."""
+    def can(self, capability: str) -> bool:
+        """Whether a pool of this type has a capability: ``overlay``, ``upload`` … (pools.CAPABILITIES)."""
         if self._type is None:
             self._type = ET.fromstring(self._handle.XMLDesc(0)).get("type", "")  # noqa: S314 - libvirt wrote it
-        return self._type in _FILE_POOLS
+        return capability in CAPABILITIES.get(self._type, ())
 
     def names(self) -> list[str]:
         return list(self._handle.listVolumes())
@@ -147,9 +144,6 @@ class Pool:
             raise
         stream.finish()
 
-    def _markers(self) -> list[str]:
-        return [name[len(_MARKER) :] for name in self.names() if name.startswith(_MARKER)]
-
 
 class Storage:
     """The pools of this host, and the volumes of servers in them, for one module call."""
@@ -208,7 +202,7 @@ class Storage:
     def ensure_root(self, disk: Disk, image: Image) -> Disk:
         """The root disk, on its image's volume where the pool can, else a copy of it."""
         pool = self.pool(disk.pool)
-        if not pool.overlays:
+        if not pool.can("overlay"):
             disk = dataclasses.replace(disk, backing=None, format="raw")
         unfinished = pool.find(_copying(disk), look_again=False)
         volume = pool.find(disk.volume, look_again=False)
@@ -229,7 +223,7 @@ class Storage:
     def ensure_blank(self, disk: Disk, server_id: str) -> Disk:
         """An ephemeral or a swap disk."""
         pool = self.pool(disk.pool)
-        if not pool.overlays:
+        if not pool.can("overlay"):
             disk = dataclasses.replace(disk, format="raw")
         volume = pool.find(disk.volume, look_again=False)
         disk = self._made(pool, disk) if volume is None else self._checked(disk, volume)
@@ -251,9 +245,9 @@ class Storage:
         return dataclasses.replace(disk, size=len(data))
 
     def write_sidecar(self, record: Record) -> bool:
-        """The record beside its root disk, for what outlives the domain."""
-        root = record.root
-        return self._written(self.pool(root.pool), volume_of(record.id, "record"), pack_sidecar(record))
+        """The record beside its root disk, for what outlives the domain; where libvirt can write into a volume."""
+        pool = self.pool(record.root.pool)
+        return pool.can("upload") and self._written(pool, volume_of(record.id, "record"), pack_sidecar(record))
 
     def read_sidecar(self, pool: Pool, server_id: str) -> Record | None:
         volume = pool.find(volume_of(server_id, "record"), look_again=False)
@@ -332,7 +326,7 @@ class Storage:
             _wait_built(pool, volume)
             capacity = int(volume.info()[1])
             # Pools of block devices round up to whole extents.
-            if capacity == len(data) or (capacity > len(data) and not pool.overlays):
+            if capacity == len(data) or (capacity > len(data) and not pool.can("overlay")):
                 if pool.download(volume, len(data)) == data:
                     return False
                 pool.upload(volume, data)

@@ -24,14 +24,14 @@ ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SHA = "ab" * 32
 
 
-def image(min_disk: int = 0, **properties: str) -> Image:
+def image(properties: t.Mapping[str, str], min_disk: int = 0) -> Image:
     return Image("debian", "qcow2", f"sha256:{SHA}", min_disk=min_disk, properties=properties)
 
 
 def disks(
     flavor: Flavor, properties: t.Mapping[str, str] | None = None, *, min_disk: int = 0, **options: t.Any
 ) -> tuple[Disk, ...]:
-    one = image(min_disk, **(properties or {}))
+    one = image(properties or {}, min_disk)
     options = {"config_drive": False, "image_size": GIB, **options}
     return disks_of(ID, flavor, one, "local", hardware_of(one), **options)
 
@@ -53,7 +53,7 @@ def disks(
     ],
 )
 def test_hardware(properties: dict[str, str], expected: Hardware) -> None:
-    assert hardware_of(image(**properties)) == expected
+    assert hardware_of(image(properties)) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_hardware(properties: dict[str, str], expected: Hardware) -> None:
 )
 def test_hardware_that_is_refused(properties: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidInput, match="image 'debian': ") as caught:
-        hardware_of(image(**properties))
+        hardware_of(image(properties))
     assert said in str(caught.value)
 
 
@@ -117,6 +117,6 @@ def test_a_flavor_with_no_disk_takes_the_images_size(image_size: int | None, siz
 @pytest.mark.parametrize(("min_disk", "image_size"), [(0, 2 * GIB), (2, None), (2, GIB)])
 def test_a_flavor_too_small_for_the_image(min_disk: int, image_size: int | None) -> None:
     with pytest.raises(
-        InvalidInput, match="image 'debian' needs 2 GiB. Flavor's disk is too small for requested image"
+        InvalidInput, match=r"image 'debian' needs 2 GiB\. Flavor's disk is too small for requested image"
     ):
         disks(Flavor("small", 1, 512, 1), min_disk=min_disk, image_size=image_size)

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps, domains and deletion on libvirt's test driver. (It has no streams: what uploads is tested on real hosts.)"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
+    References,
+    delete_volume,
+    volumes_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.servers import servers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+
+POOL_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1b01"
+CLONE_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a02"
+FOREIGN_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a03"
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, record: Record) -> str:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    marker = {
+        "host_id": "h1",
+        "fleet_id": record.fleet_id,
+        "ledger_id": "l1",
+        "service": {"state": "enabled", "reason": None},
+    }
+    (folder / "host.json").write_text(json.dumps(marker))
+    return str(folder)
+
+
+@pytest.fixture
+def run(conn: t.Any, state_dir: str, record: Record) -> t.Callable[..., list[dict[str, t.Any]]]:
+    """Steps by kind, each as the plan of the record's own generation has it."""
+
+    def run_kinds(*kinds: str, **step: t.Any) -> list[dict[str, t.Any]]:
+        base = {"server_id": record.id, "name": record.name, "expects": record.generation, "record": None, "timeout": 0}
+        steps = [{"kind": kind, **base, **step} for kind in kinds]
+        return run_steps(conn, steps, state_dir=state_dir, run_id="r1", fleet_id=record.fleet_id)
+
+    return run_kinds
+
+
+def test_power_steps_and_their_repetition(run: t.Callable[..., list[dict[str, t.Any]]]) -> None:
+    kinds = ("stop", "stop", "start", "start", "pause", "pause", "unpause", "suspend", "suspend", "resume", "stop")
+    results = run(*kinds)
+    assert [result["message"] for result in results if result.get("failed")] == []
+    assert [(result["changed"], result["state"]) for result in results] == [
+        (True, "shutoff"),
+        (False, "shutoff"),
+        (True, "running"),
+        (False, "running"),
+        (True, "paused"),
+        (False, "paused"),
+        (True, "running"),
+        (True, "suspended"),
+        (False, "suspended"),
+        (True, "running"),
+        (True, "shutoff"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"expects": 3}, "has generation 4, the plan was made from generation 3"),
+        ({"server_id": FOREIGN_ID}, "no record of Flotilla"),
+        ({"server_id": CLONE_ID}, "and the record of another"),
+        ({"server_id": "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1aff"}, "has no domain on this host any more"),
+    ],
+)
+def test_what_is_not_what_the_plan_saw_is_left_alone(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, step: dict[str, t.Any], said: str
+) -> None:
+    before = sorted((domain.name(), domain.state()[0]) for domain in conn.listAllDomains())
+    results = run("stop", "delete", **step)
+    assert len(results) == 1
+    assert results[0]["failed"]
+    assert said in results[0]["message"]
+    assert sorted((domain.name(), domain.state()[0]) for domain in conn.listAllDomains()) == before
+
+
+def test_another_fleets_host_is_refused(conn: t.Any, state_dir: str) -> None:
+    with pytest.raises(Conflict, match="this host belongs to fleet"):
+        run_steps(conn, [], state_dir=state_dir, run_id="r1", fleet_id="other")
+
+
+def test_a_host_that_is_not_enrolled_is_refused(conn: t.Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="not enrolled"):
+        run_steps(conn, [], state_dir=str(tmp_path / "none"), run_id="r1", fleet_id="f")
+
+
+def test_an_unknown_step_is_refused_before_any_is_begun(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any
+) -> None:
+    with pytest.raises(InvalidInput, match="a host knows no step explode; it knows adopt, create"):
+        run("stop", "explode")
+    assert conn.lookupByName("web1").isActive()
+
+
+def test_servers_are_ours_alone(conn: t.Any, record: Record) -> None:
+    found = servers(conn)
+    assert [(server["name"], server["state"], server["status"]) for server in found] == [("web1", "running", "ACTIVE")]
+    assert found[0]["record"] == record.to_json()
+    assert servers(conn, [record.id]) == found
+    assert servers(conn, ["foreign"]) == []
+
+
+def test_a_record_is_written_and_read_back(conn: t.Any, record: Record) -> None:
+    domain = conn.lookupByName("web1")
+    changed = dataclasses.replace(record, generation=5, spec={"description": "]]> \x00 \U0001f6a2"})
+    domains.write_record(domain, changed)
+    assert domains.record_of(domain) == changed
+    domains.kill(domain)
+    assert domains.record_of(domain) == changed
+
+
+def test_a_running_domain_is_not_undefined(conn: t.Any) -> None:
+    domain = conn.lookupByName("web1")
+    with pytest.raises(Conflict, match="'web1' is running"):
+        domains.undefine(domain)
+    assert domains.kill(domain)
+    assert not domains.kill(domain)
+
+
+def test_a_wait_ends_and_says_what_for() -> None:
+    with pytest.raises(FlotillaError, match=r"waited 0\.05 s for the moon"):
+        domains.wait_until(lambda: False, within=0.05, what="the moon")
+
+
+def test_a_volume_of_another_name_is_never_deleted(conn: t.Any, record: Record) -> None:
+    pool, references = Storage(conn).pool("local"), References(conn)
+    names = (
+        "somebody-elses.qcow2",
+        "image-of-my-cat",
+        f"{record.id}-backup",
+        f"{CLONE_ID}-root",
+        record.id,
+        f"x{record.id}-root",
+    )
+    for name in names:
+        with pytest.raises(Conflict, match="isn't named as one of server"):
+            delete_volume(pool, name, server_id=record.id, references=references)
+    assert volumes_of(pool, record.id) == [f"{record.id}-root"]
+
+
+@pytest.mark.parametrize("by", ["disk", "pool", "chain", "json", "link", "raw"])
+def test_a_volume_that_another_domain_names_is_kept(conn: t.Any, record: Record, by: str, tmp_path: Path) -> None:
+    volume = f"{record.id}-root"
+    pool = Storage(conn).pool("local")
+    path = f"/pools/local/{volume}"
+    overlay = tmp_path / "overlay.qcow2"
+    backing = {"json": f'json:{{"driver":"qcow2","file":{{"driver":"file","filename":"{path}"}}}}'}.get(by, path)
+    if by in ("chain", "json", "raw"):
+        _qcow2(overlay, backing)
+    elif by == "link":
+        overlay = Path("/mnt/the-same-folder") / volume
+    source = f"file='{path}'" if by == "disk" else f"file='{overlay}'"
+    kind, fmt = "file", "raw" if by == "raw" else "qcow2"
+    if by == "pool":
+        kind, source = "volume", f"pool='local' volume='{volume}'"
+    conn.defineXML(
+        "<domain type='test'><name>other</name><memory>65536</memory><os><type>hvm</type></os><devices>"
+        f"<disk type='{kind}' device='disk'><driver name='qemu' type='{fmt}'/><source {source}/>"
+        "<target dev='vda' bus='virtio'/></disk></devices></domain>"
+    )
+    if by == "raw":  # what looks like a header in a raw disk is the guest's own data
+        assert delete_volume(pool, volume, server_id=record.id, references=References(conn))
+        return
+    with pytest.raises(Conflict, match="is used by domain 'other'"):
+        delete_volume(pool, volume, server_id=record.id, references=References(conn))
+    assert volume in pool.names()
+
+
+def _qcow2(file: Path, backing: str) -> None:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(file), "1M"], check=True)
+    subprocess.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, str(file)], check=True)
+
+
+def test_a_volume_is_made_once_and_never_again(conn: t.Any, record: Record) -> None:
+    storage = Storage(conn)
+    disk = Disk("ephemeral0", "local", f"{record.id}-ephemeral0", "qcow2", 1024**2, "vdb", "virtio")
+    assert storage.ensure_blank(disk, record.id) == disk
+    assert storage.made_for(record.id) == [(storage.pool("local"), disk.volume)]
+    again = Storage(conn)
+    assert again.ensure_blank(disk, record.id) == disk
+    assert again.made_for(record.id) == []
+
+
+def test_a_pool_is_known_by_its_id(conn: t.Any, record: Record) -> None:
+    storage = Storage(conn)
+    assert storage.identified(record.root).pool_id == POOL_ID
+    elsewhere = dataclasses.replace(record.root, pool_id="6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1bff")
+    with pytest.raises(Conflict, match="is the right pool mounted"):
+        storage.identified(elsewhere)
+    with pytest.raises(InvalidInput, match="no storage pool 'nowhere'"):
+        storage.identified(dataclasses.replace(record.root, pool="nowhere"))
+    with pytest.raises(InvalidInput, match="has no marker volume"):
+        storage.identified(dataclasses.replace(record.root, pool="fast"))
+
+
+def test_an_image_without_its_marker_is_not_there(conn: t.Any, record: Record) -> None:
+    storage = Storage(conn)
+    storage.require_image(record.root, record.image)
+    pool = conn.storagePoolLookupByName("local")
+    pool.storageVolLookupByName(f"{record.image.volume}.ok").delete(0)
+    with pytest.raises(InvalidInput, match="image 'debian' is not in pool 'local'"):
+        storage.require_image(record.root, record.image)

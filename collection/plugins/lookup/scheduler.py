@@ -28,7 +28,7 @@ options:
     description: The flavor, by name.
     type: str
   image:
-    description: The image, by name.
+    description: The image, by name. Without it no property of an image restricts the choice.
     type: str
   networks:
     description: The networks, by name.
@@ -81,8 +81,9 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
-from ansible_collections.flotilla.compute.plugins.plugin_utils._proposal import host_for, require_fresh, surveyed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._proposal import host_for, require_fresh
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -122,7 +123,7 @@ class LookupModule(LookupBase):
         since, now = float(registered["run"]["since"]), time.time()
         require_fresh(since=since, now=now, max_age=declared.settings.survey_max_age)
         surveys = {name: hostvars.raw_get(name).get("fleet_survey") or {} for name in declared.computes}
-        computes, ledger = surveyed(declared, surveys), self._ledger(declared)
+        computes, ledger = surveyed(declared.computes, surveys), self._ledger(declared)
         return [
             host_for(name, wishes, declared=declared, computes=computes, ledger=ledger, since=since, now=now)
             for name in names

@@ -13,7 +13,8 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import FleetAction, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.shapes import Finding, Shapes
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake, path_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import InventoryInput, validate
 
 __all__ = ["CatalogAction", "Entry"]
 
@@ -49,9 +50,12 @@ class CatalogAction(FleetAction):
 
     def check(self, name: str, entry: Entry) -> None:
         """Refuse what would be refused in inventory, all mistakes at once."""
-        found = Shapes().findings(self.inventory_variable, {name: entry})
-        if found:
-            raise InvalidInput(f"{self.kind} {name!r}: {'; '.join(map(_clause, found))}")
+        whole = InventoryInput({self.inventory_variable: {name: entry}}, computes={}, servers={})
+        mistakes = [mistake for mistake in validate(whole) if mistake.variable == self.inventory_variable]
+        if mistakes:
+            place = path_text(self.inventory_variable, (name,))
+            told = "; ".join(_clause(mistake, place) for mistake in mistakes)
+            raise InvalidInput(f"{self.kind} {name!r}: {told}")
 
     def store(self, name: str, before: Entry | None, after: Entry | None) -> Result:
         """Bring the ledger's entry from *before* to *after* (None: no entry), and give the task's result."""
@@ -73,10 +77,9 @@ class CatalogAction(FleetAction):
         return result
 
 
-def _clause(finding: Finding) -> str:
-    """A mistake of inventory in the words of a module's argument: without the variable and the file."""
-    mistake = finding.mistake
-    where = ".".join(str(part) for part in finding.path[1:])
+def _clause(mistake: Mistake, place: str) -> str:
+    """A mistake in a module's words: where it is below *place*, without the variable and the file."""
+    where = mistake.path.removeprefix(place).lstrip(".")
     clause = mistake.reason or f"found {mistake.found}, allowed is {mistake.allowed}"
     hint = f" (did you mean {mistake.hint!r}?)" if mistake.hint else ""
     return f"{where}: {clause}{hint}" if where else f"{clause}{hint}"

@@ -13,9 +13,10 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import flavor
 
-__all__ = ["KEYS", "describe", "entry_of"]
+__all__ = ["KEYS", "SIZES", "describe", "entry_of"]
 
-KEYS = ("vcpus", "ram", "disk", "ephemeral", "swap", "extra_specs", "description")
+SIZES = ("ram", "disk", "ephemeral", "swap")
+KEYS = ("vcpus", *SIZES, "extra_specs", "description")
 
 
 def entry_of(name: str, written: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -13,13 +13,13 @@ import os
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json
-from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import FleetAction
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import BadTemplate, Variables, read_inventory
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import merge
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.planned import planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import (
     InventoryInput,
@@ -32,7 +32,6 @@ if t.TYPE_CHECKING:
 
 #: Catalogs that modules write into the ledger, and what inventory calls the same.
 _CATALOGS = {"flavor": "flavors", "keypair": "keypairs", "server_group": "server_groups", "aggregate": "aggregates"}
-_LONGEST_REASON = 300
 
 
 class Planner(FleetAction):
@@ -54,7 +53,7 @@ class Planner(FleetAction):
             ledger=written,
             mistakes=[_mistake(bad) for bad in raw.bad],
         )
-        mistakes = validate(given) + planned(given)
+        mistakes = [*validate(given), *merge(planned(given))]
         if mistakes:
             raise InvalidInput(_told(mistakes))
         return declare(raw.fleet, raw.computes, wanted, written)
@@ -62,27 +61,13 @@ class Planner(FleetAction):
     def computes(self, declared: Declared, fresh: t.Mapping[str, Json] | None = None) -> list[Compute]:
         """The compute hosts with the survey that each has registered in this run, or a *fresh* one by host."""
         hostvars = self._task_vars["hostvars"]
-        found = []
-        for name, settings in declared.computes.items():
-            answer = (fresh or {}).get(name) or hostvars.raw_get(name).get("fleet_survey") or {}
-            if not answer.get("survey"):
-                found.append(Compute(name, settings, why=_why(answer)))
-                continue
-            survey = unpack(str(answer["survey"]))
-            guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
-            found.append(Compute(name, settings, survey, guests))
-        return found
+        registered = {name: hostvars.raw_get(name).get("fleet_survey") for name in declared.computes}
+        return surveyed(declared.computes, {**registered, **(fresh or {})})
 
     def start_run(self, ledger: Ledger) -> str:
         """A run that lives as long as Ansible's main process: its workers end with their task."""
         what = str(self._task_vars.get("ansible_play_name") or "flotilla")
         return ledger.start_run(what, Controller.here(os.getppid()))
-
-
-def _why(answer: t.Mapping[str, Json]) -> str:
-    """Why a host gave no survey, on one line."""
-    text = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
 
 
 def _mistake(bad: BadTemplate) -> Mistake:

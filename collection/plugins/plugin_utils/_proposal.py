@@ -19,8 +19,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
     NoValidHost,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json
-from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
@@ -37,21 +36,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 Variables = t.Mapping[str, Json]
-
-
-def surveyed(declared: Declared, surveys: t.Mapping[str, Variables]) -> list[Compute]:
-    """The compute hosts with what their survey registered (``fleet_survey``, by host)."""
-    found = []
-    for name, settings in declared.computes.items():
-        answer = surveys.get(name) or {}
-        if not answer.get("survey"):
-            why = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
-            found.append(Compute(name, settings, why=why))
-            continue
-        survey = unpack(str(answer["survey"]))
-        guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
-        found.append(Compute(name, settings, survey, guests))
-    return found
 
 
 def require_fresh(*, since: float, now: float, max_age: int) -> None:
@@ -100,13 +84,22 @@ def _with_server(declared: Declared, name: str, wishes: Variables) -> Declared:
 
 def _declare(declared: Declared, name: str, wishes: Variables) -> Declared:
     raw = declared.raw
-    servers = {name: dict(wishes)}
+    any_image = next(iter(declared.catalogs.images), None)
+    servers = {name: {"server_image": any_image, **wishes}}
     mistakes = validate(
         InventoryInput(fleet=raw["fleet"], computes=raw["computes"], servers=servers, ledger=raw["ledger"])
     )
     if mistakes:
         raise InvalidInput(f"{name} can't be scheduled: " + "; ".join(str(mistake) for mistake in mistakes))
-    return declare(raw["fleet"], raw["computes"], servers, raw["ledger"])
+    asked = declare(raw["fleet"], raw["computes"], servers, raw["ledger"])
+    return asked if "server_image" in wishes else _of_no_image(asked, name)
+
+
+def _of_no_image(asked: Declared, name: str) -> Declared:
+    """Who names no image asks for a place by size: no property of an image may narrow it."""
+    server = asked.servers[name]
+    plain = dataclasses.replace(server, image=dataclasses.replace(server.image, properties={}, min_disk=0, min_ram=0))
+    return dataclasses.replace(asked, servers={name: plain})
 
 
 def _host_of(name: str, entry: ServerEntry | None) -> str:
@@ -119,4 +112,4 @@ def _host_of(name: str, entry: ServerEntry | None) -> str:
     return entry.host  # a server that is somewhere is there, whether or not it could grow there
 
 
-__all__ = ["host_for", "require_fresh", "surveyed"]
+__all__ = ["host_for", "require_fresh"]

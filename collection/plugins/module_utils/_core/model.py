@@ -233,7 +233,9 @@ class Record:
                 f"the record of server {data.get('name')!r} has version {data['version']!r}; "
                 f"this Flotilla reads version {RECORD_VERSION}: use the newer collection"
             )
-        return _from_json(cls, data, "record")
+        record = _from_json(cls, data, "record")
+        _check_record(record)
+        return record
 
     def dumps(self) -> str:
         """Compact ASCII: what JSON escapes can't be mangled by XML, terminals or databases."""
@@ -281,6 +283,17 @@ class Guest:
     @classmethod
     def from_json(cls, data: Json) -> Guest:
         return _from_json(cls, data, "guest")
+
+
+def _check_record(record: Record) -> None:
+    """What a plan stands on. A record comes from a domain's metadata, which anybody on the host can write."""
+    texts = (record.id, record.name, record.fleet_id)
+    if not all(isinstance(text, str) and text for text in texts) or not isinstance(record.generation, int):
+        raise InvalidRecord("a record's id, name and fleet_id should be text and its generation a number")
+    if not isinstance(record.spec, dict) or not isinstance(record.marks, dict):
+        raise InvalidRecord(f"the record of server {record.name!r} has a spec or marks that are no mapping")
+    if [disk.role for disk in record.disks].count("root") != 1:
+        raise InvalidRecord(f"the record of server {record.name!r} should name one root disk")
 
 
 def mac_of(server_id: str, index: int) -> str:

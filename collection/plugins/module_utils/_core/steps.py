@@ -41,9 +41,12 @@ CLASSES: dict[str, str] = {
     "metadata": LIVE,
     "networks": RESTART,
     "pool": IMPOSSIBLE,
+    "security_groups": LIVE,
     "shutdown_timeout": LIVE,
+    "state": LIVE,
     "tags": LIVE,
     "user_data": REBUILD,
+    "volumes": LIVE,
 }
 
 #: Power steps and deeds that a locked server keeps from happening (Nova's check_instance_lock).

@@ -18,6 +18,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     MEMORY_MB,
     VCPU,
@@ -33,6 +34,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import ComputeSettings
 
 Survey = t.Mapping[str, Json]
+_LONGEST_REASON = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,26 @@ class Compute:
         return self.settings.networks.get(network.name, network.source)
 
 
+def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, Survey]) -> list[Compute]:
+    """The compute hosts with what module compute_info answered for them (``fleet_survey``, by host)."""
+    found = []
+    for name, its in settings.items():
+        answer = answers.get(name) or {}
+        if not answer.get("survey"):
+            found.append(Compute(name, its, why=_why(answer)))
+            continue
+        survey = unpack(str(answer["survey"]))
+        guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
+        found.append(Compute(name, its, survey, guests))
+    return found
+
+
+def _why(answer: Survey) -> str:
+    """Why a host gave no survey, on one line."""
+    text = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+
+
 @dataclasses.dataclass(frozen=True)
 class Use:
     """What one server or foreign guest takes on a host. ``disks``: GiB by pool name."""
@@ -120,6 +142,7 @@ class Use:
     ram: int
     disks: t.Mapping[str, float]
     group: str | None = None
+    image_properties: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def host_states(
@@ -181,9 +204,11 @@ def _host_state(
         },
         default_pool=compute.default_pool,
         networks=tuple(name for name, network in catalogs.networks.items() if compute.offers(network)),
-        instances=tuple(Instance(use.id, use.name, use.group) for use in uses),
+        instances=tuple(Instance(use.id, use.name, use.group, use.image_properties) for use in uses),
         num_io_ops=sum(1 for claim in claims if claim.host == compute.name),
-        hypervisor_version=survey["libvirt"],
+        hypervisor_type="QEMU",
+        hypervisor_version=survey["qemu"],
+        supported_instances=[(survey["cpu"]["arch"], virt_type, "hvm") for virt_type in survey["virt_types"]],
         cpu_info=survey["cpu"],
     )
 
@@ -213,7 +238,7 @@ def _uses(
 
 def _use_of_guest(guest: Guest, fleet_id: str | None, groups: t.Mapping[str, str | None]) -> Use:
     if guest.record is None or guest.record.fleet_id != fleet_id:
-        return Use(guest.id, guest.name, guest.vcpus, guest.memory, {})
+        return Use(guest.id, "", guest.vcpus, guest.memory, {})  # a foreign name is none of the fleet's
     return _use_of_record(guest.record, groups)
 
 
@@ -223,7 +248,7 @@ def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
         if disk.role != "config":
             disks[disk.pool] = disks.get(disk.pool, 0) + disk.size / GIB
     group = groups[record.name] if record.name in groups else record.spec.get("group")
-    return Use(record.id, record.name, record.flavor.vcpus, record.flavor.ram, disks, group)
+    return Use(record.id, record.name, record.flavor.vcpus, record.flavor.ram, disks, group, record.image.properties)
 
 
 def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Use]]) -> dict[str, int]:
@@ -242,4 +267,4 @@ def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Us
     return {key: -int(-(sum(by_id.values()) + other.get(key, 0)) // 1) for key, by_id in nominal.items()}
 
 
-__all__ = ["Compute", "Use", "host_states"]
+__all__ = ["Compute", "Use", "host_states", "surveyed"]

@@ -19,6 +19,7 @@ from ansible.template import Templar
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
+    Disk,
     Flavor,
     Guest,
     Hardware,
@@ -51,8 +52,9 @@ def survey(memory: int, **more: t.Any) -> dict[str, t.Any]:
     return {
         "host_id": None,
         "marker": None,
-        "libvirt": 9000000,
-        "cpu": {"count": 4},
+        "qemu": 7002000,
+        "virt_types": ["qemu"],
+        "cpu": {"count": 4, "arch": "x86_64"},
         "memory": memory,
         "pools": {"local": pool},
         "networks": {},
@@ -111,6 +113,7 @@ def test_a_declared_server_is_proposed_the_best_host(ledger: Path) -> None:
 def test_a_server_that_is_not_declared(ledger: Path) -> None:
     assert look(ledger, "new1", **WISHES) == ["kvm2"]
     assert look(ledger, "new1", **WISHES, host="kvm1") == ["kvm1"]
+    assert look(ledger, "new1", flavor="small") == ["kvm2"]
 
 
 def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
         spec={"state": "active"},
         flavor=Flavor("small", 1, 1024, 1),
         image=Image("tick", "qcow2", FLEET["fleet_images"]["tick"]["checksum"]),
-        disks=(),
+        disks=(Disk("root", "local", "0a3bb1f6-6cb0-4a8e-9f0f-3a8e7b1d2c4d-root", "qcow2", 1, "vda", "virtio"),),
         nics=(),
         hardware=Hardware(),
         host_id="id-kvm2",
@@ -156,7 +159,6 @@ def test_what_is_refused_says_why_for_each_host(ledger: Path) -> None:
     [
         ("web1", {"flavor": "small"}, "web1 is declared in inventory, which says where it may go"),
         ("new1", {**WISHES, "flavor": "smal"}, "small"),
-        ("new1", {"flavor": "small"}, "server_image"),
         ("web1", {"age": 601}, "the surveys are 601 s old and fleet_survey_max_age is 600; survey again"),
     ],
 )

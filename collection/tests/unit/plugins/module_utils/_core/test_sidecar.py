@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Hardware, Image, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Flavor, Hardware, Image, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import BLOCK, pack_sidecar, read_sidecar
 
 
 def record(description: str = "") -> Record:
     flavor, image = Flavor("m", 1, 512, 1), Image("i", "raw", "sha256:00")
-    return Record("id", "web1", "fleet", 1, {"description": description}, flavor, image, (), (), Hardware())
+    root = Disk("root", "local", "id-root", "raw", 1, "vda", "virtio")
+    return Record("id", "web1", "fleet", 1, {"description": description}, flavor, image, (root,), (), Hardware())
 
 
 @given(st.text())

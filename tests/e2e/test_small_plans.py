@@ -22,7 +22,7 @@ def test_each_change_is_a_plan_of_one_server(fleet: Fleet) -> None:
     run = fleet.touching("a", "d")
     assert run.all_steps == {"a": ["update"], "d": ["create"]}
     assert 'metadata.role [live]: "old" -> (none)' in run.text
-    assert fleet.look().server("a").record["spec"]["metadata"] == {"part": "old"}  # type: ignore[index]
+    assert fleet.look().server("a").spec["metadata"] == {"part": "old"}
     assert fleet.look().server("a").generation == before.generation + 1  # type: ignore[operator]
 
     # More memory while it is off; a running guest stopped.

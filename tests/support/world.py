@@ -37,6 +37,17 @@ class Domain:
         """The server's name, which a softly deleted domain no longer bears."""
         return str(self.record["name"]) if self.record else self.name
 
+    def disk(self, role: str) -> tuple[str, str]:
+        """Pool and volume of one of its disks."""
+        assert self.record is not None
+        return next((disk["pool"], disk["volume"]) for disk in self.record["disks"] if disk["role"] == role)
+
+    @property
+    def spec(self) -> dict[str, t.Any]:
+        """What inventory said of it when it was last changed."""
+        assert self.record is not None
+        return dict(self.record["spec"])
+
     @property
     def addresses(self) -> list[str]:
         nics = self.record["nics"] if self.record else []

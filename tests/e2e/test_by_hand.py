@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people do to guests by hand, beside Flotilla: mended, adopted, reported, or none of its business."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.fleet import Fleet
+
+FOREIGN = """\
+<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64'>hvm</type></os>
+  <devices>{disk}</devices>
+</domain>
+"""
+
+
+def define(fleet: Fleet, host: str, xml: str) -> None:
+    file = fleet.folder / "domain.xml"
+    file.write_text(xml)
+    fleet.lab.virsh(host, "define", str(file))
+
+
+def disk_of(fleet: Fleet, name: str) -> Path:
+    server = fleet.look().server(name)
+    pool, volume = server.disk("root")
+    return fleet.lab.pool(pool, server.host) / volume
+
+
+def test_what_was_destroyed_undefined_or_started_by_hand_is_as_declared_again(fleet: Fleet) -> None:
+    fleet.declare("destroyed")
+    fleet.declare("undefined", "started", "bystander", state="stopped")
+    fleet.reconcile()
+    fleet.console("destroyed", "boots=1")
+    # The bootloader alone writes nothing to the disk, so the disk is marked.
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "write -P 0x5a 900M 64k", str(disk_of(fleet, "undefined"))],
+        check=True,
+        capture_output=True,
+    )
+    before = fleet.look()
+    undefined_disk = disk_of(fleet, "undefined")
+    fleet.lab.virsh(before.server("destroyed").host, "destroy", "destroyed")
+    fleet.lab.virsh(before.server("undefined").host, "undefine", "undefined")
+    fleet.lab.virsh(before.server("started").host, "start", "started")
+
+    run = fleet.touching("destroyed", "undefined", "started")
+    assert run.all_steps == {"destroyed": ["start"], "undefined": ["define"], "started": ["stop"]}
+    assert "started" in run.text
+    assert "declared stopped" in run.text
+    world = fleet.whole()
+    assert world.states == {
+        "destroyed": "running",
+        "undefined": "shutoff",
+        "started": "shutoff",
+        "bystander": "shutoff",
+    }
+    for name in ("destroyed", "undefined", "started"):
+        was, now = before.server(name), world.server(name)
+        assert (now.id, now.host, now.addresses) == (was.id, was.host, was.addresses)
+    fleet.console("destroyed", "boots=2")
+    read = subprocess.run(
+        ["qemu-io", "-U", "-f", "qcow2", "-c", "read -P 0x5a 900M 64k", str(undefined_disk)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (read.returncode, "verification failed" in read.stdout) == (0, False), read.stdout
+    assert fleet.reconcile().all_steps == {}
+
+
+def test_what_is_not_ours_is_never_touched_and_takes_its_room(fleet: Fleet) -> None:
+    """One guest of others fills a host; another has the record of ours, copied with its XML under another UUID."""
+    for host in fleet.lab.hosts[1:]:
+        fleet.computes[host] = {"compute_state": "disabled"}
+    fleet.compute_defaults = {"compute_allocation_ratio": {"vcpus": 1.0}}  # kvm1 has two
+    define(fleet, "kvm1", FOREIGN.format(name="stranger", disk=""))
+    fleet.lab.virsh("kvm1", "start", "stranger")
+    fleet.declare("a", state="stopped")
+    fleet.reconcile()
+    server = fleet.look().server("a")
+    copied = re.sub("<uuid>.*</uuid>", "", server.xml).replace("<name>a</name>", "<name>a-clone</name>")
+    define(fleet, "kvm2", re.sub("<mac address=[^>]*>", "", copied))
+    (clone,) = [domain for domain in fleet.look().domains if domain.name == "a-clone"]
+    assert clone.id != server.id
+
+    before = fleet.look()
+    fleet.declare("b", state="stopped")
+    run = fleet.run().failed()
+    assert [cause for cause in run.failures if cause.startswith("b: ")] == run.failures
+    assert "kvm1" in run.failures[0]
+    assert fleet.look().but() == before.but()
+
+    fleet.servers = {}
+    fleet.run("reconcile", fleet_prune=True, fleet_allow="delete")
+    after = fleet.look()
+    names = ("stranger", "a-clone")
+    assert {d.name: (d.id, d.state, d.xml) for d in after.domains if d.name in names} == {
+        d.name: (d.id, d.state, d.xml) for d in before.domains if d.name in names
+    }
+
+
+def test_a_server_moved_with_virsh_is_adopted_where_it_is(fleet: Fleet) -> None:
+    fleet.declare("wanderer", pool="shared")
+    fleet.reconcile()
+    fleet.console("wanderer", "tick 1")
+    server = fleet.look().server("wanderer")
+    other = next(host for host in fleet.lab.hosts if host != server.host)
+    fleet.lab.virsh_inside(server.host, "migrate", "--live", "--unsafe", "wanderer", f"qemu+tcp://{other}/system")
+
+    run = fleet.reconcile()
+    assert run.steps("wanderer")[0] == "adopt"
+    copies = {domain.host: domain for domain in fleet.look().domains if domain.name == "wanderer"}
+    assert (copies[other].state, copies[other].persistent, copies[other].id) == ("running", True, server.id)
+    assert copies[server.host].state == "shutoff", "the copy left behind is undefined by leave alone"
+    ticks = fleet.lab.console(other, server.id).count("tick ")
+    fleet.lab.wait_for(other, server.id, "tick ", times=ticks + 2)
+
+    fleet.reconcile(fleet_allow="delete")
+    world = fleet.whole()
+    assert (world.placement, world.states) == ({"wanderer": other}, {"wanderer": "running"})
+    assert fleet.reconcile().changed == 0
+
+
+def test_a_server_that_runs_twice_is_a_conflict_and_nothing_is_touched(fleet: Fleet) -> None:
+    fleet.declare("twin", "other", state="stopped")
+    fleet.reconcile()
+    twin = fleet.look().server("twin")
+    second = next(host for host in fleet.lab.hosts if host != twin.host)
+    # The disks too: it could run there.
+    for _pool, volume in fleet.look().volumes(twin.id):
+        source, target = fleet.lab.pool("local", twin.host), fleet.lab.pool("local", second)
+        subprocess.run(["cp", "--sparse=always", source / volume, target / volume], check=True)
+    image = next(name for name in fleet.look().hosts[twin.host].pools["local"] if name.startswith("image-"))
+    if not (fleet.lab.pool("local", second) / image).exists():
+        subprocess.run(["cp", fleet.lab.pool("local", twin.host) / image, fleet.lab.pool("local", second)], check=True)
+    define(fleet, second, twin.xml)
+    for host in (twin.host, second):
+        fleet.lab.virsh(host, "start", "twin")
+    fleet.declare("other", metadata={"still": "served"})
+
+    before = {(d.host, d.name): (d.state, d.xml) for d in fleet.look().domains if d.name == "twin"}
+    run = fleet.run().failed()
+    assert len(run.failures) == 1
+    assert f"runs on {' and '.join(sorted((twin.host, second)))} at once" in run.failures[0]
+    assert {(d.host, d.name): (d.state, d.xml) for d in fleet.look().domains if d.name == "twin"} == before
+    assert run.all_steps == {"other": ["update"]}

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ledger is lost: a run only reads until it is told to take the hosts over; then all is known again."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from tests.support.fleet import Fleet
+
+DISABLE = """\
+- hosts: kvm3
+  gather_facts: false
+  tasks:
+    - name: Keep new servers away
+      flotilla.compute.compute:
+        state: disabled
+        reason: new disks
+"""
+
+
+@pytest.fixture
+def known(fleet: Fleet) -> Fleet:
+    """A server on each host; kvm3 takes no new ones."""
+    for number, host in enumerate(fleet.lab.hosts, 1):
+        fleet.declare(f"s{number}", state="stopped", host=host, metadata={"number": str(number)})
+    fleet.reconcile()
+    playbook = fleet.folder / "disable.yml"
+    playbook.write_text(DISABLE)
+    fleet.run(playbook).ok()
+    return fleet
+
+
+def lose(fleet: Fleet) -> None:
+    for file in fleet.folder.glob("fleet.db*"):
+        file.unlink()
+
+
+def remembered(fleet: Fleet) -> dict[str, t.Any]:
+    """All that a ledger can know from the hosts, but for generations."""
+    snapshot = fleet.snapshot
+    return {
+        "servers": {
+            (row.id, row.name, row.host, row.record, row.vm_state, row.power_state) for row in snapshot.servers.values()
+        },
+        "hosts": {(row.name, row.host_id, row.service_state, row.service_reason) for row in snapshot.hosts.values()},
+        "addresses": {(row.network, row.address, row.server_id) for row in snapshot.addresses},
+        "fleet": snapshot.fleet.fleet_id if snapshot.fleet else None,
+    }
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("fleet.db*")}
+
+
+def test_a_run_without_the_ledger_only_reads_until_it_takes_over(known: Fleet) -> None:
+    fleet = known
+    before, world = remembered(fleet), fleet.look()
+    files = {host: fleet.lab.files(host) for host in fleet.lab.hosts}
+    assert ("kvm3", world.hosts["kvm3"].marker["host_id"], "disabled", "new disks") in before["hosts"]  # type: ignore[index]
+    lose(fleet)
+
+    fleet.declare("s1", metadata={"number": "eleven"})
+    fleet.declare("s4", state="stopped")
+    run = fleet.run().failed()
+    assert "belong to ledger" in run.message
+    assert "fleet_take_over=true" in run.message
+    assert (fleet.look().but(), {host: fleet.lab.files(host) for host in fleet.lab.hosts}) == (world.but(), files)
+
+    fleet.declare("s1", metadata={"number": "1"})
+    del fleet.servers["s4"]
+    run = fleet.reconcile(fleet_take_over=True)
+    assert run.all_steps == {}
+    assert remembered(fleet) == before
+    assert "lost" in run.text  # what modules had put into the catalogs, and the journal
+    assert fleet.look().but() == world.but()
+    fleet.whole()
+    assert fleet.reconcile().changed == 0
+
+    # The hosts are this ledger's now, and a third one is refused again.
+    fleet.all["fleet_ledger"] = f"sqlite:///{fleet.folder}/third.db"
+    assert "belong to ledger" in fleet.run().failed().message
+
+
+def test_what_was_on_a_host_that_is_cut_off_is_not_built_again(known: Fleet) -> None:
+    fleet = known
+    before, world = remembered(fleet), fleet.look()
+    lose(fleet)
+    fleet.lab.ok("cut", "kvm2")
+    fleet.all["fleet_timeout"] = 6
+    run = fleet.run(fleet_take_over=True).civil()
+    assert run.all_steps == {}
+    assert "s2 may be on kvm2" in run.text
+    assert "fleet_assume_absent=kvm2" in run.text
+    kept = {row for row in before["servers"] if row[2] != "kvm2"}
+    assert remembered(fleet)["servers"] == kept
+    run = fleet.run().civil()
+    assert run.all_steps == {}
+
+    fleet.lab.heal()
+    fleet.reconcile(fleet_take_over=True)
+    assert fleet.whole().but() == world.but()
+    assert remembered(fleet) == before
+
+
+def test_the_hosts_of_another_fleet_are_not_ours(known: Fleet) -> None:
+    """The same hosts in an inventory of another fleet, with a ledger of its own."""
+    other = Fleet(known.lab, known.folder / "other", "other")
+    other.declare("t1", state="stopped")
+    world = known.look()
+    run = other.run().failed()
+    assert "belong to ledger" in run.message
+    assert known.look().but() == world.but()
+    assert known.reconcile().changed == 0

@@ -64,6 +64,8 @@ _OPTIONS = {
     "user_data": ("str", "server_user_data"),
     "config_drive": ("bool", "server_config_drive"),
 }
+#: Variables that Server.spec calls otherwise.
+_SPEC = {"server_scheduler_hints": "hints"}
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
@@ -78,7 +80,12 @@ class ActionModule(Planner):
         "entry": {"type": "dict"},
         "name": {"type": "str"},
         **{name: {"type": kind} for name, (kind, _variable) in _OPTIONS.items()},
-        "allow": {"type": "list", "elements": "str", "default": []},
+        "allow": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["restart", "rebuild", "delete", "migrate", "locked", "data_loss"],
+            "default": [],
+        },
         "uri": {"type": "str"},
         "state_dir": {"type": "path"},
         "lock_timeout": {"type": "int", "default": _LOCK_TIMEOUT},
@@ -112,23 +119,31 @@ class ActionModule(Planner):
         return result
 
     def _declared(self, args: Arguments, host: str) -> Declared | None:
-        """The fleet with this one server in it; None for one that is to be absent and that nobody knows."""
+        """The fleet with this one server in it; None for one that is to be absent and that nobody knows.
+
+        What the task doesn't give stays as it was applied: a task may say no more than a name and a state.
+        """
         name = args["name"]
-        written = {variable: args[option] for option, (_kind, variable) in _OPTIONS.items() if args[option] is not None}
-        if args["state"] == "absent" and not (args["flavor"] and args["image"]):
-            written.update(self._as_recorded(name))
-            if "server_flavor" not in written:
-                return None
-        declared = self.declare({name: written})
+        given = {variable: args[option] for option, (_kind, variable) in _OPTIONS.items() if args[option] is not None}
+        record = self._recorded(name)
+        if record is None and args["state"] == "absent":
+            return None
+        written = given if record is None else {**_names(record), **given}
+        declared = self.declare({name: written}, _catalogs(record) if record is not None else None)
         if host not in declared.computes:
             known = ", ".join(sorted(declared.computes)) or "none"
             raise InvalidInput(
                 f"{name}: the task runs for {host!r}, which is no compute host; delegate_to one of: {known}"
             )
+        server = declared.servers[name]
+        if record is not None:
+            asked = {_SPEC.get(variable, variable.removeprefix("server_")) for variable in given}
+            changed = {key: value for key, value in server.spec.items() if key in asked}
+            server = dataclasses.replace(server, spec={**record.spec, "state": server.state, **changed})
         settings = dataclasses.replace(
             declared.settings, servers=(name,), allow=declared.settings.allow | frozenset(args["allow"])
         )
-        return dataclasses.replace(declared, settings=settings)
+        return dataclasses.replace(declared, settings=settings, servers={name: server})
 
     def _survey(self, declared: Declared, host: str) -> Result:
         settings = declared.computes[host]
@@ -240,14 +255,11 @@ class ActionModule(Planner):
         """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
         return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
 
-    def _as_recorded(self, name: str) -> dict[str, str]:
-        """What makes a server whole that its task only names, to be absent: its own flavor and image."""
+    def _recorded(self, name: str) -> Record | None:
+        """The server as the ledger remembers it."""
         ledger = self.open_ledger(create=False)
         rows = ledger.snapshot().servers.values() if ledger is not None else ()
-        record = next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
-        if record is None:
-            return {}
-        return {"server_flavor": record.flavor.name, "server_image": record.image.name}
+        return next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
 
     def _user_data(self, record: Record) -> bytes | None:
         """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
@@ -294,6 +306,19 @@ class ActionModule(Planner):
             "server": server,
             "steps": [result["kind"] for result in results] or [s["kind"] for s in entry["steps"]],
         }
+
+
+def _names(record: Record) -> dict[str, str]:
+    """What every server must have, as it was applied."""
+    return {"server_flavor": record.flavor.name, "server_image": record.image.name}
+
+
+def _catalogs(record: Record) -> dict[str, dict[str, Json]]:
+    """A server's flavor and image are its own copies: it can be dealt with when the catalogs no longer have them."""
+    return {
+        "flavors": {record.flavor.name: record.flavor.to_json()},
+        "images": {record.image.name: record.image.to_json()},
+    }
 
 
 def _last_record(outcome: Result) -> Record | None:

@@ -10,6 +10,9 @@ module: server
 short_description: Manage one server, a virtual machine on a compute host
 description:
   - Brings one server to its declared state on the compute host that the task is delegated to.
+  - For a server that is there, an option that is not given leaves what it is about as it was applied.
+  - What would interrupt a running guest against its declared state, or replace its disk, is held unless O(allow) has
+    it, and returned in RV(held).
   - Half of this module runs on the controller. It resolves the names of flavor, image, key and networks, claims the
     server's place in the ledger, makes the config drive, and writes down what came of it. The half on the compute host
     carries out the steps through libvirt. Each step can be killed at any point and run again.
@@ -71,6 +74,29 @@ options:
     description:
       - Availability zone that the server is kept in.
     type: str
+  server_group:
+    description:
+      - The server group that it is a member of.
+    type: str
+  pool:
+    description:
+      - Storage pool of its disks. The host's default pool when it is not given.
+    type: str
+  user_data:
+    description:
+      - User data for the guest's first boot. It is neither in the ledger nor in the plan; they have its digest.
+    type: str
+  config_drive:
+    description:
+      - Whether the server has a config drive. It has one unless this is V(false).
+    type: bool
+  allow:
+    description:
+      - Leave for what is held otherwise, as C(fleet_allow) gives it for a run.
+    type: list
+    elements: str
+    choices: [restart, rebuild, delete, migrate, locked, data_loss]
+    default: []
   steps:
     description:
       - The steps of the plan for this host. From the module's half on the controller alone.
@@ -102,7 +128,7 @@ options:
     description:
       - Seconds to wait for another task that is at work on the same server.
     type: int
-    default: 10
+    default: 180
 requirements:
   - python3-libvirt on the compute host
 seealso:
@@ -141,6 +167,12 @@ steps:
   type: list
   elements: str
   sample: [create, start]
+held:
+  description: Steps that O(allow) had no leave for, each with the flag that would give it.
+  returned: when there are some
+  type: list
+  elements: dict
+  sample: [{kind: reconfigure, why: flavor, flag: restart}]
 results:
   description: What each step did, and the server's record after it.
   returned: on the compute host, to the module's half on the controller
@@ -179,13 +211,23 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "metadata": {"type": "dict"},
     "description": {"type": "str"},
     "availability_zone": {"type": "str"},
+    "server_group": {"type": "str"},
+    "pool": {"type": "str"},
+    "user_data": {"type": "str", "no_log": True},
+    "config_drive": {"type": "bool"},
+    "allow": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["restart", "rebuild", "delete", "migrate", "locked", "data_loss"],
+        "default": [],
+    },
     "steps": {"type": "list", "elements": "dict"},
     "drives": {"type": "dict", "no_log": True},
     "run_id": {"type": "str"},
     "fleet_id": {"type": "str"},
     "uri": {"type": "str", "default": "qemu:///system"},
     "state_dir": {"type": "path", "default": "/var/lib/flotilla"},
-    "lock_timeout": {"type": "int", "default": 10},
+    "lock_timeout": {"type": "int", "default": 180},
 }
 
 

@@ -37,14 +37,25 @@ _CATALOGS = {"flavor": "flavors", "keypair": "keypairs", "server_group": "server
 class Planner(FleetAction):
     """An action that makes a plan."""
 
-    def declare(self, servers: t.Mapping[str, Variables] | None = None) -> Declared:
+    def declare(
+        self,
+        servers: t.Mapping[str, Variables] | None = None,
+        beside: t.Mapping[str, t.Mapping[str, Json]] | None = None,
+    ) -> Declared:
         """The fleet as inventory declares it; with *servers* those instead of inventory's (server_* variables by name).
 
-        InvalidInput with every mistake in one go.
+        *beside*: catalog entries that count where inventory and ledger have none of the name. InvalidInput with every
+        mistake in one go.
         """
         raw = read_inventory(self._task_vars, self._templar, servers=servers is None)
         ledger = self.open_ledger(create=False)
         written = {name: ledger.catalog(kind) for kind, name in _CATALOGS.items()} if ledger is not None else {}
+        for name, entries in (beside or {}).items():
+            known = raw.fleet.get(f"fleet_{name}") or {}
+            written[name] = {
+                **{key: entry for key, entry in entries.items() if key not in known},
+                **written.get(name, {}),
+            }
         wanted = raw.servers if servers is None else servers
         given = InventoryInput(
             fleet=raw.fleet,

@@ -77,6 +77,7 @@ class Reconcile:
             fleet_id=situation.fleet_id,
             assume_absent=frozenset(situation.declared.settings.assume_absent),
         )
+        self.explanation = ""
         self._undeclared = undeclared(situation, self._where)
         drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
         self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared.drafts)}
@@ -136,6 +137,9 @@ class Reconcile:
             moving=staying | frozenset(self._left_over().values()),
         )
         scheduler = Scheduler(states, Settings.from_variable(self._declared.settings.scheduler))
+        explained = asking.get(self._declared.settings.explain or "")
+        if explained is not None:
+            self.explanation = scheduler.explain(self._request(explained)).text()
         placement = scheduler.place([self._request(draft) for draft in asking.values()])
         for name, placed in placement.placed.items():
             self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
@@ -256,7 +260,14 @@ class Reconcile:
         entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
         done: set[tuple[str, str]] = set()
         hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
-        return Plan(self._declared.settings.name, hosts, entries, self._undeclared.notes)
+        return Plan(self._declared.settings.name, hosts, entries, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        wanted = self._declared.settings.explain
+        if not wanted:
+            return self._undeclared.notes
+        told = self.explanation or f"{wanted} is placed already, or is no server of inventory: nothing to explain"
+        return (*self._undeclared.notes, told)
 
     def _entry(self, draft: Draft, won: t.Mapping[str, Claimed] | None) -> ServerEntry:
         entry = ServerEntry(

@@ -302,6 +302,14 @@ def test_the_plan_is_told_in_lines() -> None:
     ]
 
 
+def test_a_placement_can_be_explained() -> None:
+    declared = fleet({"db1": {**WEB, "server_flavor": "big"}}, fleet_explain="db1")
+    (note,) = reconcile(declared, hosts(declared, kvm2=survey("kvm2", memory=2048), kvm3=None)).plan().notes
+    assert note.splitlines()[0] == "db1 (4 GiB, 2 vCPUs, 2 GiB disk) goes to kvm1"
+    assert "  kvm2: needs 4 GiB, one server can have at most 2 GiB (Placement)" in note.splitlines()
+    assert any(line.startswith("  kvm3: ") and "no route to host" in line for line in note.splitlines())
+
+
 def test_check_mode_and_the_run_that_follows_have_the_same_text() -> None:
     declared = fleet({f"web{n}": WEB for n in range(5)})
     draft = reconcile(declared, hosts(declared))

@@ -84,9 +84,8 @@ BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
         ("fleet_ledger",),
     ),
     "everything at once": (
-        lambda fleet: (
-            fleet.declare("web1", flavor="tinny", image="tock"),
-            fleet.declare("web2", key_name="nobody", group="nowhere", state="runing"),
+        lambda fleet: fleet.declare(
+            "web1", flavor="tinny", image="tock", key_name="nobody", group="nowhere", state="runing"
         ),
         ("5 mistakes", "'tinny'", "'tock'", "'nobody'", "'nowhere'", "'runing'"),
     ),

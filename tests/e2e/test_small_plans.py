@@ -80,4 +80,5 @@ def test_a_server_that_left_inventory_is_noted_and_pruned_by_leave_alone(fleet: 
 
     pruned = fleet.touching("b", fleet_prune=True, fleet_allow="delete")
     assert pruned.all_steps == {"b": ["soft_delete"]}
-    assert fleet.look().states.keys() - {"a"} == {name for name in fleet.look().states if name.startswith("b.deleted-")}
+    assert fleet.look().states == {"a": "shutoff"}
+    assert [domain.server for domain in fleet.look().domains if domain.softly_deleted] == ["b"]

@@ -43,6 +43,10 @@ class Domain:
         return next((disk["pool"], disk["volume"]) for disk in self.record["disks"] if disk["role"] == role)
 
     @property
+    def softly_deleted(self) -> bool:
+        return self.record is not None and "soft_delete" in self.record["marks"]
+
+    @property
     def spec(self) -> dict[str, t.Any]:
         """What inventory said of it when it was last changed."""
         assert self.record is not None
@@ -94,8 +98,8 @@ class World:
 
     @property
     def servers(self) -> dict[str, Domain]:
-        """Our domains by name; two of one name are a fault."""
-        ours = [domain for domain in self.domains if domain.record is not None]
+        """Our domains by name, but for softly deleted ones; two of one name are a fault."""
+        ours = [domain for domain in self.domains if domain.record is not None and not domain.softly_deleted]
         names = sorted(domain.name for domain in ours)
         assert len(set(names)) == len(names), f"a server is there twice: {[(d.name, d.host, d.state) for d in ours]}"
         return {domain.name: domain for domain in ours}
@@ -130,7 +134,7 @@ class World:
 def leftovers(world: World, snapshot: Snapshot, declared: t.Mapping[str, str]) -> list[str]:
     """What doesn't fit together, in sentences: hosts against ledger against the *declared* names and their states.
 
-    All hosts must be on, and all that is declared carried out.
+    All hosts must be on, and all that is declared carried out. What was deleted softly may wait for its end.
     """
     return [
         *_domains_wrong(world, declared),
@@ -143,6 +147,8 @@ def _domains_wrong(world: World, declared: t.Mapping[str, str]) -> t.Iterator[st
     wanted = {name: {"active": "running", "stopped": "shutoff", "paused": "paused"}[s] for name, s in declared.items()}
     ours = {f"{d.name} on {d.host}": d for d in world.domains if d.record is not None}
     for what, domain in ours.items():
+        if domain.softly_deleted:
+            continue
         if domain.name not in wanted:
             yield f"the domain {what} is not declared"
         elif domain.state != wanted[domain.name]:

@@ -5,7 +5,8 @@
 """Runs killed with -9, anywhere: another run ends in the declared state, with nothing left over.
 
 Two ways. The controller is killed, with all its processes, when the k-th event of the act plays comes by, or at a
-seeded random moment; what it had begun on the hosts goes on there. Or the module on the host is killed, at the k-th call that
+seeded random moment; what it had begun on the hosts goes on there. Or the module on the host is killed, at the k-th
+call that
 changes something in libvirt. ``make test`` takes a seeded sample of all k, ``make soak`` takes every one.
 """
 

@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+import types
+import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import opened
 from ansible_collections.flotilla.compute.plugins.modules import image
 
 arguments = json.loads(sys.argv[1])
 images.LEASE = arguments.pop("lease", images.LEASE)
 print(os.getpid(), flush=True)
-defaults = {name: spec.get("default") for name, spec in image.ARGUMENTS.items()}
+defaults = {name: option.get("default") for name, option in image.argument_spec().items()}
+check_mode = arguments.pop("check_mode", False)
+module: t.Any = types.SimpleNamespace(params={**defaults, **arguments}, check_mode=check_mode)
 try:
-    print(json.dumps(image.run({**defaults, **arguments}, check_mode=arguments.pop("check_mode", False))))
+    with opened(module.params["uri"]) as conn:
+        print(json.dumps(image.run(module, conn)))
 except FlotillaError as exc:
     print(json.dumps({"failed": True, "msg": str(exc)}))

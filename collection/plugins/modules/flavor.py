@@ -75,7 +75,7 @@ options:
 seealso:
   - module: flotilla.compute.flavor_info
 author:
-  - Flotilla contributors (@flotilla)
+  - Flotilla contributors (@flotilla-compute)
 """
 
 EXAMPLES = r"""

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - flotilla.compute._attributes
   - flotilla.compute._attributes.actiongroup_all
+  - flotilla.compute._hypervisor
 attributes:
   check_mode:
     support: full
@@ -29,7 +30,7 @@ attributes:
   idempotent:
     support: full
   platform:
-    platforms: posix
+    platforms: linux
 options:
   name:
     description:
@@ -80,27 +81,15 @@ options:
       - Seconds after which a fetch that is not done, or waiting for another's, is given up.
     type: int
     default: 1800
-  uri:
-    description:
-      - Libvirt connection of the host.
-    type: str
-    default: qemu:///system
-  state_dir:
-    description:
-      - Folder of Flotilla on the host.
-    type: path
-    default: /var/lib/flotilla
   run_id:
     description:
       - Name of the run, told to those who wait for this task.
     type: str
     default: ""
-requirements:
-  - python3-libvirt on the compute host
 seealso:
   - module: flotilla.compute.image_info
 author:
-  - Flotilla contributors (@flotilla)
+  - Flotilla contributors (@flotilla-compute)
 """
 
 EXAMPLES = r"""
@@ -163,49 +152,47 @@ image:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._argspec import hypervisor_argument_spec, run_on_host
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
-    LIBVIRT_IMPORT_ERROR,
-    LIBVIRT_PACKAGE,
-    opened,
-)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url
 
-ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "url": {"type": "str"},
-    "src": {"type": "path"},
-    "remote_src": {"type": "bool", "default": False},
-    "checksum": {"type": "str", "required": True},
-    "format": {"type": "str", "choices": ["qcow2", "raw"], "default": "qcow2"},
-    "pool": {"type": "str", "default": "local"},
-    "timeout": {"type": "int", "default": 1800},
-    "uri": {"type": "str", "default": "qemu:///system"},
-    "state_dir": {"type": "path", "default": "/var/lib/flotilla"},
-    "run_id": {"type": "str", "default": ""},
-}
+
+def argument_spec() -> dict[str, dict[str, t.Any]]:
+    return {
+        **hypervisor_argument_spec(),
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "url": {"type": "str"},
+        "src": {"type": "path"},
+        "remote_src": {"type": "bool", "default": False},
+        "checksum": {"type": "str", "required": True},
+        "format": {"type": "str", "choices": ["qcow2", "raw"], "default": "qcow2"},
+        "pool": {"type": "str", "default": "local"},
+        "timeout": {"type": "int", "default": 1800},
+        "run_id": {"type": "str", "default": ""},
+    }
 
 
-def run(params: dict[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
+    params = module.params
     image = Image(name=params["name"], format=params["format"], checksum=params["checksum"])
     images.check_checksum(image.checksum, what=f"image {image.name!r}")
-    with opened(params["uri"], readonly=check_mode) as conn:
-        pool = images.find_pool(conn, params["pool"])
-        there = images.look_up(pool, image)
-        if params["state"] == "present" and (there is not None and there.complete):
-            return {"changed": False, "image": {"name": image.name, **there.to_json()}}
-        if check_mode:
-            return {"changed": params["state"] == "present" or there is not None}
-        place: dict[str, t.Any] = {"pool": pool, **{key: params[key] for key in ("state_dir", "run_id", "timeout")}}
-        if params["state"] == "absent":
-            return {"changed": images.remove(conn, image, **place)}
-        stored, changed = images.fetch(conn, image, source_of(params), **place)
-        return {"changed": changed, "image": {"name": image.name, **stored.to_json()}}
+    pool = images.find_pool(conn, params["pool"])
+    there = images.look_up(pool, image)
+    if params["state"] == "present" and there is not None and there.complete:
+        return {"changed": False, "image": {"name": image.name, **there.to_json()}}
+    if module.check_mode:
+        return {"changed": params["state"] == "present" or there is not None}
+    place: dict[str, t.Any] = {"pool": pool, **{key: params[key] for key in ("state_dir", "run_id", "timeout")}}
+    if params["state"] == "absent":
+        return {"changed": images.remove(conn, image, **place)}
+    stored, changed = images.fetch(conn, image, source_of(params), **place)
+    return {"changed": changed, "image": {"name": image.name, **stored.to_json()}}
 
 
 def source_of(params: dict[str, t.Any]) -> images.OpenSource:
@@ -219,14 +206,8 @@ def source_of(params: dict[str, t.Any]) -> images.OpenSource:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, mutually_exclusive=[("url", "src")], supports_check_mode=True)
-    if LIBVIRT_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
-    try:
-        result = run(module.params, check_mode=module.check_mode)
-    except FlotillaError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(**result)
+    module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[("url", "src")], supports_check_mode=True)
+    run_on_host(module, run)
 
 
 if __name__ == "__main__":

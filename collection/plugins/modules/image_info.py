@@ -14,9 +14,10 @@ extends_documentation_fragment:
   - flotilla.compute._attributes
   - flotilla.compute._attributes.info_module
   - flotilla.compute._attributes.actiongroup_all
+  - flotilla.compute._hypervisor
 attributes:
   platform:
-    platforms: posix
+    platforms: linux
 options:
   checksum:
     description:
@@ -26,17 +27,10 @@ options:
     description:
       - Read this pool alone. By default all that are started.
     type: str
-  uri:
-    description:
-      - Libvirt connection of the host.
-    type: str
-    default: qemu:///system
-requirements:
-  - python3-libvirt on the compute host
 seealso:
   - module: flotilla.compute.image
 author:
-  - Flotilla contributors (@flotilla)
+  - Flotilla contributors (@flotilla-compute)
 """
 
 EXAMPLES = r"""
@@ -85,40 +79,23 @@ images:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._argspec import hypervisor_argument_spec, run_on_host
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
-    LIBVIRT_IMPORT_ERROR,
-    LIBVIRT_PACKAGE,
-    opened,
-)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
 
 
-def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
-    with opened(params["uri"], readonly=True) as conn:
-        names = [params["pool"]] if params["pool"] else images.pool_names(conn)
-        found = [image.to_json() for name in names for image in images.list_images(images.find_pool(conn, name))]
-    return {"changed": False, "images": [image for image in found if params["checksum"] in (None, image["checksum"])]}
+def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
+    pool, checksum = module.params["pool"], module.params["checksum"]
+    names = [pool] if pool else images.pool_names(conn)
+    found = [image.to_json() for name in names for image in images.list_images(images.find_pool(conn, name))]
+    return {"changed": False, "images": [image for image in found if checksum in (None, image["checksum"])]}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "checksum": {"type": "str"},
-            "pool": {"type": "str"},
-            "uri": {"type": "str", "default": "qemu:///system"},
-        },
-        supports_check_mode=True,
-    )
-    if LIBVIRT_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
-    try:
-        result = run(module.params)
-    except FlotillaError as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(**result)
+    arguments = {**hypervisor_argument_spec(), "checksum": {"type": "str"}, "pool": {"type": "str"}}
+    run_on_host(AnsibleModule(argument_spec=arguments, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ options:
 seealso:
   - module: flotilla.compute.keypair_info
 author:
-  - Flotilla contributors (@flotilla)
+  - Flotilla contributors (@flotilla-compute)
 """
 
 EXAMPLES = r"""

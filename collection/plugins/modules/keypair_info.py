@@ -28,7 +28,7 @@ options:
 seealso:
   - module: flotilla.compute.keypair
 author:
-  - Flotilla contributors (@flotilla)
+  - Flotilla contributors (@flotilla-compute)
 """
 
 EXAMPLES = r"""

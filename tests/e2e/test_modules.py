@@ -16,21 +16,23 @@ from tests.support.runs import Run
 Task = dict[str, t.Any]
 
 
-def play(fleet: Fleet, hosts: str, *tasks: Task, options: tuple[str, ...] = ()) -> Run:
-    """A playbook of one play; each task is named by its module, the results are Run.results(module)."""
+def play(fleet: Fleet, hosts: str, *tasks: Task, options: tuple[str, ...] = (), survey: bool = False) -> Run:
+    """A playbook of one play, behind a survey or not. Tasks are named by their modules, for Run.results."""
     named = [{"name": next(iter(task)).rpartition(".")[2], **task} for task in tasks]
     playbook = fleet.folder / "own.yml"
-    playbook.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": named}], sort_keys=False))
+    plays: list[Task] = [{"ansible.builtin.import_playbook": "flotilla.compute.survey"}] if survey else []
+    plays.append({"hosts": hosts, "gather_facts": False, "tasks": named})
+    playbook.write_text(yaml.safe_dump(plays, sort_keys=False))
     return fleet.run(playbook, *options).ok()
 
 
-def three_times(fleet: Fleet, hosts: str, *tasks: Task) -> tuple[Run, Run]:
+def three_times(fleet: Fleet, hosts: str, *tasks: Task, survey: bool = False) -> tuple[Run, Run]:
     """In check mode, for real, again: the first two change as much, the third nothing. Gives the first two."""
     before = fleet.look(), list(fleet.folder.glob("fleet.db*"))
-    checked = play(fleet, hosts, *tasks, options=("--check", "--diff"))
+    checked = play(fleet, hosts, *tasks, options=("--check", "--diff"), survey=survey)
     assert (fleet.look(), list(fleet.folder.glob("fleet.db*"))) == before
-    done = play(fleet, hosts, *tasks, options=("--diff",))
-    again = play(fleet, hosts, *tasks)
+    done = play(fleet, hosts, *tasks, options=("--diff",), survey=survey)
+    again = play(fleet, hosts, *tasks, survey=survey)
     assert (checked.changed > 0, checked.changed, again.changed) == (True, done.changed, 0), f"{checked}{done}{again}"
     return checked, done
 
@@ -133,8 +135,8 @@ def test_one_server_by_a_task_on_the_host_that_the_scheduler_proposes(fleet: Fle
     _checked, done = three_times(
         fleet,
         "localhost",
-        {"flotilla.compute.compute_info": {}, "delegate_to": "kvm1"},
         {"flotilla.compute.server": wanted, "delegate_to": place},
+        survey=True,
     )
     assert done.results("server")["localhost"]["server"]["name"] == "own1"
     server = fleet.look().server("own1")
@@ -143,8 +145,7 @@ def test_one_server_by_a_task_on_the_host_that_the_scheduler_proposes(fleet: Fle
     found = {server["name"]: host for host, result in info.items() for server in result["servers"]}
     assert found == fleet.look().placement
     assert "own1" in fleet.reconcile().text  # it is managed, and inventory doesn't name it
-    done = play(
-        fleet, "localhost", {"flotilla.compute.server": {"name": "own1", "state": "absent"}, "delegate_to": place}
-    )
+    task = {"flotilla.compute.server": {"name": "own1", "state": "absent"}, "delegate_to": place}
+    done = play(fleet, "localhost", task, survey=True)
     assert done.changed == 1
     assert "own1" not in fleet.look().servers

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible import constants
 from ansible.utils.display import Display
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
@@ -55,6 +57,7 @@ class ActionModule(Planner):
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         run = args["run"] or {"id": None, "since": time.time()}
         ledger = self.open_ledger(create=not self.check_mode)
+        self._check_prune(declared)
         here = Run(ledger, run["id"], float(run["since"]))
         with ended_on_error(here):
             plan, fleet = reconcile(declared, self.computes(declared), here, now=time.time())
@@ -63,6 +66,14 @@ class ActionModule(Planner):
             Display().display(text)
         result = plan_result(plan, declared, run_id=run["id"], fleet=fleet)
         return {**result, "changed": False, "text": text}
+
+    def _check_prune(self, declared: Declared) -> None:
+        """Ansible only warns of an inventory source that it can't parse, and goes on with the rest."""
+        if declared.settings.prune and not constants.config.get_config_value("INVENTORY_ANY_UNPARSED_IS_FAILED"):
+            raise InvalidInput(
+                "fleet_prune deletes what inventory doesn't name, so half an inventory must be an error: set "
+                "any_unparsed_is_failed = true in section [inventory] of ansible.cfg, or leave fleet_prune out"
+            )
 
     def _status(self, args: Arguments) -> Result:
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()

@@ -36,6 +36,11 @@ if t.TYPE_CHECKING:
 
 #: Other runs may claim on the same hosts meanwhile; Placement's client tries four times, we meet more often.
 _TRIES = 20
+_LOST = (
+    "the fleet is taken over from its hosts: servers, addresses and the hosts' service states are back. "
+    "What modules had put into the lost ledger's catalogs (flavors, keypairs and the like) and its journal are lost: "
+    "they are not on the hosts"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,7 @@ def reconcile(
         ledger_id=fleet.ledger_id if fleet else None,
         take_over=declared.settings.take_over,
     )
+    taken_over = fleet_id is not None and (fleet is None or fleet.fleet_id != fleet_id)
     if run.id is not None:
         fleet = _remember(declared, computes, run, fleet_id)
         fleet_id = fleet.fleet_id
@@ -80,9 +86,8 @@ def reconcile(
     )
     draft = Reconcile(situation)
     draft.schedule()
-    if run.id is None or run.ledger is None:
-        return draft.plan(), fleet
-    return _claim(draft, run.ledger, run.id), fleet
+    plan = draft.plan() if run.id is None or run.ledger is None else _claim(draft, run.ledger, run.id)
+    return (dataclasses.replace(plan, notes=(*plan.notes, _LOST)) if taken_over else plan), fleet
 
 
 def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet_id: str | None) -> FleetRow:

@@ -41,8 +41,9 @@ class Undeclared:
 
 def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
     """All managed copies on hosts that are up which are not the one copy of a declared server."""
-    if given.declared.settings.servers:
-        return Undeclared()  # a selection is about the servers that it names
+    if given.declared.settings.servers:  # a selection is about the servers that it names
+        note = "fleet_prune is left aside: this run is about selected servers (fleet_servers)"
+        return Undeclared(notes=(note,) if given.declared.settings.prune else ())
     drafts: list[Draft] = []
     left: list[_Copy] = []
     for host, guest in where.ours():

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tests.bench.measure import Sample
 
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / ".cache" / "bench"
 _VERSIONS = {
     "ansible-core": (["ansible-playbook", "--version"], r"core ([\d.]+)"),
     "libvirt": (["virsh", "--version"], r"([\d.]+)"),
@@ -93,7 +95,7 @@ def creation_findings(samples: Samples, *, count: int, states: t.Iterable[str]) 
     ]
 
 
-def machine(bench: Path) -> dict[str, t.Any]:
+def machine() -> dict[str, t.Any]:
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return {
@@ -104,14 +106,14 @@ def machine(bench: Path) -> dict[str, t.Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         **{name: _first(pattern, _said(command)) for name, (command, pattern) in _VERSIONS.items()},
-        "community.libvirt": _libvirt_collection(bench),
+        "community.libvirt": _libvirt_collection(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 
-def _libvirt_collection(bench: Path) -> str:
-    manifest = bench / "ansible_collections" / "community" / "libvirt" / "MANIFEST.json"
-    return _first(r'"version": "([^"]+)"', manifest.read_text(encoding="utf-8"))
+def _libvirt_collection() -> str:
+    manifest = BENCH / "ansible_collections" / "community" / "libvirt" / "MANIFEST.json"
+    return _first(r'"version": "([^"]+)"', manifest.read_text(encoding="utf-8")) if manifest.exists() else "missing"
 
 
 def _said(command: list[str]) -> str:

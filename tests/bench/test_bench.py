@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""That the benchmark measures what it says, on a small scale. Nothing here depends on how quick anything is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from tests.bench import report
+from tests.bench.creation import Creation
+from tests.bench.fleet import Fleet, unchanged
+from tests.bench.measure import BenchError, Sample, measured
+from tests.bench.no_op import Standing, lab_of
+from tests.support.lab_hosts import Lab
+
+CACHE = report.BENCH / "ansible_collections" / "community" / "libvirt"
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    with lab_of("benchtst", hosts=2) as made:
+        yield made
+
+
+def _python(code: str, log: Path) -> Sample:
+    return measured([sys.executable, "-c", code], os.environ, log)
+
+
+def test_a_sample_counts_descendants_and_their_largest(tmp_path: Path) -> None:
+    child = "x = b'x' * (200 << 20); sum(range(5_000_000))"
+    small = _python("pass", tmp_path / "small")
+    large = _python(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])", tmp_path / "large")
+    assert large.peak > 200 > small.peak
+    assert large.cpu > small.cpu
+
+
+def test_a_command_that_fails_is_told_with_its_end(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"(?s)ended with code 3; see .*log:\n.*last words"):
+        _python("import sys; print('last words'); sys.exit(3)", tmp_path / "log")
+
+
+def test_a_run_that_changes_something_is_no_no_op(tmp_path: Path) -> None:
+    recap = "kvm1 : ok=1 changed=0 failed=0\\nweb1 : ok=1 changed=2 failed=0"
+    with pytest.raises(BenchError, match="changed 2"):
+        unchanged(_python(f"print('{recap}')", tmp_path / "log"))
+
+
+def test_names_are_those_that_ansible_makes_of_the_ranges(tmp_path: Path) -> None:
+    fleet = Fleet(Lab("unused"), tmp_path)
+    fleet.declare_many(45)
+    assert len(set(fleet.names)) == 45
+    assert fleet.names[0] == "app01-01"
+    assert fleet.names[-1] == "app03-05"
+
+
+def _taken(*seconds: float, peak: float = 80) -> list[Sample]:
+    return [Sample(each, each / 2, peak, 0.5, "") for each in seconds]
+
+
+def test_findings_are_medians_against_their_targets() -> None:
+    samples = {
+        "no-op, 200 servers": _taken(2, 9, 2),
+        "no-op, 1000 servers": _taken(6, 6, 6, peak=150),
+        "community.libvirt.virt, 200 servers": _taken(31, 28, 50),
+        "create 20 active": _taken(15),
+        "script, 20 active": _taken(4),
+    }
+    found = report.no_op_findings(samples, servers=200, many=1000)
+    found += report.creation_findings(samples, count=20, states=["active"])
+    assert [(finding.found, finding.target, finding.met) for finding in found] == [
+        (15.5, 15, True),
+        (5.0, 5, True),
+        (6, 7, True),
+        (150, 300, True),
+        (15, 14, False),
+    ]
+    told = report.as_text(report.machine(), samples, found)
+    assert "MISSED  creating 20 servers, active" in told
+    written = json.loads(json.dumps(report.as_json(report.machine(), samples, found)))
+    assert written["samples"]["script, 20 active"] == [{"seconds": 4, "cpu": 2, "peak": 80, "load": 0.5}]
+    assert written["machine"]["libvirt"].count(".") == 2
+
+
+@pytest.mark.skipif(not CACHE.exists(), reason="community.libvirt is not there: tools/bootstrap --bench")
+def test_both_sides_hold_the_same_servers(lab: Lab, tmp_path: Path) -> None:
+    lab.wipe()
+    standing = Standing(lab, tmp_path / "fleet", 4)
+    standing.make()
+    assert standing.fleet.domains().keys() == set(standing.fleet.names)
+    looped = standing.loop()
+    assert [name for name in standing.fleet.names if f"ok: [{name} -> " in looped.output] == standing.fleet.names
+    lab.virsh(lab.hosts[0], "start", next(n for n, h in standing.fleet.domains().items() if h == lab.hosts[0]))
+    with pytest.raises(BenchError, match="changed 1"):
+        standing.no_op()
+
+
+def test_both_sides_create_and_leave_nothing(lab: Lab, tmp_path: Path) -> None:
+    lab.wipe()
+    creation = Creation(lab, tmp_path / "creation", 2)
+    creation.prepare()
+    before = _volumes(lab)
+    creation.by_hand("active")
+    creation.by_flotilla("stopped")
+    assert _volumes(lab) == before
+    assert sorted(creation.fleet.domains()) == ["old-01", "old-02"]
+
+
+def _volumes(lab: Lab) -> set[tuple[str, str]]:
+    return {(host, file.name) for host in lab.hosts for file in lab.pool("local", host).iterdir()}

@@ -127,14 +127,16 @@ class Reconcile:
         asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
         if not asking:
             return
-        staying = frozenset(d.server_id for d in asking.values() if d.server_id and not d.new)
+        # What these servers hold already is theirs to use again: they are placed anew, not beside themselves.
+        left_over = self._left_over()
+        theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
         states = host_states(
             self._given.computes,
             self._given.snapshot,
             fleet_id=self._given.fleet_id,
             catalogs=self._declared.catalogs,
             groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
-            moving=staying | frozenset(self._left_over().values()),
+            moving=theirs,
         )
         scheduler = Scheduler(states, Settings.from_variable(self._declared.settings.scheduler))
         explained = asking.get(self._declared.settings.explain or "")

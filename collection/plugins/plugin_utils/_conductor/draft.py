@@ -10,6 +10,7 @@ Note that this plugin util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
@@ -20,7 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import RunRow, Snapshot
 
 NOTHING = ServerPlan()
 
@@ -45,7 +46,28 @@ class Situation:
         compute = self.by_name.get(host or "")
         return frozenset() if compute is None else compute.volumes
 
-    @property
+    @functools.cached_property
+    def owners(self) -> dict[str, RunRow]:
+        """Server name, and id -> the other live run that is at work on it."""
+        if self.snapshot is None:
+            return {}
+        runs = {key: run for key, run in self.snapshot.runs.items() if key != self.run_id}
+        owned = [(row, runs[row.run_id]) for row in self.snapshot.servers.values() if row.run_id in runs]
+        return {key: run for row, run in owned for key in (row.name, row.id)}
+
+    @functools.cached_property
+    def half_built(self) -> dict[str, str]:
+        """Name -> id of servers that a run which died or failed has left half built."""
+        rows = self.snapshot.servers.values() if self.snapshot is not None else ()
+        return {row.name: row.id for row in rows if row.record is None}
+
+    @functools.cached_property
+    def begun(self) -> dict[str, str]:
+        """Name -> host where it was begun: its volumes may be there, and its claim still holds."""
+        claims = self.snapshot.claims.values() if self.snapshot is not None else ()
+        return {claim.name: claim.host for claim in claims if claim.begun}
+
+    @functools.cached_property
     def by_name(self) -> dict[str, Compute]:
         return {compute.name: compute for compute in self.computes}
 

@@ -15,6 +15,7 @@ our servers' disks, plus whatever else the pool really holds; a pool that severa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
@@ -71,7 +72,7 @@ class Compute:
             return "local"
         return names[0] if len(names) == 1 else None
 
-    @property
+    @functools.cached_property
     def pools(self) -> dict[str, Survey]:
         """The pools that servers may use here."""
         if self.survey is None:
@@ -79,7 +80,7 @@ class Compute:
         allowed = self.settings.pools
         return {name: pool for name, pool in self.survey["pools"].items() if allowed is None or name in allowed}
 
-    @property
+    @functools.cached_property
     def volumes(self) -> frozenset[str]:
         """The names of Flotilla's volumes in all pools of the host."""
         pools = self.survey["pools"].values() if self.survey is not None else ()

@@ -110,15 +110,9 @@ class Reconcile:
 
     def _busy(self, name: str, location: Location) -> str:
         """Another live run's server is left to it."""
-        snapshot = self._given.snapshot
-        if snapshot is None:
-            return ""
         server_id = location.record.id if location.record is not None else None
-        for row in snapshot.servers.values():
-            mine = row.name == name or row.id == server_id
-            if mine and row.run_id and row.run_id in snapshot.runs and row.run_id != self._given.run_id:
-                return f"{snapshot.runs[row.run_id]} is at work on it; run again when it has ended"
-        return ""
+        run = self._given.owners.get(name) or self._given.owners.get(server_id or "")
+        return f"{run} is at work on it; run again when it has ended" if run is not None else ""
 
     # -- where it goes ------------------------------------------------------------------------------------------
 
@@ -128,7 +122,7 @@ class Reconcile:
         if not asking:
             return
         # What these servers hold already is theirs to use again: they are placed anew, not beside themselves.
-        left_over = self._left_over()
+        left_over = self._given.half_built
         theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
         states = host_states(
             self._given.computes,
@@ -163,12 +157,6 @@ class Reconcile:
             )
         )
 
-    def _left_over(self) -> dict[str, str]:
-        """Name -> id of servers that a run which died or failed has left half built."""
-        snapshot = self._given.snapshot
-        rows = snapshot.servers.values() if snapshot is not None else ()
-        return {row.name: row.id for row in rows if row.record is None}
-
     def _request(self, draft: Draft) -> Request:
         server = t.cast(Server, draft.server)
         spec = server.spec
@@ -194,15 +182,8 @@ class Reconcile:
         """The one host that a server can go to: its own, the one where it was begun, or the one that inventory says."""
         if not draft.new:
             return draft.location.host
-        begun = self._begun_on(draft.name)
-        return begun or self._given.host or t.cast(Server, draft.server).spec.get("host")
-
-    def _begun_on(self, name: str) -> str | None:
-        """Where a run that died or failed had begun to build it: its volumes may be there, and the claim still
-        holds."""
-        snapshot = self._given.snapshot
-        claims = snapshot.claims.values() if snapshot is not None else ()
-        return next((claim.host for claim in claims if claim.name == name and claim.begun), None)
+        wanted = self._given.host or t.cast(Server, draft.server).spec.get("host")
+        return self._given.begun.get(draft.name) or wanted
 
     # -- what is claimed ----------------------------------------------------------------------------------------
 
@@ -217,7 +198,7 @@ class Reconcile:
         row = snapshot.hosts.get(host)
         chosen = draft.new or self._needs_place(draft)
         return Claim(
-            server_id=draft.server_id or self._left_over().get(draft.name),
+            server_id=draft.server_id or self._given.half_built.get(draft.name),
             name=draft.name,
             host=host,
             vcpus=flavor.vcpus,

@@ -90,14 +90,15 @@ class HostUnderTest:
     def volumes_of(self, server_id: str, pool: str = "local") -> set[str]:
         return {name[len(server_id) + 1 :] for name in self.look()["volumes"][pool] if name.startswith(server_id)}
 
-    def new(self, name: str, *, flavor: Flavor = SMALL, address: str = "10.214.9.21", pool: str = "local") -> Record:
+    def new(self, name: str, *, flavor: Flavor = SMALL, pool: str = "local", overlay: bool = True) -> Record:
         server_id = str(uuid.uuid4())
         hardware = hardware_of(self.image)
-        disks = disks_of(server_id, flavor, self.image, pool, hardware, config_drive=True, image_size=None)
-        nic = Nic("lan", "bridge", "br0", mac_of(server_id, 0), addresses=(Address(address, 24),))
+        options: dict[str, t.Any] = {"config_drive": True, "image_size": None, "overlay": overlay}
+        disks = disks_of(server_id, flavor, self.image, pool, hardware, **options)
+        nic = Nic("lan", "bridge", "br0", mac_of(server_id, 0), addresses=(Address("10.214.9.21", 24),))
         return Record(server_id, name, FLEET, 1, {}, flavor, self.image, disks, (nic,), hardware)
 
-    def console(self, record: Record, pattern: str, *, within: float = 60) -> re.Match[str]:
+    def console(self, record: Record, pattern: str, *, within: float = 120) -> re.Match[str]:
         """Wait until the guest has said something on its serial console."""
         path = f"/var/log/libvirt/qemu/{record.id}.console.log"
         deadline = time.monotonic() + within
@@ -269,6 +270,49 @@ def test_reconfigure_and_rebuild(host: HostUnderTest) -> None:
     host.console(record, r"boots=1 .*vda:2147483648")
 
 
+def test_update_writes_the_record_and_autostart(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    applied = Record.from_json(host.run(create(record), step("start", record, 1), record=record)[0]["record"])
+    hostile = {"autostart": True, "metadata": {"note": "]]> <b> \x00 \U0001f6a2 'quoted\"", "long": "x" * 65536}}
+    second = dataclasses.replace(applied, generation=2, spec=hostile)
+    # As the controller has it, which knows neither sizes nor ids of the host.
+    sent = dataclasses.replace(second, disks=record.disks, hardware=record.hardware)
+    assert ok(host.run(step("update", record, 1, to=sent))) == [("update", True, "running")]
+    assert host.look()["servers"][0]["record"] == second.to_json()
+    assert re.search(r"Autostart:\s+enable", virsh("dominfo", "web1"))
+    assert ok(host.run(step("update", record, 1, to=sent))) == [("update", False, "running")]
+    assert ok(host.run(step("soft_delete", record, 2))) == [("soft_delete", True, "shutoff")]
+    assert re.search(r"Autostart:\s+disable", virsh("dominfo", record.id))
+
+
+def test_a_transient_domain_is_adopted(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), step("start", record, 1), record=record))
+    virsh("undefine", "web1")
+    assert re.search(r"Persistent:\s+no", virsh("dominfo", "web1"))
+    second = dataclasses.replace(record, generation=2)
+    assert ok(host.run(step("adopt", record, 1, to=second))) == [("adopt", True, "running")]
+    assert ok(host.run(step("adopt", record, 1, to=second))) == [("adopt", False, "running")]
+    virsh("undefine", "web1")
+    # What is stopped without having been adopted doesn't vanish either.
+    assert ok(host.run(step("stop", record, 2, timeout=0))) == [("stop", True, "shutoff")]
+
+
+def test_an_undefined_copy_leaves_its_disks_and_they_are_found_by_the_sidecar(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), record=record))
+    assert ok(host.run(step("undefine", record, 1), step("undefine", record, 1))) == [
+        ("undefine", True, None),
+        ("undefine", False, None),
+    ]
+    assert host.volumes_of(record.id) == {"root", "ephemeral0", "swap", "config", "record"}
+    assert ok(host.run(step("delete", record, 1), step("delete", record, 1))) == [
+        ("delete", True, None),
+        ("delete", False, None),
+    ]
+    assert host.volumes_of(record.id) == set()
+
+
 def test_soft_delete_frees_the_name_and_restore_takes_it_back(host: HostUnderTest) -> None:
     record = host.new("web1")
     ok(host.run(create(record), step("start", record, 1), record=record))
@@ -305,6 +349,21 @@ def test_a_stale_plan_is_refused(host: HostUnderTest) -> None:
     assert "generation 1, the plan was made from generation 7" in sentence(host.run(step("start", record, 7)))
     other = dataclasses.replace(record, spec={"description": "another plan's"})
     assert "somebody changed it" in sentence(host.run(create(other), record=other))
+
+
+def test_a_pool_that_cannot_stack_gets_a_copy_and_a_half_copy_is_made_again(host: HostUnderTest) -> None:
+    record = host.new("web1", overlay=False)
+    applied = Record.from_json(host.run(create(record), record=record)[0]["record"])
+    assert (applied.root.format, applied.root.backing, applied.root.size) == ("raw", None, GIB)
+    path = virsh("vol-path", "--pool", "local", record.root.volume).strip()
+    base = virsh("vol-path", "--pool", "local", host.image.volume).strip()
+    # As a host that was switched off in the middle of the copy leaves it.
+    virsh("undefine", "web1")
+    virsh("vol-create-as", "local", f"{record.root.volume}.copying", "0")
+    lab("exec", "kvm1", "truncate", "--size", "1M", path)
+    ok(host.run(create(record), record=record))
+    assert host.volumes_of(record.id) == {"root", "ephemeral0", "swap", "config", "record"}
+    assert "identical" in lab("exec", "kvm1", "qemu-img", "compare", "-f", "qcow2", "-F", "raw", base, path)
 
 
 def test_deletion_takes_along_what_libvirt_keeps_beside_a_domain(host: HostUnderTest) -> None:
@@ -373,7 +432,7 @@ def _generation(host: HostUnderTest, record: Record) -> int | None:
 
 
 def _kill_and_mend(host: HostUnderTest, name: str, kill_at: int | None) -> list[str]:
-    """Carry out a plan, killed after so many calls; look, plan again, carry that out, and see the end. The calls made."""
+    """Carry out a plan, killed after so many calls; plan again, carry that out, see the end. The calls made."""
     record = host.new("web1", flavor=dataclasses.replace(SMALL, ephemeral=1, swap=1))
     plan, end, generation = _scenario(host, name, record)
     if name != "create":

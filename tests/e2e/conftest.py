@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 from pathlib import Path
@@ -18,7 +19,8 @@ from tests.support.postgres import PostgreSQL, running_postgresql
 
 @pytest.fixture(scope="session")
 def lab() -> t.Iterator[Lab]:
-    made = Lab("e2e")
+    # Another name, for tests beside these; the runs themselves shall not see it.
+    made = Lab(os.environ.pop("FLOTILLA_LAB", "e2e"))
     made.up(hosts=3)
     yield made
     made.down()

@@ -45,7 +45,7 @@ BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
     ),
     "address out of its network": (
         lambda fleet: fleet.declare("web1", networks=[{"network": "lan", "fixed_ip": "192.0.2.7"}]),
-        ("web1", "192.0.2.7", "lan"),
+        ("server_networks[0].fixed_ip", "web1", "192.0.2.7"),
     ),
     "two servers with one address": (
         lambda fleet: fleet.declare("web1", "web2", networks=[{"network": "lan", "fixed_ip": _address(fleet)}]),
@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
         lambda fleet: fleet.all.update(fleet_reclaim="{{ 24 // 0 }}"),
         ("fleet_reclaim",),
     ),
-    "hosts without servers' group": (
+    "state of a host misspelt": (
         lambda fleet: fleet.computes["kvm2"].update(compute_state="enabeld"),
         ("compute_state", "kvm2", "'enabeld'", "did you mean 'enabled'?"),
     ),
@@ -94,13 +94,13 @@ BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
 # Files that aren't what they should be, and what the run says.
 BROKEN_FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "YAML broken": ("03-servers.yml", "servers:\n  hosts:\n    web1: {server_flavor: tiny\n", ("03-servers.yml",)),
-    "YAML broken in group_vars": ("group_vars/all.yml", "fleet_name: [\n", ("all.yml",)),
+    "YAML broken in group_vars": ("group_vars/all.yml", "fleet_name: [\n", ("YAML parsing failed",)),
     "vault without a password": (
         "group_vars/servers.yml",
         f"server_user_data: !vault |\n{''.join(f'  {line}' for line in VAULT.splitlines(keepends=True))}",
         ("vault",),
     ),
-    "a file that is no inventory": ("04-more.yml", "just: [text, and, lists]\n", ("04-more.yml",)),
+    "a file that is no inventory": ("04-more.yml", "- just\n- text\n", ("04-more.yml",)),
 }
 
 

@@ -28,13 +28,13 @@ def test_each_change_is_a_plan_of_one_server(fleet: Fleet) -> None:
     # More memory while it is off; a running guest stopped.
     fleet.declare("b", flavor="small")
     fleet.declare("c", state="stopped")
-    assert fleet.touching("b", "c").all_steps == {"b": ["reconfigure"], "c": ["stop"]}
+    assert fleet.touching("b", "c").all_steps == {"b": ["reconfigure"], "c": ["update", "stop"]}
     assert fleet.look().server("b").memory == 192
     assert fleet.look().states["c"] == "shutoff"
 
     # Started again it has the same disk.
     fleet.declare("c", state="active")
-    assert fleet.touching("c").all_steps == {"c": ["start"]}
+    assert fleet.touching("c").all_steps == {"c": ["update", "start"]}
     fleet.console("c", "boots=2")
     fleet.whole()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import uuid
 
 from tests.support.fleet import Fleet
 from tests.support.world import Domain
@@ -27,6 +28,16 @@ def define(fleet: Fleet, host: str, xml: str) -> None:
     file = fleet.folder / "domain.xml"
     file.write_text(xml)
     fleet.lab.virsh(host, "define", str(file))
+
+
+def cloned(server: Domain, name: str) -> str:
+    """As virt-clone does it: another name, UUID and MACs, the metadata as they were."""
+    head, metadata, tail = re.split("(<metadata>.*</metadata>)", server.xml, flags=re.DOTALL)
+    other = str(uuid.uuid4())
+    tail = re.sub("<mac address=[^>]*>", "", tail.replace(server.id, other))
+    return (
+        head.replace(server.id, other).replace(f"<name>{server.name}</name>", f"<name>{name}</name>") + metadata + tail
+    )
 
 
 def on_disk(fleet: Fleet, server: Domain, command: str) -> str:
@@ -76,8 +87,7 @@ def test_what_is_not_ours_is_never_touched_and_takes_its_room(fleet: Fleet) -> N
     fleet.declare("a", state="stopped")
     fleet.reconcile()
     server = fleet.look().server("a")
-    copied = re.sub("<uuid>.*</uuid>", "", server.xml).replace("<name>a</name>", "<name>a-clone</name>")
-    define(fleet, "kvm2", re.sub("<mac address=[^>]*>", "", copied))
+    define(fleet, "kvm2", cloned(server, "a-clone"))
     (clone,) = [domain for domain in fleet.look().domains if domain.name == "a-clone"]
     assert clone.id != server.id
 

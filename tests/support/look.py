@@ -37,7 +37,8 @@ def look(connection: libvirt.virConnect, _keep: list[str]) -> dict[str, t.Any]:
 def _domain(domain: libvirt.virDomain) -> dict[str, t.Any]:
     inactive = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
     xml = domain.XMLDesc(inactive if domain.isPersistent() else 0)
-    record = ElementTree.fromstring(xml).findtext(f"./metadata/{RECORD}")
+    text = ElementTree.fromstring(xml).findtext(f"./metadata/{RECORD}")
+    record = json.loads(text) if text else None
     return {
         "name": domain.name(),
         "id": domain.UUIDString(),
@@ -47,7 +48,8 @@ def _domain(domain: libvirt.virDomain) -> dict[str, t.Any]:
         "saved": bool(domain.isPersistent() and domain.hasManagedSaveImage()),
         "xml": xml,
         "live_xml": domain.XMLDesc(0) if domain.isActive() else None,
-        "record": json.loads(record) if record else None,
+        # A copy of ours, under another UUID, is not ours.
+        "record": record if record and record["id"] == domain.UUIDString() else None,
     }
 
 

@@ -61,7 +61,7 @@ class ActionModule(FleetAction):
     def _planned(self, plan: Arguments) -> t.Iterator[str]:
         strict = bool(self.variable("fleet_strict", False))
         for name, entry in plan["servers"].items():
-            if entry["verdict"] in FAILURES:
+            if entry["verdict"] in FAILURES or entry["unseen"]:
                 yield f"{name}: {entry['message']}"
             elif strict and (entry["held"] or entry["verdict"] == HELD):
                 yield f"{name}: it is held, and fleet_strict is set"

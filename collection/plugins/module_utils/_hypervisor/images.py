@@ -213,8 +213,12 @@ class _Fetch:
 
     def _create(self, size: int) -> Volume:
         """The volume, as big as the file that goes into it."""
-        self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._note.touch()
+        try:
+            self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._note.touch()
+        except OSError as exc:
+            folder = str(self._note.parent)
+            raise FlotillaError(f"nothing can be written to {folder!r} on this host: {exc.strerror}") from exc
         try:
             return _create(self._pool, self._image.volume, size, "raw")
         except libvirt.libvirtError as exc:

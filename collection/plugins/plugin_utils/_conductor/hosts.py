@@ -130,6 +130,8 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
 def _why(answer: Survey) -> str:
     """Why a host gave no survey, on one line."""
     text = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
+    # Ansible's own words around SSH's say no more than that it failed.
+    text = text.rpartition("Make sure this host can be reached over ssh: ")[2]
     return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
 
 

@@ -66,6 +66,7 @@ class ServerEntry:
     message: str = ""
     declared: bool = True
     copy: bool = False
+    unseen: tuple[str, ...] = ()
     deeds: tuple[Json, ...] = ()
     applied: Json = None
 

@@ -247,10 +247,20 @@ class Reconcile:
 
     def _notes(self) -> tuple[str, ...]:
         wanted = self._declared.settings.explain
+        notes = (*self._undeclared.notes, *self._assumable())
         if not wanted:
-            return self._undeclared.notes
+            return notes
         told = self.explanation or f"{wanted} is placed already, or is no server of inventory: nothing to explain"
-        return (*self._undeclared.notes, told)
+        return (*notes, told)
+
+    def _assumable(self) -> t.Iterator[str]:
+        """The flag that lifts what is held because it may be on a host that nobody can see."""
+        unseen = sorted({host for draft in self._drafts.values() if draft.message for host in draft.location.unseen})
+        if unseen:
+            yield (
+                f"-e fleet_assume_absent={','.join(unseen)} says that none of these servers is there: they will be "
+                "made or started elsewhere, so be sure that those hosts are off"
+            )
 
     def _entry(self, draft: Draft, won: t.Mapping[str, Claimed] | None) -> ServerEntry:
         entry = ServerEntry(
@@ -265,6 +275,7 @@ class Reconcile:
             message=draft.message,
             declared=draft.server is not None,
             copy=draft.copy,
+            unseen=draft.location.unseen if draft.verdict == HELD else (),
         )
         if won is None or not draft.plan.steps:
             return entry

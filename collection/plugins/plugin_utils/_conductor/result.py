@@ -96,6 +96,7 @@ class _Frame:
             "host_slots": self.declared.settings.host_slots,
             "zone": zone,
             "copy": entry.copy,
+            "unseen": list(entry.unseen),
             "record": entry.applied,
         }
 

@@ -62,7 +62,8 @@ class Location:
     ``found``: ``guest`` is on ``host`` (``moved``: not where its record says); ``missing``: it was on ``host`` and
     its domain is
     gone; ``new``: it is nowhere; ``away``: its host is down; ``held`` and ``conflict``: nothing may be touched, and
-    ``message`` says why. ``extra`` are other, inactive copies.
+    ``message`` says why. ``extra`` are other, inactive copies; ``unseen`` the hosts
+    that it is held for, because it may be there.
     """
 
     status: str
@@ -72,8 +73,10 @@ class Location:
     moved: bool = False
     message: str = ""
     extra: tuple[tuple[str, Guest], ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
+_NAMED = 3
 Copies = list[tuple[str, Guest]]
 
 
@@ -131,7 +134,8 @@ class Whereabouts:
             host, guest = max(self._deleted[name], key=lambda copy: _deleted_at(copy[1]))
             return Location(FOUND, host, guest, guest.record)
         if self._unknown:
-            return Location(HELD, message=f"{name} may be on {_listed(self._unknown, 'never seen by this ledger')}")
+            message = f"{name} may be on {_listed(self._unknown, 'never seen by this ledger')}"
+            return Location(HELD, message=message, unseen=_names(self._unknown))
         return Location(NEW)
 
     def _among(self, name: str, copies: Copies, row: Remembered | None) -> Location:
@@ -148,7 +152,7 @@ class Whereabouts:
         ):
             seen = self._hosts[str(row.host)]
             message = f"{name} is off on {copies[0][0]}, and it may run on {_listed([seen], 'where it was last')}"
-            return Location(HELD, host=copies[0][0], message=message)
+            return Location(HELD, host=copies[0][0], message=message, unseen=(seen.host,))
         if len(copies) == 1:
             return self._at(copies[0], copies)
         at_home = [copy for copy in copies if self._is_home(copy)]
@@ -178,7 +182,7 @@ class Whereabouts:
             return Location(AWAY, row.host, record=row.record, message=f"{row.host} is down: {home.why}")
         if self._down:
             message = f"{row.name} is gone from {row.host}, and it may be on {_listed(self._down, 'unreachable')}"
-            return Location(HELD, row.host, record=row.record, message=message)
+            return Location(HELD, row.host, record=row.record, message=message, unseen=_names(self._down))
         if row.record is None:
             return Location(NEW)
         return Location(MISSING, row.host, record=row.record)
@@ -197,9 +201,14 @@ def _deleted_at(guest: Guest) -> float:
     return float(guest.record.marks["soft_delete"]["at"]) if guest.record is not None else 0.0
 
 
+def _names(hosts: t.Sequence[Seen]) -> tuple[str, ...]:
+    return tuple(seen.host for seen in hosts)
+
+
 def _listed(hosts: t.Sequence[Seen], what: str) -> str:
-    names = ", ".join(seen.host for seen in hosts)
-    return f"{names} ({what}); fleet_assume_absent={names.replace(' ', '')} says that it is not"
+    names = [seen.host for seen in hosts]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more} ({what})"
 
 
 __all__ = ["AWAY", "CONFLICT", "FOUND", "HELD", "MISSING", "NEW", "Location", "Remembered", "Seen", "Whereabouts"]

@@ -302,6 +302,13 @@ def test_the_plan_is_told_in_lines() -> None:
     ]
 
 
+def test_what_may_be_on_a_host_that_was_never_seen_is_held_with_one_flag_for_all() -> None:
+    declared = fleet({"web1": WEB, "web2": WEB})
+    plan = reconcile(declared, hosts(declared, kvm3=None), rows(hosts={})).plan()
+    assert [(entry.verdict, entry.unseen) for entry in plan.servers] == [("held", ("kvm3",))] * 2
+    assert [note.partition(" says")[0] for note in plan.notes] == ["-e fleet_assume_absent=kvm3"]
+
+
 def test_a_placement_can_be_explained() -> None:
     declared = fleet({"db1": {**WEB, "server_flavor": "big"}}, fleet_explain="db1")
     (note,) = reconcile(declared, hosts(declared, kvm2=survey("kvm2", memory=2048), kvm3=None)).plan().notes

@@ -51,7 +51,7 @@ def unpacked() -> Path:
             ["apt-get", "download", "-qq", *PACKAGES], cwd=CACHE, capture_output=True, text=True, check=False
         )
         if fetched.returncode:
-            pytest.skip(f"Debian's packages can't be fetched: {fetched.stderr.strip()}")
+            pytest.fail(f"Debian's packages can't be fetched: {fetched.stderr.strip()}")
         for package in CACHE.glob("*.deb"):
             subprocess.run(["dpkg", "-x", str(package), str(CACHE / "unpacking")], check=True)
         (CACHE / "unpacking").rename(folder)

@@ -234,7 +234,7 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         lambda e: e.image.update(url="gopher://example.org/debian"),
         (
             "fleet_images.debian-12.url: found 'gopher://example.org/debian', allowed is a URL that begins "
-            "with https://, http://, ftp:// or file://."
+            "with https://, http:// or file://."
         ),
     ),
     (

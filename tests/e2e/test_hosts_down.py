@@ -16,6 +16,7 @@ def test_a_host_without_power_fails_the_run_at_its_end(fleet: Fleet) -> None:
     fleet.reconcile()
     before = fleet.look()
 
+    fleet.all["fleet_timeout"] = 6
     fleet.lab.ok("power", "off", "kvm2")
     fleet.declare("s1", "s2", metadata={"seen": "once"})
     fleet.declare("s4", state="stopped")

@@ -151,6 +151,7 @@ class Running:
             envvars=_environment(env or {}),
             settings={"job_timeout": _LIMIT, "suppress_env_files": True},
             quiet=True,
+            cancel_callback=lambda: False,  # or ansible-runner takes SIGINT and SIGTERM for itself
             event_handler=self._handle,
             finished_callback=self._finish,
         )

@@ -10,6 +10,7 @@ import hashlib
 import typing as t
 from pathlib import Path
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
@@ -53,7 +54,12 @@ class ActionModule(ActionBase):
         return not any(image["complete"] for image in known["images"])
 
     def _send(self, args: dict[str, t.Any]) -> str:
-        path = Path(self._find_needle("files", args["src"]))
+        try:
+            path = Path(self._find_needle("files", args["src"]))
+        except AnsibleError:
+            raise InvalidInput(
+                f"image {args.get('name')!r}: its file {args['src']!r} is not on the controller; correct the path"
+            ) from None
         what = f"image {args.get('name')!r}, file {str(path)!r}"
         _check_file(path, args, what=what)
         self._make_tmp_path()

@@ -185,7 +185,17 @@ class ActionModule(Planner):
             result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
         if self.check_mode or not kinds:
             return result
+        self._check_image(entry)
         return {**result, **self._carry_out(entry)}
+
+    def _check_image(self, entry: Arguments) -> None:
+        """What keeps a server from being built is told as it is, not as what follows from it on the host."""
+        wanted = {(deed.get("record") or {}).get("image", {}).get("name") for deed in entry["deeds"]}
+        fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
+        for item in fetched.get("results", []):
+            if item.get("failed") and item["item"]["name"] in wanted:
+                cause = " ".join(str(item.get("msg")).split())
+                raise FlotillaError(f"its image could not be brought to {entry['host']}: {cause}")
 
     def _carry_out(self, entry: Arguments) -> Result:
         deeds = entry["deeds"]

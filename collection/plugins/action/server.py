@@ -190,7 +190,7 @@ class ActionModule(Planner):
 
     def _check_image(self, entry: Arguments) -> None:
         """What keeps a server from being built is told as it is, not as what follows from it on the host."""
-        wanted = {(deed.get("record") or {}).get("image", {}).get("name") for deed in entry["deeds"]}
+        wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if deed["kind"] in ("create", "rebuild")}
         fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
         for item in fetched.get("results", []):
             if item.get("failed") and item["item"]["name"] in wanted:

@@ -32,6 +32,7 @@ def known(fleet: Fleet) -> Fleet:
     playbook = fleet.folder / "disable.yml"
     playbook.write_text(DISABLE)
     fleet.run(playbook).ok()
+    fleet.reconcile()  # the ledger learns of a host's id when it surveys the host that bears it
     return fleet
 
 

@@ -130,6 +130,9 @@ def test_a_host_set_aside_takes_no_new_servers_and_keeps_its_own(fleet: Fleet) -
 def test_one_server_by_a_task_on_the_host_that_the_scheduler_proposes(fleet: Fleet) -> None:
     fleet.declare("first", state="stopped")
     fleet.reconcile()
+    image = fleet.all["fleet_images"]["tick"]
+    there = {"name": "tick", "src": image["file"], "checksum": image["checksum"]}
+    play(fleet, "computes", {"flotilla.compute.image": there})
     place = "{{ lookup('flotilla.compute.scheduler', 'own1', flavor='tiny') }}"
     wanted = {"name": "own1", "flavor": "tiny", "image": "tick", "networks": ["lan"], "state": "stopped"}
     _checked, done = three_times(

@@ -32,7 +32,7 @@ def define(fleet: Fleet, host: str, xml: str) -> None:
 
 def cloned(server: Domain, name: str) -> str:
     """As virt-clone does it: another name, UUID and MACs, the metadata as they were."""
-    head, metadata, tail = re.split("(<metadata>.*</metadata>)", server.xml, flags=re.DOTALL)
+    head, metadata, tail = re.split("(<metadata.*</metadata>)", server.xml, flags=re.DOTALL)
     other = str(uuid.uuid4())
     tail = re.sub("<mac address=[^>]*>", "", tail.replace(server.id, other))
     return (

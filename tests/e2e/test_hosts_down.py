@@ -83,7 +83,7 @@ def test_a_crashed_libvirtd_is_a_host_that_is_down_and_its_guests_run_on(fleet: 
     assert fleet.reconcile().all_steps == {}
     ticks = fleet.lab.console("kvm1", server.id).count("tick ")
     said = fleet.lab.wait_for("kvm1", server.id, "tick ", times=ticks + 1)
-    assert said.count("boots=") == 1
+    assert "boots=1 " in said  # it was never started again
 
 
 @pytest.mark.parametrize("state", ["disabled", "maintenance"])

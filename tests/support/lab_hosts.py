@@ -147,7 +147,7 @@ class Lab:
     # -- guests -------------------------------------------------------------------------------------------------
 
     def console(self, host: str, server_id: str) -> str:
-        """What the guest has written on its serial console on that host, over all its starts."""
+        """What the guest has written on its serial console on that host since its last start."""
         file = self.tree(host, f"/var/log/libvirt/qemu/{server_id}.console.log")
         return file.read_text(errors="replace").replace("\r\n", "\n") if file.exists() else ""
 

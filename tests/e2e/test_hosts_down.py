@@ -54,6 +54,7 @@ def test_a_cut_link_with_a_warm_connection_delays_the_run_by_its_timeout_alone(f
 
 def test_no_server_is_made_while_a_host_that_may_have_it_was_never_seen(fleet: Fleet) -> None:
     fleet.lab.ok("power", "off", "kvm3")
+    fleet.all["fleet_timeout"] = 6
     fleet.declare("web1", state="stopped")
     run = fleet.run().civil()
     assert run.all_steps == {}

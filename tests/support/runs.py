@@ -78,7 +78,9 @@ class Run:
         """Every server with steps, those that inventory doesn't name too."""
         found = {name: self.steps(name) for name in self.plan["servers"] if self.steps(name)}
         for host in self.plan["hosts"].values():
-            found.update({entry["name"]: [step["kind"] for step in entry["steps"]] for entry in host["servers"]})
+            for entry in host["servers"]:
+                # What was deleted softly bears its id beside its name, until it is gone.
+                found[entry["name"].partition(".deleted-")[0]] = [step["kind"] for step in entry["steps"]]
         return found
 
     def held(self, name: str) -> list[tuple[str, str]]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import HostSeen, preload
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 preload()  # once, in the process that forks the workers
 
@@ -41,10 +44,23 @@ class ActionModule(FleetAction):
         result: Result = self._execute_module(
             module_name="flotilla.compute.compute", module_args=module_args, task_vars=self._task_vars
         )
+        if ledger is not None and not self.check_mode and not result.get("failed"):
+            self._remember(ledger, result)
         if args["state"] and ledger is not None and not self.check_mode and not result.get("failed"):
             recorded = ledger.set_service(self._host(), args["state"], args["reason"])
             result["changed"] = result.get("changed", False) or recorded
         return result
+
+    def _remember(self, ledger: Ledger, result: Result) -> None:
+        """What enrolling has changed of a host that this ledger has surveyed; any other stays unknown to it."""
+        row = ledger.snapshot().hosts.get(self._host())
+        marker = result.get("host") or {}
+        if row is None or row.surveyed is None or not marker.get("host_id"):
+            return
+        pools = sorted({*row.summary.get("pools", []), *(result.get("pools") or {}).values()})
+        if (row.host_id, list(row.summary.get("pools", []))) != (marker["host_id"], pools):
+            seen = HostSeen(row.name, marker["host_id"], row.service_state, row.service_reason, {"pools": pools})
+            ledger.save_survey([seen])
 
     def _host(self) -> str:
         return str(self._task.delegate_to or self._task_vars["inventory_hostname"])

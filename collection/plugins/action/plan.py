@@ -48,9 +48,9 @@ class ActionModule(Planner):
         ledger = self.open_ledger(create=not self.check_mode)
         run: dict[str, Json] = {"id": None, "since": time.time()}
         if ledger is not None:
-            run["since"] = ledger.now()
             if not self.check_mode:
-                run["id"] = self.start_run(ledger)
+                run["id"] = self.start_run(ledger)  # first: it buries dead runs, which writes to their servers' rows
+            run["since"] = ledger.now()
         return {"changed": False, "declared": declared.pack(), "run": run}
 
     def _reconcile(self, args: Arguments) -> Result:
@@ -60,7 +60,7 @@ class ActionModule(Planner):
         self._check_prune(declared)
         here = Run(ledger, run["id"], float(run["since"]))
         with ended_on_error(here):
-            plan, fleet = reconcile(declared, self.computes(declared), here, now=time.time())
+            plan, fleet = reconcile(declared, self.computes(declared), here, now=self.now(ledger))
         text = plan_text(plan)
         if args["show"]:
             Display().display(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import time
 import typing as t
 import zlib
 
@@ -18,6 +17,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
@@ -104,15 +104,18 @@ class ActionModule(Planner):
         declared = self._declared(args, host)
         if declared is None:
             return {"changed": False, "host": host, "steps": [], "server": {"name": args["name"], "id": None}}
+        ledger = self.open_ledger(create=not self.check_mode)
+        since = self.now(ledger)
         survey = self._survey(declared, host)
         if survey.get("failed") or survey.get("unreachable"):
             return survey
-        ledger = self.open_ledger(create=not self.check_mode)
-        run = Run(ledger, None, ledger.now() if ledger is not None else time.time())
+        run = Run(ledger, None, min(since, self._surveyed_since(since, declared)))
         if ledger is not None and not self.check_mode:
             run = dataclasses.replace(run, id=self.start_run(ledger))
         with ended_on_error(run):
-            plan, fleet = reconcile(declared, self.computes(declared, {host: survey}), run, now=time.time(), host=host)
+            plan, fleet = reconcile(
+                declared, self._known(declared, host, survey, since), run, now=self.now(ledger), host=host
+            )
             result = self._planned(args["name"], host, plan_result(plan, declared, run_id=run.id, fleet=fleet))
         if ledger is not None and run.id is not None:
             ledger.end_run(run.id, "failed" if result.get("failed") else "done")
@@ -144,6 +147,18 @@ class ActionModule(Planner):
             declared.settings, servers=(name,), allow=declared.settings.allow | frozenset(args["allow"])
         )
         return dataclasses.replace(declared, settings=settings, servers={name: server})
+
+    def _surveyed_since(self, now: float, declared: Declared) -> float:
+        """When the surveys that other tasks have registered were begun; *now* if there are none that are fresh."""
+        read = self._task_vars["hostvars"].raw_get("localhost").get("fleet_declared") or {}
+        since = float((read.get("run") or {}).get("since") or 0)
+        return since if now - since <= declared.settings.survey_max_age else now
+
+    def _known(self, declared: Declared, host: str, survey: Result, now: float) -> list[Compute]:
+        """This host as it is now; the others as they were surveyed in this run, if that is not too long ago."""
+        if self._surveyed_since(now, declared) < now:
+            return self.computes(declared, {host: survey})
+        return surveyed(declared.computes, {host: survey})
 
     def _survey(self, declared: Declared, host: str) -> Result:
         settings = declared.computes[host]

@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_rows, fleet_text
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
@@ -59,12 +59,13 @@ class ActionModule(FleetAction):
                     yield f"{item.get('server', {}).get('name') or name}: {_cause(item)}"
 
     def _planned(self, plan: Arguments) -> t.Iterator[str]:
-        strict = bool(self.variable("fleet_strict", False))
+        strict = plan["strict"]
+        yield from plan["problems"]
         for name, entry in plan["servers"].items():
             if entry["verdict"] in FAILURES or entry["unseen"]:
-                yield f"{name}: {entry['message']}"
-            elif strict and (entry["held"] or entry["verdict"] == HELD):
-                yield f"{name}: it is held, and fleet_strict is set"
+                yield _named(name, entry["message"])
+            elif strict and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
+                yield f"{name}: it is {'busy' if entry['verdict'] == BUSY else 'held'}, and fleet_strict is set"
 
     def _acted(self, plan: Arguments) -> t.Iterator[str]:
         if self.check_mode:
@@ -83,6 +84,10 @@ class ActionModule(FleetAction):
 
     def _registered(self, host: str, variable: str) -> dict[str, Json]:
         return self._task_vars["hostvars"].raw_get(host).get(variable) or {}
+
+
+def _named(name: str, message: str) -> str:
+    return message if message.startswith(f"{name} ") else f"{name}: {message}"
 
 
 def _cause(answer: t.Mapping[str, Json]) -> str:

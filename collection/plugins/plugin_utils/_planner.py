@@ -10,6 +10,7 @@ Note that this plugin util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -74,6 +75,10 @@ class Planner(FleetAction):
         hostvars = self._task_vars["hostvars"]
         registered = {name: hostvars.raw_get(name).get("fleet_survey") for name in declared.computes}
         return surveyed(declared.computes, {**registered, **(fresh or {})})
+
+    def now(self, ledger: Ledger | None) -> float:
+        """The ledger's clock, one for all controllers: deletions wait by it."""
+        return time.time() if ledger is None else ledger.now()
 
     def start_run(self, ledger: Ledger) -> str:
         """A run that lives as long as Ansible's main process: its workers end with their task."""

@@ -258,7 +258,8 @@ class Guest:
     ``vcpus`` and ``memory`` (MiB) are those of the persistent configuration, else of the running one.
     ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same
     configuration.
-    ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used.
+    ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used, and
+    ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated away.
     """
 
     id: str
@@ -272,6 +273,8 @@ class Guest:
     volumes: t.Sequence[t.Sequence[str]] = ()
     record: Record | None = None
     record_error: str | None = None
+    migrated: bool = False
+    damaged: bool = False
 
     @property
     def active(self) -> bool:

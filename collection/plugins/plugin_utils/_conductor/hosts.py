@@ -86,10 +86,26 @@ class Compute:
         pools = self.survey["pools"].values() if self.survey is not None else ()
         return frozenset(volume for pool in pools for volume in pool.get("volumes", {}))
 
+    @property
+    def at_work(self) -> frozenset[str]:
+        """The ids of servers that a step was at work on while the host was surveyed."""
+        steps = self.survey["running_steps"] if self.survey is not None else ()
+        return frozenset(step["server_id"] for step in steps)
+
     def pool_key(self, pool: str) -> str:
         """Pools of equal key are one pool. A pool that bears no marker yet counts as the host's own."""
         marker = self.pools[pool]["id"] if pool in self.pools else None
         return str(marker) if marker else f"{self.name}/{pool}"
+
+    def room_key(self, pool: str) -> str:
+        """Like pool_key, for counting room: pools without a mark that look the same to the byte are taken for one.
+
+        That is careful rather than right, and holds for the first run alone: from then on pools bear their marks.
+        """
+        its = self.pools[pool]
+        if its["id"]:
+            return str(its["id"])
+        return "/".join(str(its.get(key)) for key in ("type", "path", "capacity", "allocation", "available"))
 
     def service(self, fallback: tuple[str, str | None] | None) -> tuple[str, str]:
         """The host's service state and its reason: what inventory keeps it from, else its own marker, else the
@@ -177,7 +193,7 @@ def _host_state(
         name=compute.name,
         up=compute.up,
         enabled=state == "enabled",
-        reason=compute.why if not compute.up else f"{state}: {reason}" if reason else state,
+        reason=compute.why if not compute.up else _reason(state, reason),
         zone=catalogs.zones[compute.name],
         aggregates=tuple(a.metadata for a in catalogs.aggregates.values() if compute.name in a.hosts),
         traits=compute.settings.traits,
@@ -197,9 +213,9 @@ def _host_state(
         },
         pools={
             name: Pool(
-                compute.pool_key(name),
+                compute.room_key(name),
                 Inventory(
-                    pool["capacity"] // GIB, settings.disk_reserved, settings.disk_ratio, disk[compute.pool_key(name)]
+                    pool["capacity"] // GIB, settings.disk_reserved, settings.disk_ratio, disk[compute.room_key(name)]
                 ),
             )
             for name, pool in compute.pools.items()
@@ -214,6 +230,13 @@ def _host_state(
         supported_instances=[(survey["cpu"]["arch"], virt_type, "hvm") for virt_type in survey["virt_types"]],
         cpu_info=survey["cpu"],
     )
+
+
+def _reason(state: str, reason: str) -> str:
+    """Why a host that is up takes nothing: what is said beside ``disabled``, which the filter says itself."""
+    if state == "disabled":
+        return reason
+    return f"{state}: {reason}" if reason else state
 
 
 def _uses(
@@ -261,7 +284,7 @@ def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Us
     ours = {use.id for of_host in uses.values() for use in of_host if use.disks}
     for compute in computes:
         for name, pool in compute.pools.items():
-            key = compute.pool_key(name)
+            key = compute.room_key(name)
             by_id = nominal.setdefault(key, {})
             by_id.update({use.id: use.disks[name] for use in uses[compute.name] if name in use.disks})
             held = sum(v["allocation"] for volume, v in pool.get("volumes", {}).items() if volume[:36] in ours)

@@ -84,6 +84,7 @@ def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str
 
     Conflict when hosts belong to another ledger or fleet and the run may not take them over (DESIGN 4, Identity).
     """
+    _refuse_one_machine_twice(computes)
     markers = {compute.name: compute.marker for compute in computes if compute.marker is not None}
     strangers = {name: m for name, m in markers.items() if (m["fleet_id"], m["ledger_id"]) != (fleet_id, ledger_id)}
     if not strangers:
@@ -103,6 +104,21 @@ def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str
             "make this one its successor with -e fleet_take_over=true"
         )
     return str(found)
+
+
+def _refuse_one_machine_twice(computes: t.Sequence[Compute]) -> None:
+    """Capacity, addresses and copies would all be counted twice."""
+    seen: dict[str, str] = {}
+    for compute in computes:
+        if compute.host_id is None:
+            continue
+        other = seen.setdefault(compute.host_id, compute.name)
+        if other != compute.name:
+            raise Conflict(
+                f"{other} and {compute.name} are one machine, or one is a clone of the other "
+                f"(host id {compute.host_id}); remove one of the names from group computes, or, on a clone, delete "
+                "host.json in its state folder"
+            )
 
 
 __all__ = ["enrolment", "host_steps", "image_steps", "whose"]

@@ -45,7 +45,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
     first_record,
     wishes,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import undeclared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import deletable, undeclared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     Location,
     Remembered,
@@ -106,7 +106,9 @@ class Reconcile:
             leave=self._given.leave,
             moved=location.moved,
         )
-        return draft.to_do(plan)
+        if plan.steps and location.doubt:
+            return draft.refuse(HELD, location.doubt)
+        return deletable(self._given, self._where, draft.to_do(plan))
 
     def _busy(self, name: str, location: Location) -> str:
         """Another live run's server is left to it."""
@@ -148,7 +150,7 @@ class Reconcile:
         if draft.new:
             return True
         wanted, applied = _flavor_after(draft), t.cast(Record, draft.record).flavor
-        return (wanted.vcpus, wanted.ram, wanted.disk_gb) > (applied.vcpus, applied.ram, applied.disk_gb) and any(
+        return any(
             a > b
             for a, b in (
                 (wanted.vcpus, applied.vcpus),
@@ -321,8 +323,10 @@ def _kinds(steps: t.Iterable[Step]) -> set[str]:
 
 def _seen(given: Situation) -> list[Seen]:
     """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
+    named = {compute.name for compute in given.computes}
+    there = {compute.host_id for compute in given.computes if compute.up}  # a host that was renamed is no other host
     rows = given.snapshot.hosts if given.snapshot is not None else {}
-    return [
+    seen = [
         Seen(
             compute.name,
             compute.host_id,
@@ -332,6 +336,9 @@ def _seen(given: Situation) -> list[Seen]:
         )
         for compute in given.computes
     ]
+    gone = [row for row in rows.values() if row.name not in named and row.host_id not in there]
+    why = "inventory no longer names it"
+    return seen + [Seen(row.name, row.host_id, None, why, known=row.surveyed is not None) for row in gone]
 
 
 def _remembered(snapshot: Snapshot | None) -> list[Remembered]:

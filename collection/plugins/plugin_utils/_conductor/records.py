@@ -78,6 +78,8 @@ def nics_of(
     networks: Networks,
     addresses: t.Sequence[str],
     before: t.Sequence[Nic] = (),
+    *,
+    model: str,
 ) -> tuple[Nic, ...]:
     """The server's ports in order; ``addresses`` are those claimed for its wishes, in the same order.
 
@@ -98,6 +100,7 @@ def nics_of(
                 kind=network.kind,
                 source=compute.source_of(network),
                 mac=port.get("mac") or (old.mac if old is not None else next(macs)),
+                model=model,
                 mtu=network.mtu,
                 addresses=(_address(network, next(given)),) if _is_fixed(port, network) else (),
             )
@@ -138,7 +141,7 @@ def first_record(name: str, spec: Spec, claimed: Claimed, compute: Compute, pool
         flavor=flavor,
         image=image,
         disks=disks,
-        nics=nics_of(claimed.server_id, spec, compute, frame.networks, claimed.addresses),
+        nics=nics_of(claimed.server_id, spec, compute, frame.networks, claimed.addresses, model=hardware.vif_model),
         hardware=hardware,
         declared=str(spec.get("state", "active")),
         host_id=compute.host_id,
@@ -205,7 +208,8 @@ def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses:
     if step.kind not in ("reconfigure", "rebuild", "create"):
         return changed
     if changes_ports(record, spec):
-        nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics)
+        model = record.hardware.vif_model
+        nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics, model=model)
         changed = dataclasses.replace(changed, nics=nics)
     return _with_hardware(changed, spec, image=step.kind != "reconfigure")
 

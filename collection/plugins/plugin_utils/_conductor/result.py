@@ -41,6 +41,8 @@ def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: Fl
         "servers": servers,
         "act_hosts": acting,
         "act_servers": [name for name, entry in servers.items() if entry["steps"]],
+        "problems": [f"{e.name}: {e.message}" for e in plan.failures if not e.declared],
+        "strict": declared.settings.strict,
         "as_declared": sum(1 for entry in plan.servers if not _speaks(entry)),
     }
 
@@ -65,7 +67,8 @@ class _Frame:
             "up": host.up,
             "why": host.why,
             "enroll": self._enroll(enroll[0].args) if enroll else None,
-            "images": [dict(step.args) for step in images],
+            # Where it comes from is inventory's to say: a URL may hold credentials.
+            "images": [{k: v for k, v in step.args.items() if k not in ("url", "src")} for step in images],
             # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
             "image_throttle": 1 if marking else 0,
             "servers": [self.server(entry) for entry in undeclared if entry.steps],

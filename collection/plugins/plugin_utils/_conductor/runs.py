@@ -96,14 +96,25 @@ def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet
     known = ledger.fleet()
     hosts = [_host_seen(compute) for compute in computes if compute.up]
     servers = _servers_seen(computes, fleet_id)
+    snapshot = ledger.snapshot()
+    servers = [server for server in servers if not _outranked(server, snapshot, computes)]
     if known is None or known.fleet_id != fleet_id:
         if fleet_id is not None:
             return ledger.adopt(declared.settings.name, fleet_id, hosts=hosts, servers=servers)
         known = ledger.establish(declared.settings.name)
     ledger.save_survey(hosts)
-    gone = _gone(declared, computes, ledger.snapshot(), {server.id for server in servers})
+    found = {guest.id for compute in computes for guest in compute.guests}
+    gone = _gone(declared, computes, snapshot, found)
     ledger.observe(servers, gone, since=run.since)
     return known
+
+
+def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Compute]) -> bool:
+    """A copy that is off never takes the place of a server that was last on a host which nobody sees now."""
+    row = snapshot.servers.get(seen.id)
+    if row is None or row.host in (None, seen.host) or seen.vm_state in ("active", "paused"):
+        return False
+    return row.host not in {compute.name for compute in computes if compute.up}
 
 
 def _gone(
@@ -111,14 +122,14 @@ def _gone(
 ) -> list[str]:
     """Servers that somebody deleted by hand, disks and all, and that inventory doesn't name: their names are free."""
     by_name = {compute.name: compute for compute in computes}
-    if not all(compute.up for compute in computes):
-        return []
+    if declared.settings.servers or not all(compute.up for compute in computes):
+        return []  # a selection knows nothing of the rest
     return [
         row.id
         for row in snapshot.servers.values()
         if row.record is not None
         and row.id not in found
-        and row.name not in declared.servers
+        and (row.name not in declared.servers or row.vm_state == "soft-delete")
         and row.host in by_name
         and not any(volume.startswith(row.id) for compute in computes for volume in compute.volumes)
     ]
@@ -126,7 +137,8 @@ def _gone(
 
 def _host_seen(compute: Compute) -> HostSeen:
     state, reason = compute.service(None)
-    return HostSeen(compute.name, compute.host_id, state, reason or None)
+    pools = sorted(mark for pool in compute.pools.values() for mark in pool.get("markers", []))
+    return HostSeen(compute.name, compute.host_id, state, reason or None, {"pools": pools})
 
 
 def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None) -> list[ServerSeen]:

@@ -20,6 +20,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan, Step, plan_prune
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
+    CONFLICT as WHERE_CONFLICT,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     FOUND,
     MISSING,
@@ -44,42 +49,109 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
     if given.declared.settings.servers:  # a selection is about the servers that it names
         note = "fleet_prune is left aside: this run is about selected servers (fleet_servers)"
         return Undeclared(notes=(note,) if given.declared.settings.prune else ())
-    drafts: list[Draft] = []
+    drafts: list[Draft] = [*_left_over(given), *_unfinished(given, where)]
     left: list[_Copy] = []
+    named = set()
     for host, guest in where.ours():
         record = guest.record
         if record is None:
             continue
         if "soft_delete" in record.marks:
             drafts.extend(_reclaim(given, where, host, guest, record))
-        elif record.name in given.declared.servers:
-            drafts.extend(_second_copy(given, where, host, guest, record))
-        else:
-            left.append((host, guest, record))
-    drafts.extend(_left_over(given))
+        elif record.name not in named:
+            named.add(record.name)
+            location = where.find(record.name)
+            drafts.extend(_second_copies(given, location))
+            if record.name not in given.declared.servers and location.guest is not None and location.record is not None:
+                left.append((str(location.host), location.guest, location.record))
     if not given.declared.settings.prune:
         return Undeclared(_with_something(drafts), _told(left))
     _check_prune(given, left)
-    return Undeclared(_with_something((*drafts, *(_prune(given, *copy) for copy in left))))
+    pruned = (deletable(given, where, _prune(given, *copy)) for copy in left)
+    return Undeclared(_with_something((*drafts, *pruned)))
+
+
+def deletable(given: Situation, where: Whereabouts, draft: Draft) -> Draft:
+    """The draft, refused if it would delete disks that another copy stands on, or may (DESIGN 9).
+
+    A host knows its own domains alone; whether another host has one of this id, or one on its disks, only the surveys
+    of all say. On a pool that may be shared a host that is down may have one, too.
+    """
+    if draft.record is None or not any(step.kind == "delete" for step in draft.plan.steps):
+        return draft
+    host, server_id = str(draft.host), draft.record.id
+    others = where.elsewhere(host, server_id)
+    if others:
+        names = ", ".join(others)
+        return draft.refuse(CONFLICT, f"it is not deleted on {host}: {names} has a copy of it, or of its disks, too")
+    down = [compute.name for compute in given.computes if not compute.up and _may_have(given, compute, draft.record)]
+    if down:
+        names = ", ".join(down)
+        return draft.refuse(HELD, f"it is not deleted now: {names} is down, and may have a copy on the same pool")
+    return draft
+
+
+def _may_have(given: Situation, compute: Compute, record: Record) -> bool:
+    """Whether a host that is down may have the pool of a server's disks. Unknown counts as shared."""
+    row = given.snapshot.hosts.get(compute.name) if given.snapshot is not None else None
+    if record.root.pool_id is None or row is None or row.surveyed is None:
+        return True
+    return record.root.pool_id in row.summary.get("pools", [])
 
 
 def _with_something(drafts: t.Iterable[Draft]) -> tuple[Draft, ...]:
-    return tuple(draft for draft in drafts if draft.plan.steps or draft.plan.held)
+    return tuple(draft for draft in drafts if draft.plan.steps or draft.plan.held or draft.message)
 
 
 def _left_over(given: Situation) -> t.Iterator[Draft]:
-    """What a run that died had begun to build, of servers that inventory no longer names: nobody else cleans it up."""
+    """What a run that died had begun to build, of servers that are not to be: nobody else cleans it up."""
     snapshot = given.snapshot
     for claim in snapshot.claims.values() if snapshot is not None else ():
         row = snapshot.servers.get(claim.server_id) if snapshot is not None else None
         if row is None or row.record is not None or not claim.begun or claim.run_id in _live(given):
             continue
         host = given.by_name.get(claim.host)
-        if claim.name in given.declared.servers or host is None or not host.up:
+        if _wanted(given, claim.name) or host is None or not host.up:
             continue
-        step = Step("delete", "left half built by a run that died, and not in inventory")
+        step = Step("delete", "left half built by a run that died")
         draft = Draft(claim.name, None, Location(MISSING, claim.host), host=claim.host, left_over=claim.server_id)
         yield draft.to_do(ServerPlan(steps=(step,)))
+
+
+def _unfinished(given: Situation, where: Whereabouts) -> t.Iterator[Draft]:
+    """Servers of the ledger that no host has a domain of, and that are not to be: a deletion died half-way, or somebody
+    undefined them by hand. Their disks are there still."""
+    snapshot = given.snapshot
+    seen = {guest.id for _host, guest in where.ours()}
+    for row in snapshot.servers.values() if snapshot is not None else ():
+        deleted = row.vm_state == "soft-delete"
+        compute = given.by_name.get(row.host or "")
+        if row.id in seen or compute is None or not compute.up or (_wanted(given, row.name) and not deleted):
+            continue
+        record = row.loads()
+        if record is None or row.run_id in _live(given) or not _has_volumes(compute, row.id):
+            continue
+        if not deleted and not given.declared.settings.prune and row.name not in given.declared.servers:
+            continue
+        name = domain_name(record) if deleted else row.name
+        draft = Draft(name, None, Location(MISSING, row.host, None, record), host=row.host)
+        yield deletable(given, where, draft.to_do(_rest_of(given, record, compute)))
+
+
+def _rest_of(given: Situation, record: Record, compute: Compute) -> ServerPlan:
+    mark = record.marks.get("soft_delete")
+    if mark is not None and given.leave.now - float(mark["at"]) >= given.leave.reclaim:
+        return ServerPlan(steps=(Step("delete", "its deletion was not finished"),))
+    return plan_prune(record, None, volumes=compute.volumes, leave=given.leave)
+
+
+def _has_volumes(compute: Compute, server_id: str) -> bool:
+    return any(volume.startswith(server_id) for volume in compute.volumes)
+
+
+def _wanted(given: Situation, name: str) -> bool:
+    server = given.declared.servers.get(name)
+    return server is not None and server.state != "absent"
 
 
 def _live(given: Situation) -> t.Collection[str]:
@@ -88,10 +160,12 @@ def _live(given: Situation) -> t.Collection[str]:
 
 def _reclaim(given: Situation, where: Whereabouts, host: str, guest: Guest, record: Record) -> t.Iterator[Draft]:
     """A server that was deleted softly goes for good when its time is over, whether inventory names it or not."""
-    if record.name in given.declared.servers and where.find(record.name).guest is guest:
-        return  # it is that server's own plan
+    if record.name in given.declared.servers:
+        location = where.find(record.name)
+        if location.guest is guest or location.status == WHERE_CONFLICT:
+            return  # it is that server's own plan, or nobody knows which is which
     # By its domain's name: a successor of its own name may be there.
-    yield _prune(given, host, guest, record, name=domain_name(record))
+    yield deletable(given, where, _prune(given, host, guest, record, name=domain_name(record)))
 
 
 def _prune(given: Situation, host: str, guest: Guest, record: Record, name: str | None = None) -> Draft:
@@ -99,16 +173,16 @@ def _prune(given: Situation, host: str, guest: Guest, record: Record, name: str 
     return Draft(name or record.name, None, Location(FOUND, host, guest, record), host=host).to_do(plan)
 
 
-def _second_copy(given: Situation, where: Whereabouts, host: str, guest: Guest, record: Record) -> t.Iterator[Draft]:
+def _second_copies(given: Situation, location: Location) -> t.Iterator[Draft]:
     """Plain ``virsh migrate`` leaves the source defined and off. It goes with leave to delete; its disks stay."""
-    location = where.find(record.name)
-    if not any(other is guest for _host, other in location.extra):
-        return
-    step = Step("undefine", f"a second copy, off; the server is on {location.host}")
-    allowed = "delete" in given.leave.allow
-    plan = ServerPlan(steps=(step,)) if allowed else ServerPlan(held=(dataclasses.replace(step, hold="delete"),))
-    name = f"{record.name} ({host})"
-    yield Draft(name, None, Location(FOUND, host, guest, record), host=host, copy=True).to_do(plan)
+    for host, guest in location.extra:
+        if guest.record is None:
+            continue
+        step = Step("undefine", f"a second copy, off; the server is on {location.host}")
+        allowed = "delete" in given.leave.allow
+        plan = ServerPlan(steps=(step,)) if allowed else ServerPlan(held=(dataclasses.replace(step, hold="delete"),))
+        name = f"{guest.record.name} ({host})"
+        yield Draft(name, None, Location(FOUND, host, guest, guest.record), host=host, copy=True).to_do(plan)
 
 
 def _told(left: t.Sequence[_Copy]) -> tuple[str, ...]:
@@ -136,4 +210,4 @@ def _check_prune(given: Situation, left: t.Sequence[_Copy]) -> None:
         )
 
 
-__all__ = ["Undeclared", "undeclared"]
+__all__ = ["Undeclared", "deletable", "undeclared"]

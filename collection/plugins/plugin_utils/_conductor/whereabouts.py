@@ -63,7 +63,7 @@ class Location:
     its domain is
     gone; ``new``: it is nowhere; ``away``: its host is down; ``held`` and ``conflict``: nothing may be touched, and
     ``message`` says why. ``extra`` are other, inactive copies; ``unseen`` the hosts
-    that it is held for, because it may be there.
+    where it may be. ``doubt``: it is found, off, and may run where nobody sees it: whatever is to be done is held.
     """
 
     status: str
@@ -74,6 +74,7 @@ class Location:
     message: str = ""
     extra: tuple[tuple[str, Guest], ...] = ()
     unseen: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 _NAMED = 3
@@ -98,6 +99,8 @@ class Whereabouts:
         self._by_id: dict[str, Copies] = collections.defaultdict(list)
         self._by_name: dict[str, Copies] = collections.defaultdict(list)
         self._deleted: dict[str, Copies] = collections.defaultdict(list)
+        self._all: Copies = []
+        self._damaged: dict[str, tuple[str, str]] = {}
         self.foreign: dict[str, set[str]] = collections.defaultdict(set)
         for seen in hosts:
             for guest in seen.guests or ():
@@ -105,6 +108,9 @@ class Whereabouts:
 
     def _index(self, host: str, guest: Guest, fleet_id: str | None) -> None:
         record = guest.record
+        self._all.append((host, guest))
+        if record is None and guest.damaged:
+            self._damaged[guest.name] = (host, guest.record_error or "it is damaged")
         if record is None or record.fleet_id != fleet_id:
             self.foreign[guest.name].add(host)
             return
@@ -119,49 +125,97 @@ class Whereabouts:
     def find(self, name: str, server_id: str | None = None) -> Location:
         """Where the server *name* is; ``server_id`` where inventory fixes it."""
         row = self._rows.get(name)
-        ids = {guest.id for _, guest in self._by_name[name]}
-        if server_id is not None and ids - {server_id}:
-            return self._other_id(name, server_id)
-        if len(ids) > 1:
-            return self._two_of_a_name(name)
+        conflict = self._contradiction(name, server_id, row)
+        if conflict is not None:
+            return conflict
+        ids = {guest.id for _host, guest in self._by_name[name]}
         found_id = server_id or next(iter(ids), None) or (row.id if row else None)
         copies = self._by_id.get(found_id, []) if found_id else []
         if copies:
             return self._among(name, copies, row)
         if row is not None:
             return self._gone(row)
-        if self._deleted[name]:
-            host, guest = max(self._deleted[name], key=lambda copy: _deleted_at(copy[1]))
+        deleted = [copy for copy in self._deleted[name] if server_id in (None, copy[1].id)]
+        if deleted:
+            host, guest = max(deleted, key=lambda copy: _deleted_at(copy[1]))
             return Location(FOUND, host, guest, guest.record)
         if self._unknown:
             message = f"{name} may be on {_listed(self._unknown, 'never seen by this ledger')}"
             return Location(HELD, message=message, unseen=_names(self._unknown))
         return Location(NEW)
 
+    def elsewhere(self, host: str, server_id: str) -> list[str]:
+        """Other hosts that have a guest of this id, or one with a disk named after it: their disks are not deleted."""
+        return sorted(
+            {
+                other
+                for other, guest in self._all
+                if other != host and (guest.id == server_id or _stands_on(guest, server_id))
+            }
+        )
+
+    def _contradiction(self, name: str, server_id: str | None, row: Remembered | None) -> Location | None:
+        """What inventory, hosts and ledger say of the name and the id, where it can't all be true."""
+        if self._damaged.get(name):
+            host, error = self._damaged[name]
+            return Location(CONFLICT, host, message=f"the record of the domain {name} on {host} can't be read: {error}")
+        ids = {guest.id for _host, guest in self._by_name[name]}
+        if server_id is not None and ids - {server_id}:
+            return self._other_id(name, server_id)
+        if len(ids) > 1:
+            return self._two_of_a_name(name)
+        for host, guest in self._by_id.get(server_id or "", []):
+            if guest.record is not None and guest.record.name != name:
+                message = (
+                    f"{name} is declared with server_id {server_id}, which is the server {guest.record.name} on {host}"
+                )
+                return Location(CONFLICT, host, message=message)
+        if row is not None and server_id not in (None, row.id):
+            message = (
+                f"{name} is declared with server_id {server_id}, and the ledger knows it as {row.id} on {row.host}"
+            )
+            return Location(CONFLICT, row.host, message=message)
+        return None
+
     def _among(self, name: str, copies: Copies, row: Remembered | None) -> Location:
         active = [copy for copy in copies if copy[1].active]
         if len(active) > 1:
-            hosts = " and ".join(host for host, _ in active)
+            hosts = " and ".join(host for host, _guest in active)
             return Location(CONFLICT, message=f"{name} runs on {hosts} at once, and no record says which copy is stale")
         if active:
             return self._at(active[0], copies)
-        if (
-            row is not None
-            and row.host in {seen.host for seen in self._down}
-            and row.host not in {h for h, _ in copies}
-        ):
-            seen = self._hosts[str(row.host)]
-            message = f"{name} is off on {copies[0][0]}, and it may run on {_listed([seen], 'where it was last')}"
-            return Location(HELD, host=copies[0][0], message=message, unseen=(seen.host,))
+        off_on = ", ".join(host for host, _guest in copies)
+        last = self._hosts.get(row.host) if row is not None and row.host is not None else None
+        if last is not None and last in self._down and last.host not in {host for host, _guest in copies}:
+            message = f"{name} is off on {off_on}, and it may run on {_listed([last], 'where it was last')}"
+            return Location(HELD, host=copies[0][0], message=message, unseen=(last.host,))
+        home = self._home_among(copies)
+        if home is None:
+            message = f"{name} is defined on {off_on}, is off on all, and no record says where it belongs"
+            return Location(CONFLICT, message=message)
+        if home[1].migrated:
+            message = (
+                f"{name} is off on {home[0]} because it was migrated away, and no host that answers has it; find it, "
+                f"or be sure that it runs nowhere and start it on {home[0]} with virsh"
+            )
+            return Location(HELD, home[0], record=home[1].record, message=message)
+        return self._doubted(name, self._at(home, copies))
+
+    def _home_among(self, copies: Copies) -> tuple[str, Guest] | None:
+        """Of copies that are all off, the one that counts: the only one, else the only one at its recorded host."""
         if len(copies) == 1:
-            return self._at(copies[0], copies)
+            return copies[0]
         at_home = [copy for copy in copies if self._is_home(copy)]
-        if len(at_home) == 1:
-            return self._at(at_home[0], copies)
-        hosts = " and ".join(host for host, _ in copies)
-        return Location(
-            CONFLICT, message=f"{name} is defined on {hosts}, is off on all, and no record says where it belongs"
+        return at_home[0] if len(at_home) == 1 else None
+
+    def _doubted(self, name: str, location: Location) -> Location:
+        """An off copy is only known to be the server when every host has been seen once."""
+        if not self._unknown:
+            return location
+        message = (
+            f"{name} is off on {location.host}, and it may run on {_listed(self._unknown, 'never seen by this ledger')}"
         )
+        return dataclasses.replace(location, doubt=message, unseen=_names(self._unknown))
 
     def _is_home(self, copy: tuple[str, Guest]) -> bool:
         host, guest = copy
@@ -195,6 +249,10 @@ class Whereabouts:
     def _two_of_a_name(self, name: str) -> Location:
         copies = ", ".join(f"{guest.id} on {host}" for host, guest in sorted(self._by_name[name], key=lambda c: c[0]))
         return Location(CONFLICT, message=f"there are two servers named {name}: {copies}; say which by server_id")
+
+
+def _stands_on(guest: Guest, server_id: str) -> bool:
+    return any(str(volume[-1]).rpartition("/")[2].startswith(server_id) for volume in guest.volumes)
 
 
 def _deleted_at(guest: Guest) -> float:

@@ -50,7 +50,7 @@ def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet)
         assert host in causes["huge"][0]
     said = "\n".join(run.failures)
     assert "its checksum should be sha256:0000" in said
-    assert "'/nowhere/at-all.qcow2' can't be read: No such file or directory" in said
+    assert "'/nowhere/at-all.qcow2' is not on the controller" in said
     assert "raw" in said
     assert "or run reconcile" not in said  # which is what ran
     assert all(cause in run.stdout for cause in run.failures)

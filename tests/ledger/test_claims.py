@@ -145,6 +145,17 @@ def test_a_lost_lease_ends_a_run_on_a_machine_that_can_not_be_seen(
     assert ledger.snapshot().runs == {}
 
 
+def test_a_run_that_is_seen_at_work_lives_on_however_silent(
+    ledger: Ledger, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place,) = win(ledger, run_id, claim("web1"))
+    monkeypatch.setattr("ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part.LEASE", -1.0)
+    other = ledger.start_run("reconcile")  # buries the dead
+    assert {run_id, other} == ledger.live_runs().keys()
+    assert run_id in ledger.claim(other, [claim("web1", "kvm2")]).refused["web1"]
+    ledger.begin_task(run_id, place.server_id, "spawning")
+
+
 def test_a_server_keeps_its_address_and_explicit_ones_are_unique(ledger: Ledger, run_id: str) -> None:
     fixed = [Wish("lan", fixed="192.0.2.77")]
     (place,) = win(ledger, run_id, claim("web1", addresses=fixed))

@@ -94,7 +94,8 @@ class _Known:
         for row in (self.by_id.get(claim.server_id or ""), self._by_name.get(claim.name)):
             if row and row.run_id and row.run_id != self._run_id and row.run_id in self._live:
                 return (
-                    f"server {claim.name!r} is in the hands of {self._live[row.run_id]}; wait for its end and run again"
+                    f"server {claim.name!r} is in the hands of {self._live[row.run_id]}; wait for its end, "
+                    "or end it if it hangs, and run again"
                 )
         namesake = self._by_name.get(claim.name)
         left_behind = namesake is not None and namesake.record is None and claim.server_id is None

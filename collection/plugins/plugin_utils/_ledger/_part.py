@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Database, Transaction
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import is_gone
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import is_alive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     AddressRow,
     ClaimRow,
@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
 
 __all__ = ["LEASE", "Part", "bump", "fleet_row", "live_runs", "snapshot", "text_of", "values"]
 
-LEASE = 120.0  # seconds that a run lives on without a sign of life
+LEASE = 120.0  # seconds that a run whose process can't be seen lives on without a sign of life
 
 _T = t.TypeVar("_T")
 
@@ -49,11 +49,19 @@ def fleet_row(transaction: Transaction) -> FleetRow | None:
 
 
 def live_runs(transaction: Transaction) -> dict[str, RunRow]:
-    """Runs that go on: neither ended, nor silent for longer than the lease, nor known to be gone."""
+    """Runs that go on: not ended, and their process is there; where that can't be seen, the lease decides.
+
+    A process that is there may be silent for long: hosts that don't answer, an image of many gigabytes.
+    """
     runs = values(
         transaction, RunRow, transaction.tables.runs.select().where(transaction.tables.runs.c.ended.is_(None))
     )
-    return {run.id: run for run in runs if transaction.now - run.renewed <= LEASE and not is_gone(run)}
+    return {run.id: run for run in runs if _goes_on(run, transaction.now)}
+
+
+def _goes_on(run: RunRow, now: float) -> bool:
+    alive = is_alive(run)
+    return now - run.renewed <= LEASE if alive is None else alive
 
 
 def snapshot(transaction: Transaction) -> Snapshot:

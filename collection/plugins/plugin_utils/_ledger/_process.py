@@ -20,7 +20,7 @@ from pathlib import Path
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import RunRow
 
-__all__ = ["Controller", "is_gone", "started"]
+__all__ = ["Controller", "is_alive", "started"]
 
 _DEAD = ("Z", "X")  # a zombie does nothing more, though its number is still taken
 
@@ -43,23 +43,25 @@ class Controller:
         return cls(*_machine(), pid=number, pid_started=started(number), user=_user())
 
 
-def is_gone(run: Controller | RunRow, *, pid: int | None = None, pid_started: str | None = None) -> bool:
-    """True if a run's process (or a worker of it) is known to have ended; False where this machine can't know.
+def is_alive(run: Controller | RunRow, *, pid: int | None = None, pid_started: str | None = None) -> bool | None:
+    """Whether a run's process (or a worker of it) is there; None where this machine can't know.
 
     Containers share hostname and boot id with their host now and then, but number their processes themselves.
     """
     if (run.hostname, run.boot_id, run.pid_namespace) != _machine() or not run.boot_id:
-        return False
+        return None
     number = run.pid if pid is None else pid
     begun = run.pid_started if pid_started is None else pid_started
     try:
         os.kill(number, 0)
     except ProcessLookupError:
-        return True
+        return False
     except PermissionError:
         pass  # it is somebody else's, and there
     now = started(number)
-    return now == "dead" or (bool(begun) and bool(now) and now != begun)
+    if now == "dead":
+        return False
+    return now == begun if now and begun else None  # the number alone may be a later process's
 
 
 def started(pid: int) -> str:

@@ -20,7 +20,7 @@ import uuid
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import _owned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import LEASE, Part, live_runs, text_of
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import Controller, is_gone, started
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import Controller, is_alive, started
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import RunRow
 
 if t.TYPE_CHECKING:
@@ -159,5 +159,6 @@ def _free_abandoned(tx: Transaction) -> None:
     runs = live_runs(tx)
     slots = tx.tables.slots
     for slot in tx.rows(slots.select()):
-        if slot.run_id in runs and is_gone(runs[slot.run_id], pid=slot.pid, pid_started=slot.pid_started):
+        run = runs.get(slot.run_id)
+        if run is not None and is_alive(run, pid=slot.pid, pid_started=slot.pid_started) is False:
             tx.run(slots.delete().where(slots.c.id == slot.id))

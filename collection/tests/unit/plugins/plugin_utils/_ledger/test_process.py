@@ -11,30 +11,42 @@ import sys
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import is_gone
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import is_alive
+
+NOBODY = 2**22 + 1  # above Linux's largest process number
 
 
-def test_a_process_that_is_there_is_not_gone() -> None:
-    assert not is_gone(Controller.here())
-    assert not is_gone(Controller.here(pid=1))  # somebody else's as a rule
+def test_a_process_that_is_there_is_alive() -> None:
+    assert is_alive(Controller.here()) is True
+    assert is_alive(Controller.here(pid=1)) is True  # somebody else's as a rule
 
 
-def test_an_ended_one_is_gone_as_a_zombie_already() -> None:
+def test_an_ended_one_is_not_as_a_zombie_already() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         controller = Controller.here(pid=child.pid)
-        assert not is_gone(controller)
+        assert is_alive(controller) is True
         child.kill()
-        while not is_gone(controller):
+        while is_alive(controller):
             pass
-    assert is_gone(controller)
+        assert is_alive(controller) is False
+    assert is_alive(controller) is False
 
 
 def test_a_later_process_of_the_same_number_is_another() -> None:
-    assert is_gone(dataclasses.replace(Controller.here(), pid_started="1"))
+    assert is_alive(dataclasses.replace(Controller.here(), pid_started="1")) is False
 
 
-@pytest.mark.parametrize("elsewhere", [{"hostname": "far"}, {"boot_id": "another"}, {"pid_namespace": "pid:[1]"}])
-def test_what_is_elsewhere_can_not_be_judged(elsewhere: dict[str, str]) -> None:
-    far = dataclasses.replace(Controller.here(), pid=2**22 + 1)
-    assert is_gone(far)
-    assert not is_gone(dataclasses.replace(far, **elsewhere))
+def test_a_number_alone_tells_only_who_is_not_there() -> None:
+    unread = dataclasses.replace(Controller.here(), pid_started="")
+    assert is_alive(unread) is None
+    assert is_alive(dataclasses.replace(unread, pid=NOBODY)) is False
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("hostname", "far"), ("boot_id", "another"), ("pid_namespace", "pid:[1]")]
+)
+def test_what_is_elsewhere_can_not_be_judged(field: str, value: str) -> None:
+    gone = Controller.here(pid=NOBODY)
+    assert is_alive(gone) is False
+    elsewhere = {**dataclasses.asdict(gone), field: value}
+    assert is_alive(Controller(**elsewhere)) is None

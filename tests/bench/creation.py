@@ -31,7 +31,7 @@ class Creation:
         self.fleet.groups["old"] = (len(lab.hosts), {"server_group": "spread", "server_state": "stopped"})
 
     def prepare(self) -> None:
-        self.fleet.settle()
+        self.fleet.reconcile()
 
     def by_flotilla(self, state: str) -> Sample:
         self.fleet.groups["new"] = (self.count, {"server_state": state})

@@ -81,9 +81,10 @@ def test_findings_are_medians_against_their_targets() -> None:
         (150, 300, True),
         (15, 14, False),
     ]
-    told = report.as_text(report.machine(), samples, found)
+    about = report.machine()
+    told = report.as_text(about, samples, found)
     assert "MISSED  creating 20 servers, active" in told
-    written = json.loads(json.dumps(report.as_json(report.machine(), samples, found)))
+    written = json.loads(json.dumps(report.as_json(about, samples, found)))
     assert written["samples"]["script, 20 active"] == [{"seconds": 4, "cpu": 2, "peak": 80, "load": 0.5}]
     assert written["machine"]["libvirt"].count(".") == 2
 

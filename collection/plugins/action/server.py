@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import P
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 #: Step -> Nova's task_state while it is at work (nova/compute/task_states.py).
@@ -69,7 +70,10 @@ _SPEC = {"server_scheduler_hints": "hints"}
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
-preload()  # once, in the process that forks the workers
+# Once, in the process that forks the workers: each would pay for it otherwise.
+preload()
+with contextlib.suppress(FlotillaError):
+    need("pycdlib.pycdlib")
 
 
 class ActionModule(Planner):

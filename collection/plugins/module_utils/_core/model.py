@@ -259,7 +259,8 @@ class Guest:
     ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same
     configuration.
     ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used, and
-    ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated away.
+    ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated
+    away.
     """
 
     id: str
@@ -331,7 +332,18 @@ def _fields(value: t.Any) -> dict[str, Json]:
     return {name: _to_json(getattr(value, name)) for name in _field_names(type(value))}
 
 
+#: What stands for itself in JSON. Looked at first: nearly all that a record holds is of these.
+_PLAIN = frozenset((str, int, bool, float, type(None)))
+
+
 def _to_json(value: t.Any) -> Json:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict:
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if kind is tuple or kind is list:
+        return [_to_json(item) for item in value]
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, t.Mapping):

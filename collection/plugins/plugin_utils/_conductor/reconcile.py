@@ -54,8 +54,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Claimed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
@@ -123,6 +121,10 @@ class Reconcile:
         asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
         if not asking:
             return
+        # Here, not above: a run that places nothing, which most runs are, needs neither the filters nor numpy.
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
+
         # What these servers hold already is theirs to use again: they are placed anew, not beside themselves.
         left_over = self._given.half_built
         theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
@@ -343,7 +345,7 @@ def _seen(given: Situation) -> list[Seen]:
 
 def _remembered(snapshot: Snapshot | None) -> list[Remembered]:
     rows = snapshot.servers.values() if snapshot is not None else ()
-    return [Remembered(row.id, row.name, row.host, row.loads()) for row in rows if row.vm_state != "soft-delete"]
+    return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
 
 
 def _flavor_after(draft: Draft) -> Flavor:

@@ -16,6 +16,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
@@ -95,8 +96,8 @@ def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet
     ledger = t.cast("Ledger", run.ledger)
     known = ledger.fleet()
     hosts = [_host_seen(compute) for compute in computes if compute.up]
-    servers = _servers_seen(computes, fleet_id)
     snapshot = ledger.snapshot()
+    servers = _servers_seen(computes, fleet_id, snapshot)
     servers = [server for server in servers if not _outranked(server, snapshot, computes)]
     if known is None or known.fleet_id != fleet_id:
         if fleet_id is not None:
@@ -141,21 +142,41 @@ def _host_seen(compute: Compute) -> HostSeen:
     return HostSeen(compute.name, compute.host_id, state, reason or None, {"pools": pools})
 
 
-def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None) -> list[ServerSeen]:
-    """Our servers on the hosts that are up; of several copies of one, the active one, else the one at its recorded
-    host."""
-    best: dict[str, tuple[tuple[bool, bool], ServerSeen]] = {}
+def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot) -> list[ServerSeen]:
+    """Our servers on the hosts that are up, as far as the ledger knows them otherwise; of several copies of one the
+    active one, else the one at its recorded host."""
+    best: dict[str, tuple[tuple[bool, bool], Compute, Guest]] = {}
     for compute in computes:
         for guest in compute.guests:
             record = guest.record
             if record is None or record.fleet_id != fleet_id:
                 continue
             rank = (guest.active, record.host_id == compute.host_id)
-            state = "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
-            seen = ServerSeen.of(record, host=compute.name, vm_state=state, power_state=power_state(guest.state))
             if record.id not in best or rank > best[record.id][0]:
-                best[record.id] = (rank, seen)
-    return [seen for _, seen in best.values()]
+                best[record.id] = (rank, compute, guest)
+    return [_seen(compute, guest) for _rank, compute, guest in best.values() if not _known(compute, guest, snapshot)]
+
+
+def _known(compute: Compute, guest: Guest, snapshot: Snapshot) -> bool:
+    """Whether the ledger has the server so already. Records of one generation are one: no need to write them out."""
+    row, record = snapshot.servers.get(guest.id), t.cast(Record, guest.record)
+    return row is not None and (row.name, row.host, row.generation, row.vm_state, row.power_state) == (
+        record.name,
+        compute.name,
+        record.generation,
+        _state(guest, record),
+        power_state(guest.state),
+    )
+
+
+def _seen(compute: Compute, guest: Guest) -> ServerSeen:
+    record = t.cast(Record, guest.record)
+    state = _state(guest, record)
+    return ServerSeen.of(record, host=compute.name, vm_state=state, power_state=power_state(guest.state))
+
+
+def _state(guest: Guest, record: Record) -> str:
+    return "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
 
 
 def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
@@ -47,12 +48,16 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Remembered:
-    """What the ledger remembers of a server: its last record and host."""
+    """What the ledger remembers of a server: its host, and its last record, which is read only where it is needed."""
 
     id: str
     name: str
     host: str | None
-    record: Record | None
+    text: str | None
+
+    @functools.cached_property
+    def record(self) -> Record | None:
+        return None if self.text is None else Record.loads(self.text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,7 @@ def find(
     return Whereabouts(hosts, remembered, fleet_id="ours", assume_absent=absent).find("web1", server_id)
 
 
-AT_1 = [Remembered(ONE, "web1", "kvm1", record())]
+AT_1 = [Remembered(ONE, "web1", "kvm1", record().dumps())]
 
 
 def test_a_server_at_home_is_found() -> None:

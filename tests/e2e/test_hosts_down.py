@@ -87,7 +87,7 @@ def test_a_crashed_libvirtd_is_a_host_that_is_down_and_its_guests_run_on(fleet: 
     assert "boots=1 " in said  # it was never started again
 
 
-@pytest.mark.parametrize("state", ["disabled", "maintenance"])
+@pytest.mark.parametrize("state", ["disabled", pytest.param("maintenance", marks=pytest.mark.soak)])
 def test_nothing_new_goes_to_a_host_that_inventory_keeps_out(fleet: Fleet, state: str) -> None:
     for host in ("kvm1", "kvm3"):
         fleet.computes[host] = {"compute_state": state, "compute_state_reason": "new disks"}

@@ -96,6 +96,13 @@ def test_a_lost_ledger_is_filled_from_the_hosts(url: str) -> None:
         ledger.adopt("default", "b-fleet", hosts=[], servers=[])
 
 
+def test_a_take_over_leaves_namesakes_out(url: str) -> None:
+    ledger = opened(url)
+    found = [seen("id-1", "web1"), seen("id-2", "web1", "kvm2"), seen("id-3", "web3")]
+    ledger.adopt("default", "a-fleet", hosts=[HostSeen("kvm1", "id-1")], servers=found)
+    assert ledger.snapshot().servers.keys() == {"id-3"}
+
+
 def test_check_mode_reads_all_and_changes_no_byte(ledger: Ledger, run_id: str, url: str, tmp_path: Path) -> None:
     build(ledger, run_id, "web1")
     before, files = ledger.snapshot(), contents(tmp_path)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from tests.support.ledgers import LAN, build, claim, later, record, seen, win
+from tests.support.ledgers import LAN, POOLS, build, claim, later, record, seen, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
@@ -15,7 +17,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InProgress,
     Stale,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import AddressRow, HostSeen, Ledger
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import AddressRow, HostSeen, Ledger, Wish
 
 
 def test_a_build_from_claim_to_record(ledger: Ledger, run_id: str) -> None:
@@ -164,15 +166,93 @@ def test_a_claim_that_a_failed_step_left_ends_though_the_server_is_as_before(led
     assert ledger.snapshot().claims == {}
 
 
-def test_names_may_go_round_and_two_of_one_name_are_a_conflict(ledger: Ledger) -> None:
+def test_names_may_go_round(ledger: Ledger) -> None:
     ledger.observe([seen("id-1", "web1"), seen("id-2", "web2")], since=later(ledger))
-    ledger.observe([seen("id-1", "web2"), seen("id-2", "web1")], since=later(ledger))
-    assert {row.name for row in ledger.snapshot().servers.values()} == {"web1", "web2"}
-    with pytest.raises(Conflict, match="two servers are called 'web1': id-2 on host 'kvm1' and id-3 on host 'kvm2'"):
-        ledger.observe([seen("id-3", "web1", "kvm2")], since=later(ledger))
-    with pytest.raises(Conflict, match="two servers are called 'db1'"):
-        ledger.observe([seen("id-4", "db1"), seen("id-5", "db1")], since=later(ledger))
-    assert len(ledger.snapshot().servers) == 2
+    assert ledger.observe([seen("id-1", "web2"), seen("id-2", "web1")], since=later(ledger)) == ()
+    assert {row.id: row.name for row in ledger.snapshot().servers.values()} == {"id-1": "web2", "id-2": "web1"}
+
+
+def test_live_namesakes_stay_as_the_ledger_has_them_and_keep_nobody_else(ledger: Ledger) -> None:
+    ledger.observe([seen("id-1", "web1")], since=later(ledger))
+    before = ledger.snapshot().servers["id-1"]
+    newcomer, twins = seen("id-2", "web1", "kvm2"), [seen("id-3", "db1"), seen("id-4", "db1", "kvm2")]
+    changed, other = seen("id-1", "web1", generation=2), seen("id-5", "web5")
+    found = [changed, newcomer, *twins, other]
+    for _twice in range(2):
+        assert ledger.observe(found, since=later(ledger)) == ("id-1", "id-2", "id-3", "id-4")
+        after = ledger.snapshot().servers
+        assert after.keys() == {"id-1", "id-5"}
+        assert after["id-1"] == before
+    assert ledger.observe([changed, twins[1]], gone=["id-5"], since=later(ledger)) == ()
+    assert ledger.snapshot().servers.keys() == {"id-1", "id-4"}
+
+
+def test_a_name_is_free_that_a_gone_or_a_softly_deleted_server_had(ledger: Ledger) -> None:
+    ledger.observe([seen("id-1", "web1"), seen("id-2", "web2")], since=later(ledger))
+    deleted = dataclasses.replace(seen("id-2", "web2"), vm_state="soft-delete")
+    found = [seen("id-3", "web1"), seen("id-4", "web2"), deleted]
+    assert ledger.observe(found, gone=["id-1"], since=later(ledger)) == ()
+    assert ledger.snapshot().servers.keys() == {"id-2", "id-3", "id-4"}
+
+
+def test_a_namesake_that_is_left_out_keeps_its_old_name_from_others_too(ledger: Ledger) -> None:
+    ledger.observe([seen("id-1", "web1"), seen("id-2", "web2")], since=later(ledger))
+    renamed, newcomer = seen("id-1", "web2"), seen("id-3", "web1")
+    assert ledger.observe([renamed, newcomer], since=later(ledger)) == ("id-1", "id-3")
+    assert {row.id: row.name for row in ledger.snapshot().servers.values()} == {"id-1": "web1", "id-2": "web2"}
+
+
+def test_a_step_that_ends_with_a_name_that_is_taken_is_a_conflict(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1")
+    ledger.observe([seen("id-2", "web2", "kvm2")], since=later(ledger))
+    renamed = record(server_id, "web2", generation=2)
+    sentence = f"two servers are called 'web2': id-2 on host 'kvm2' and {server_id} on host 'kvm1'"
+    with pytest.raises(Conflict, match=sentence):
+        ledger.finish(run_id, server_id, record=renamed, vm_state="active", power_state=1)
+    with pytest.raises(Conflict, match=sentence):
+        ledger.fail(run_id, server_id, "no", record=renamed)
+
+
+def test_where_nothing_is_left_of_a_build_that_failed_it_may_begin_elsewhere(ledger: Ledger, run_id: str) -> None:
+    (place,) = win(ledger, run_id, claim("web1", "kvm1", addresses=[LAN]))
+    ledger.begin_task(run_id, place.server_id, "spawning")
+    ledger.fail(run_id, place.server_id, "pool 'local' is full")
+    began = later(ledger)
+    assert ledger.observe([], nothing_left=[place.server_id], since=began) == ()
+    assert place.server_id in ledger.snapshot().claims  # its run may try again
+    ledger.end_run(run_id, "failed")
+    other = ledger.start_run("reconcile")
+    assert "half-built on host 'kvm1'" in ledger.claim(other, [claim("web1", "kvm2")]).refused["web1"]
+    generation = ledger.snapshot().hosts["kvm1"].generation
+    assert ledger.observe([], nothing_left=[place.server_id], since=later(ledger)) == ()
+    after = ledger.snapshot()
+    assert (after.servers, after.claims, after.addresses) == ({}, {}, ())
+    assert after.hosts["kvm1"].generation > generation
+    assert win(ledger, other, claim("web1", "kvm2", addresses=[LAN]))[0].addresses == place.addresses
+
+
+def test_a_survey_that_began_before_a_build_or_its_end_proves_nothing(ledger: Ledger, run_id: str) -> None:
+    before_claim = later(ledger)
+    (place,) = win(ledger, run_id, claim("web1", "kvm1"))
+    before_build = later(ledger)
+    ledger.begin_task(run_id, place.server_id, "spawning")
+    ledger.end_run(run_id, "lost")
+    for began, told in ((before_claim, ()), (before_build, (place.server_id,))):
+        assert ledger.observe([], nothing_left=[place.server_id], since=began) == told
+        assert ledger.snapshot().claims[place.server_id].begun
+
+
+def test_a_claim_of_a_built_server_is_dropped_where_nothing_is_left_of_it(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1", "kvm1")
+    before = ledger.snapshot()
+    win(ledger, run_id, claim("web1", "kvm2", server_id, addresses=[LAN, Wish("dmz", pools=POOLS)]))
+    ledger.begin_task(run_id, server_id, "migrating")
+    ledger.end_run(run_id, "failed")
+    ledger.observe([], nothing_left=[server_id], since=later(ledger))
+    after = ledger.snapshot()
+    assert after.claims == {}
+    assert after.addresses == before.addresses
+    assert after.servers[server_id].record == before.servers[server_id].record
 
 
 def test_an_address_that_two_records_hold_stays_with_the_first(ledger: Ledger) -> None:

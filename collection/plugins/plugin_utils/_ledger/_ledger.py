@@ -17,6 +17,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import _s
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._catalog import Catalog
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._claims import Claims
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Database, Transaction
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._found import (
+    namesakes,
+    write_hosts,
+    write_servers,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import parse_url, prepare_file
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import fleet_row, snapshot
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
@@ -26,11 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
     Snapshot,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import Runs
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._servers import (
-    Servers,
-    write_hosts,
-    write_servers,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._servers import Servers
 
 __all__ = ["Ledger"]
 
@@ -91,7 +92,12 @@ class Ledger(Runs, Servers, Claims, Catalog):
     def adopt(
         self, fleet_name: str, fleet_id: str, *, hosts: t.Iterable[HostSeen], servers: t.Iterable[ServerSeen]
     ) -> FleetRow:
-        """Fill an empty ledger with what the hosts of a fleet hold (fleet_take_over); all or nothing."""
+        """Fill an empty ledger with what the hosts of a fleet hold (fleet_take_over); all or nothing.
+
+        Only live servers that share a name are left out, as observe() does: which is the right one, no ledger knows.
+        """
+        found = list(servers)
+        doubles = namesakes(found, ())
         with self._database.write() as tx:
             known = fleet_row(tx)
             if known is not None and tx.first(tx.tables.servers.select()) is not None:
@@ -102,7 +108,7 @@ class Ledger(Runs, Servers, Claims, Catalog):
             tx.run(tx.tables.fleet.delete())
             fleet = _draw(tx, fleet_name, fleet_id, ledger_id=known.ledger_id if known else None)
             write_hosts(tx, list(hosts))
-            write_servers(tx, list(servers))
+            write_servers(tx, [server for server in found if server.id not in doubles])
         return fleet
 
     def _same(self, known: FleetRow, fleet_name: str, fleet_id: str | None) -> FleetRow:

@@ -6,8 +6,9 @@
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-A claim that no step has begun on left nothing on its host and is dropped. One that was begun stays, counted, until the
-server is claimed again, seen by a survey or found gone: something of it may be on the host.
+A claim that no step has begun on left nothing on its host and is undone. One that was begun stays, counted, until the
+server is claimed again, seen by a survey or found gone: something of it may be on the host. It is undone too once a
+survey shows that nothing is.
 """
 
 from __future__ import annotations
@@ -20,18 +21,27 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part imp
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
 
-__all__ = ["addresses_of", "close_actions", "drop_claims", "forget", "keep_addresses", "let_go"]
+__all__ = ["addresses_of", "close_actions", "drop_claims", "forget", "keep_addresses", "let_go", "undo_claims"]
 
 
 def let_go(tx: Transaction, run_ids: t.Sequence[str], why: str) -> None:
     claims, servers, slots = tx.tables.claims, tx.tables.servers, tx.tables.slots
     idle = claims.select().where(claims.c.run_id.in_(run_ids) & claims.c.begun.is_(False))
-    idle_ids = [row.server_id for row in tx.rows(idle)]
-    drop_claims(tx, idle_ids)
-    _undo_new(tx, idle_ids)
+    undo_claims(tx, [row.server_id for row in tx.rows(idle)])
     tx.run(servers.update().where(servers.c.run_id.in_(run_ids)).values(run_id=None, task_state=None, updated=tx.now))
     tx.run(slots.delete().where(slots.c.run_id.in_(run_ids)))
     close_actions(tx, tx.tables.actions.c.run_id.in_(run_ids), result="Error", message=why)
+
+
+def undo_claims(tx: Transaction, server_ids: t.Collection[str]) -> None:
+    """As if they had never been made: new servers are forgotten, the others keep the addresses of their record."""
+    if not server_ids:
+        return
+    drop_claims(tx, server_ids)
+    table = tx.tables.servers
+    rows = tx.rows(table.select().where(table.c.id.in_(server_ids)))
+    forget(tx, [row.id for row in rows if row.record is None])
+    keep_addresses(tx, {row.id: row.record for row in rows if row.record is not None})
 
 
 def drop_claims(tx: Transaction, server_ids: t.Collection[str]) -> None:
@@ -88,13 +98,3 @@ def close_actions(tx: Transaction, which: t.Any, *, result: str, message: str | 
     table = tx.tables.actions
     closed = {"ended": tx.now, "result": result, "message": text_of(message)}
     tx.run(table.update().where(which & table.c.ended.is_(None)).values(**closed))
-
-
-def _undo_new(tx: Transaction, server_ids: t.Sequence[str]) -> None:
-    """Servers whose claim was never begun: new ones are forgotten, the others keep the addresses of their record."""
-    if not server_ids:
-        return
-    table = tx.tables.servers
-    rows = tx.rows(table.select().where(table.c.id.in_(server_ids)))
-    forget(tx, [row.id for row in rows if row.record is None])
-    keep_addresses(tx, {row.id: row.record for row in rows if row.record is not None})

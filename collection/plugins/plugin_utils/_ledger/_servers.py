@@ -9,21 +9,21 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
-    Conflict,
-    FlotillaError,
-    InProgress,
-    Stale,
-)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._found import (
+    differences,
+    host_row,
+    write_hosts,
+    write_servers,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._owned import (
     close_actions,
     drop_claims,
     forget,
-    keep_addresses,
+    undo_claims,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import (
     Part,
@@ -34,8 +34,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part imp
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     ActionRow,
-    ClaimRow,
-    HostRow,
     HostSeen,
     ServerRow,
     ServerSeen,
@@ -45,7 +43,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs imp
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
 
-__all__ = ["Servers", "write_hosts", "write_servers"]
+__all__ = ["Servers"]
 
 
 class Servers(Part):
@@ -63,7 +61,7 @@ class Servers(Part):
                 return False
             if row is None:
                 tx.run(
-                    table.insert().values(**_host_row(HostSeen(host, None, state, reason)), generation=1, surveyed=None)
+                    table.insert().values(**host_row(HostSeen(host, None, state, reason)), generation=1, surveyed=None)
                 )
                 return True
             changed = {"service_state": state, "service_reason": reason, "generation": row.generation + 1}
@@ -79,26 +77,36 @@ class Servers(Part):
                 raise FlotillaError(f"host {host!r} still has server {left.name!r}; move or delete its servers first")
             tx.run(hosts.delete().where(hosts.c.name == host))
 
-    def observe(self, seen: t.Iterable[ServerSeen], gone: t.Collection[str] = (), *, since: float) -> tuple[str, ...]:
+    def observe(
+        self,
+        seen: t.Iterable[ServerSeen],
+        gone: t.Collection[str] = (),
+        *,
+        since: float,
+        nothing_left: t.Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Servers as a survey that began at *since* (``now()`` before it) found them; *gone*: ids that are nowhere.
 
+        *nothing_left*: ids of which a claimed host shows nothing: no guest, no volume, no step at work. What a run that
+        is over had claimed for them there is as if it was never begun: free.
         Writes differences only, and nothing at all if there are none. What the ledger learned later than the survey,
-        and what another live run owns, is newer: it stays, and its ids are returned.
+        and what another live run owns, is newer, and of two live servers of one name neither is the right one: these
+        stay as they are in the ledger, and their ids are returned.
         """
         found = {server.id: server for server in seen}
         with self._database.read() as tx:
-            if not _differences(tx, found, gone, since).any():
-                return ()
+            new = differences(tx, found, gone, nothing_left, since)
+        if not new.any():
+            return tuple(sorted(new.left_out))
         with self._database.write() as tx:
             bury(tx)
-            differences = _differences(tx, found, gone, since)
-            newer = _newer(tx, differences.changed | differences.gone, since)
-            forget(tx, differences.gone - newer)
-            changed = [found[server_id] for server_id in sorted(differences.changed - newer)]
-            write_servers(tx, changed)
-            drop_claims(tx, differences.settled)
-            bump(tx, {server.host for server in changed})
-            return tuple(sorted(newer))
+            new = differences(tx, found, gone, nothing_left, since)
+            forget(tx, new.gone)
+            write_servers(tx, new.changed)
+            drop_claims(tx, new.settled)
+            undo_claims(tx, new.undone)
+            bump(tx, {server.host for server in new.changed})
+            return tuple(sorted(new.left_out))
 
     def begin_task(self, run_id: str, server_id: str, task: str, *, action: str | None = None) -> None:
         """Set the server's task_state if it has none (Nova's compare and swap), and open an entry in its actions.
@@ -191,138 +199,6 @@ class Servers(Part):
         with self._database.read() as tx:
             table = tx.tables.actions
             return values(tx, ActionRow, table.select().where(table.c.server_id == server_id).order_by(table.c.id))
-
-
-def write_hosts(tx: Transaction, hosts: t.Sequence[HostSeen]) -> None:
-    """Only what differs, beside the time of the survey. A service state that differs voids choices of that host."""
-    table = tx.tables.hosts
-    names = [host.name for host in hosts]
-    known = {row.name: row for row in values(tx, HostRow, table.select().where(table.c.name.in_(names)))}
-    new = [{**_host_row(host), "generation": 1, "surveyed": tx.now} for host in hosts if host.name not in known]
-    tx.run_many(table.insert(), new)
-    if known:
-        tx.run(table.update().where(table.c.name.in_(list(known))).values(surveyed=tx.now))
-    for host in hosts:
-        row = known.get(host.name)
-        if row is None or _host_row(host) == _host_row(row):
-            continue
-        service = (row.host_id, row.service_state) != (host.host_id, host.service_state)
-        tx.run(table.update().where(table.c.name == host.name).values(**_host_row(host)))
-        if service:
-            bump(tx, [host.name])
-
-
-def write_servers(tx: Transaction, servers: t.Sequence[ServerSeen]) -> None:
-    """Insert or update servers and their addresses."""
-    table = tx.tables.servers
-    _refuse_namesakes(tx, servers)
-    ids = [server.id for server in servers]
-    known = {row.id: row for row in values(tx, ServerRow, table.select().where(table.c.id.in_(ids)))}
-    renamed = [server.id for server in servers if server.id in known and server.name != known[server.id].name]
-    # Names may go round among servers, and each must be unique at every moment: an id is nobody's name meanwhile.
-    tx.run(table.update().where(table.c.id.in_(renamed)).values(name=table.c.id))
-    for server in servers:
-        row = known.get(server.id)
-        if row is not None:
-            since = row.since if row.vm_state == server.vm_state else tx.now
-            tx.run(
-                table.update().where(table.c.id == server.id).values(**_server_row(server), updated=tx.now, since=since)
-            )
-    new = [server for server in servers if server.id not in known]
-    free = {"task_state": None, "run_id": None, "fault": None, "updated": tx.now, "since": tx.now}
-    tx.run_many(table.insert(), [{**_server_row(server), **free} for server in new])
-    keep_addresses(tx, {server.id: server.record for server in servers})
-
-
-def _refuse_namesakes(tx: Transaction, servers: t.Sequence[ServerSeen]) -> None:
-    """Two live servers of one name are a conflict, among these or with one that the ledger has."""
-    table = tx.tables.servers
-    ids = [server.id for server in servers]
-    named = table.c.name.in_([server.name for server in servers]) & table.c.id.not_in(ids)
-    others: list[ServerSeen | ServerRow] = list(values(tx, ServerRow, table.select().where(named)))
-    first: dict[str, ServerSeen | ServerRow] = {}
-    for server in [*others, *servers]:
-        if server.vm_state == "soft-delete":
-            continue
-        other = first.setdefault(server.name, server)
-        if other is not server:
-            raise Conflict(
-                f"two servers are called {server.name!r}: {other.id} on host {other.host!r} and {server.id} on host "
-                f"{server.host!r}; rename or remove one of them on its host, nothing was recorded"
-            )
-
-
-def _host_row(host: HostSeen | HostRow) -> dict[str, t.Any]:
-    return {
-        "name": host.name,
-        "host_id": host.host_id,
-        "service_state": host.service_state,
-        "service_reason": text_of(host.service_reason),
-        "summary": dict(host.summary),
-    }
-
-
-def _server_row(server: ServerSeen | ServerRow) -> dict[str, t.Any]:
-    return {
-        "id": server.id,
-        "name": server.name,
-        "host": server.host,
-        "record": server.record,
-        "generation": server.generation,
-        "vm_state": server.vm_state,
-        "power_state": server.power_state,
-    }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Differences:
-    """Ids: whom the ledger knows otherwise or not at all; who is no more; whose leftover claim is settled."""
-
-    changed: set[str]
-    gone: set[str]
-    settled: set[str]
-
-    def any(self) -> bool:
-        return bool(self.changed or self.gone or self.settled)
-
-
-def _differences(
-    tx: Transaction, found: t.Mapping[str, ServerSeen], gone: t.Collection[str], since: float
-) -> _Differences:
-    known = {row.id: row for row in values(tx, ServerRow, tx.tables.servers.select())}
-    changed = {
-        server_id
-        for server_id, server in found.items()
-        if server_id not in known or _server_row(server) != _server_row(known[server_id])
-    }
-    return _Differences(changed, known.keys() & set(gone), _settled(tx, found, since))
-
-
-def _settled(tx: Transaction, found: t.Mapping[str, ServerSeen], since: float) -> set[str]:
-    """Claims that a run left behind, for servers that are now seen where they were claimed: no more room is needed."""
-    claims = values(tx, ClaimRow, tx.tables.claims.select())
-    if not claims:
-        return set()
-    live = live_runs(tx)
-    return {
-        claim.server_id
-        for claim in claims
-        if claim.server_id in found
-        and found[claim.server_id].host == claim.host
-        and claim.run_id not in live
-        and claim.created < since
-    }
-
-
-def _newer(tx: Transaction, server_ids: t.Collection[str], since: float) -> set[str]:
-    """Servers of which the ledger knows more than a survey that began at *since*, deleted ones too."""
-    servers, claims, actions = tx.tables.servers, tx.tables.claims, tx.tables.actions
-    live = live_runs(tx)
-    rows = tx.rows(servers.select().where(servers.c.id.in_(server_ids)))
-    newer = {row.id for row in rows if row.updated >= since or row.run_id in live}
-    newer |= {row.server_id for row in tx.rows(claims.select()) if row.run_id in live and row.server_id in server_ids}
-    ended = {row.server_id for row in tx.rows(actions.select().where(actions.c.ended >= since))}
-    return newer | (ended & set(server_ids))
 
 
 def _server(tx: Transaction, server_id: str) -> ServerRow:

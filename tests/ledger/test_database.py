@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import typing as t
 from pathlib import Path
@@ -184,6 +186,7 @@ def test_an_older_ledger_is_carried_over_and_a_newer_one_refused(
             Ledger.open(url, create=create)
 
 
+ROOT = Path(__file__).parents[2]
 NEXT = """
 revision = "0002"
 down_revision = "0001"
@@ -233,6 +236,25 @@ def test_a_thousand_servers_are_read_at_once(ledger: Ledger, capsys: pytest.Capt
             f"\n{ledger.name.partition(':')[0]}: snapshot {(middle - began) * 1e3:.0f} ms, "
             f"observing no difference {(ended - middle) * 1e3:.0f} ms, 1,000 servers on 200 hosts"
         )
+
+
+@pytest.mark.parametrize(
+    ("ledger_url", "preloaded"),
+    [(None, "sqlite"), ("sqlite:////f/fleet.db", "sqlite"), ("postgresql://db/fleet", "sqlite postgresql psycopg")],
+)
+def test_only_the_driver_that_is_used_is_imported_ahead(ledger_url: str | None, preloaded: str) -> None:
+    code = (
+        "import sys\n"
+        "from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload\n"
+        "preload()\n"
+        "modules = {'sqlite': 'sqlalchemy.dialects.sqlite.pysqlite', 'psycopg': 'psycopg',\n"
+        "           'postgresql': 'sqlalchemy.dialects.postgresql.psycopg'}\n"
+        "print(*(name for name in ('sqlite', 'postgresql', 'psycopg') if modules[name] in sys.modules))"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "FLOTILLA_LEDGER"}
+    env |= {"PYTHONPATH": str(ROOT / ".dev"), **({"FLOTILLA_LEDGER": ledger_url} if ledger_url else {})}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == preloaded
 
 
 @pytest.mark.parametrize(

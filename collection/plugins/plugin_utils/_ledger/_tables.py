@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
@@ -182,9 +183,11 @@ def preload() -> None:
     """
     with contextlib.suppress(FlotillaError):
         tables()
-        for name in ("sqlite.pysqlite", "postgresql.psycopg"):
-            need(f"sqlalchemy.dialects.{name}")
-        need("psycopg")
+        need("sqlalchemy.dialects.sqlite.pysqlite")
+        # The variable fleet_ledger is not known yet: who says it there pays for psycopg in each worker.
+        if os.environ.get("FLOTILLA_LEDGER", "").startswith("postgres"):
+            need("sqlalchemy.dialects.postgresql.psycopg")
+            need("psycopg")
 
 
 def _table(metadata: sa.MetaData, name: str, *columns: sa.Column[t.Any]) -> sa.Table:

@@ -106,7 +106,8 @@ def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet
     ledger.save_survey(hosts)
     found = {guest.id for compute in computes for guest in compute.guests}
     gone = _gone(declared, computes, snapshot, found)
-    ledger.observe(servers, gone, since=run.since)
+    nothing_left = _nothing_left(computes, snapshot, found, run.since)
+    ledger.observe(servers, gone, since=run.since, nothing_left=nothing_left)
     return known
 
 
@@ -116,6 +117,24 @@ def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Comput
     if row is None or row.host in (None, seen.host) or seen.vm_state in ("active", "paused"):
         return False
     return row.host not in {compute.name for compute in computes if compute.up}
+
+
+def _nothing_left(
+    computes: t.Sequence[Compute], snapshot: Snapshot, found: t.AbstractSet[str], since: float
+) -> list[str]:
+    """Servers that a run which died or failed had begun on a host that now shows nothing of them: any host will do."""
+    by_name = {compute.name: compute for compute in computes if compute.up}
+    return [
+        claim.server_id
+        for claim in snapshot.claims.values()
+        if claim.begun
+        and claim.run_id not in snapshot.runs
+        and claim.created < since
+        and claim.host in by_name
+        and claim.server_id not in found
+        and not any(volume.startswith(claim.server_id) for volume in by_name[claim.host].volumes)
+        and claim.server_id not in by_name[claim.host].at_work
+    ]
 
 
 def _gone(

@@ -177,14 +177,20 @@ def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot:
 
 
 def _known(compute: Compute, guest: Guest, snapshot: Snapshot) -> bool:
-    """Whether the ledger has the server so already. Records of one generation are one: no need to write them out."""
+    """Whether the ledger has the server so already, and no claim of it is open. Records of one generation are one: no
+    need to write them out."""
     row, record = snapshot.servers.get(guest.id), t.cast(Record, guest.record)
-    return row is not None and (row.name, row.host, row.generation, row.vm_state, row.power_state) == (
-        record.name,
-        compute.name,
-        record.generation,
-        _state(guest, record),
-        power_state(guest.state),
+    return (
+        row is not None
+        and guest.id not in snapshot.claims
+        and (row.name, row.host, row.generation, row.vm_state, row.power_state)
+        == (
+            record.name,
+            compute.name,
+            record.generation,
+            _state(guest, record),
+            power_state(guest.state),
+        )
     )
 
 

@@ -23,7 +23,7 @@ test:  ## every test that CI runs (root: real hosts in the lab)
 	tests/sanity/run
 
 soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one (root)
-	@tools/bootstrap --lab
+	@tools/bootstrap --lab --bench
 	pytest -m soak
 
 lint:  ## ruff, mypy, ansible-lint, antsibull, shellcheck

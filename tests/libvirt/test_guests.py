@@ -11,6 +11,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
@@ -73,6 +74,28 @@ def test_power_steps_and_their_repetition(run: t.Callable[..., list[dict[str, t.
         (True, "running"),
         (True, "shutoff"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["start", "reconfigure", "rebuild", "delete"])
+def test_a_domain_that_was_migrated_away_is_left_to_people(
+    run: t.Callable[..., list[dict[str, t.Any]]],
+    conn: t.Any,
+    record: Record,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may run on another host, on the same disk. (The test driver can't migrate: the reason is put in its mouth.)"""
+    conn.lookupByName("web1").destroy()
+    monkeypatch.setattr(
+        libvirt.virDomain, "state", lambda *_args: [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED]
+    )
+    target = dataclasses.replace(record, generation=5).to_json()
+    result = run(kind, record=None if kind in ("start", "delete") else target)[0]
+    assert result["failed"]
+    assert "it was migrated away, and may run on another host on the same disk" in result["message"]
+    assert "`virsh start web1` on this host, then run again" in result["message"]
+    assert not conn.lookupByName("web1").isActive()
+    assert f"{record.id}-root" in Storage(conn).pool("local").names()
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,31 @@ def test_states_are_libvirts(conn: t.Any, tmp_path: Path) -> None:
     assert [name for name, guest in guests.items() if not guest.persistent] == ["gone"]
 
 
+class _Migrated:
+    """A connection whose domain web1 was migrated away: the test driver itself can't migrate."""
+
+    def __init__(self, conn: t.Any) -> None:
+        self._conn = conn
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._conn, name)
+
+    def getAllDomainStats(self, *args: t.Any) -> list[t.Any]:  # noqa: N802 - libvirt's name
+        gone = {"state.state": libvirt.VIR_DOMAIN_SHUTOFF, "state.reason": libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED}
+        stats = self._conn.getAllDomainStats(*args)
+        return [(domain, gone if domain.name() == "web1" else facts) for domain, facts in stats]
+
+
+def test_a_domain_that_was_migrated_away_is_told_from_one_that_is_off(conn: t.Any, tmp_path: Path) -> None:
+    conn.lookupByName("foreign").destroy()
+    guests = guests_of(survey(_Migrated(conn), state_dir=str(tmp_path)))
+    assert {name: (guest.state, guest.migrated) for name, guest in guests.items()} == {
+        "foreign": ("shutoff", False),
+        "web1": ("shutoff", True),
+        "web1-clone": ("running", False),
+    }
+
+
 def test_autostart(conn: t.Any, tmp_path: Path) -> None:
     conn.lookupByName("foreign").setAutostart(1)
     guests = guests_of(survey(conn, state_dir=str(tmp_path)))

@@ -21,7 +21,14 @@ Locations = t.Mapping[str, str]
 
 
 def guest_of(
-    xml: str, *, state: str, persistent: bool, autostart: bool, managed_save: bool, locations: Locations
+    xml: str,
+    *,
+    state: str,
+    persistent: bool,
+    autostart: bool,
+    managed_save: bool,
+    locations: Locations,
+    migrated: bool = False,
 ) -> Guest:
     """The guest that a domain's XML describes; a record that can't be used is a fact of it, never an error.
 
@@ -43,6 +50,7 @@ def guest_of(
         volumes=tuple(dict.fromkeys(_volumes(root, locations))),
         record=record,
         record_error=record_error,
+        migrated=migrated,
     )
 
 

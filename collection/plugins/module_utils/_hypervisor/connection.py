@@ -115,6 +115,11 @@ def is_error(exc: Exception, *names: str) -> bool:
     return code is not None and any(getattr(libvirt, name, None) == code for name in names)
 
 
+def is_migrated(state: int, reason: int) -> bool:
+    """Whether libvirt says that a domain is off because it went to another host. (A restart of libvirtd forgets it.)"""
+    return (state, reason) == (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED)
+
+
 def _advice(exc: Exception) -> str | None:
     return next((advice for name, advice in _ADVICE.items() if is_error(exc, name)), None)
 
@@ -135,6 +140,7 @@ __all__ = [
     "connect",
     "found",
     "is_error",
+    "is_migrated",
     "libvirt",
     "libvirt_error",
     "message_of",

@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import shlex
 import time
 import typing as t
 
@@ -21,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     Domain,
     found,
     is_error,
+    is_migrated,
     libvirt,
 )
 
@@ -37,6 +39,17 @@ def state_of(domain: Domain) -> str:
     """Guest.state: running, paused, shutoff, suspended, crashed or other."""
     state = _STATES.get(domain.state()[0], "other")
     return "suspended" if state == "shutoff" and domain.hasManagedSaveImage() else state
+
+
+def must_not_be_elsewhere(domain: Domain) -> None:
+    """Refuse a domain that was migrated away: the guest may run on another host, on this very disk."""
+    if is_migrated(*domain.state()[:2]):
+        name = domain.name()
+        raise Conflict(
+            f"domain {name!r} is off here because it was migrated away, and may run on another host on the same disk: "
+            "nothing is done with it here. Look for it with `virsh list --all` on the other hosts; "
+            f"if it is on none of them, `virsh start {shlex.quote(name)}` on this host, then run again"
+        )
 
 
 def record_of(domain: Domain) -> Record | None:
@@ -64,11 +77,15 @@ def set_autostart(domain: Domain, wanted: bool) -> bool:
 
 
 def start(domain: Domain) -> bool:
-    """Start it; from a managed save it goes on where it was. A guest in the middle of going down is waited for."""
+    """Start it; from a managed save it goes on where it was. A guest in the middle of going down is waited for.
+
+    One that was migrated away is left to people: two guests on one disk destroy it.
+    """
     if state_of(domain) == "other" and domain.isActive():
         wait_until(
             lambda: state_of(domain) != "other", within=_GONE_WITHIN, what=f"{domain.name()!r} to end its shutdown"
         )
+    must_not_be_elsewhere(domain)
     if state_of(domain) == "crashed":
         kill(domain)
     if domain.isActive():
@@ -181,6 +198,7 @@ __all__ = [
     "became",
     "keep",
     "kill",
+    "must_not_be_elsewhere",
     "record_of",
     "rename",
     "set_autostart",

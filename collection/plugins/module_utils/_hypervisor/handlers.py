@@ -86,6 +86,7 @@ def _delete(job: Job) -> Outcome:
     for pool, name in volumes:
         check_deletable(pool, name, server_id=server_id, references=references)
     if job.present is not None:
+        domains.must_not_be_elsewhere(job.domain)
         domains.kill(job.domain)
         domains.undefine(job.domain)
     gone = [name for pool, name in volumes if delete_volume(pool, name, server_id=server_id, references=references)]
@@ -251,6 +252,7 @@ def _redefine(job: Job, record: Record) -> None:
 
 
 def _must_be_off(job: Job) -> None:
+    domains.must_not_be_elsewhere(job.domain)
     state = domains.state_of(job.domain)
     if state != "shutoff":
         raise Conflict(

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
+    is_migrated,
     libvirt,
     supported,
 )
@@ -97,6 +98,7 @@ def guests(conn: Connection, where: Locations) -> list[Guest]:
                 autostart=domain_id in autostart,
                 managed_save=domain_id in saved,
                 locations=where,
+                migrated=is_migrated(stats.get("state.state", 0), stats.get("state.reason", 0)),
             )
         )
     return sorted(result, key=lambda guest: guest.name)

@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import threading
 import typing as t
 
 import pytest
+from tests.support.ledgers import claim, record, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller, Ledger, _runs
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Database, Transaction
 
 
 def test_a_host_has_so_many_slots_of_a_kind(ledger: Ledger, run_id: str) -> None:
@@ -50,6 +54,69 @@ def test_slots_of_killed_runs_and_killed_workers_are_free_again(ledger: Ledger, 
         slot = ledger.take_slot("kvm1", "build", 1, run_id)
         assert slot is not None
         ledger.free_slot(slot)
+
+
+def begin(ledger: Ledger, run_id: str, server_id: str, timeout: float = 0.1, host: str = "kvm1") -> None:
+    ledger.begin_step(run_id, server_id, "spawning", action="create", host=host, limit=1, timeout=timeout)
+
+
+def test_a_step_holds_its_slot_until_it_ends_whichever_way(ledger: Ledger, run_id: str) -> None:
+    ids = [place.server_id for place in win(ledger, run_id, *(claim(f"web{n}") for n in range(5)))]
+    ends: tuple[t.Callable[[str], None], ...] = (
+        lambda server_id: ledger.finish(run_id, server_id, record=record(server_id, "web0"), vm_state="active"),
+        lambda server_id: ledger.fail(run_id, server_id, "pool 'local' is full"),
+        lambda server_id: ledger.end_task(run_id, server_id),
+        lambda server_id: ledger.finish(run_id, server_id, record=None),
+    )
+    for end, server_id, waiting in zip(ends, ids, ids[1:], strict=False):
+        begin(ledger, run_id, server_id)
+        with pytest.raises(InProgress, match="all 1 slots for step on host 'kvm1'"):
+            begin(ledger, run_id, waiting)
+        begin(ledger, run_id, waiting, host="kvm2")
+        ledger.end_task(run_id, waiting)
+        win(ledger, run_id, claim(f"web{ids.index(waiting)}", server_id=waiting))
+        end(server_id)
+    begin(ledger, run_id, ids[-1])
+
+
+def test_a_step_that_finds_no_slot_is_not_begun(ledger: Ledger, run_id: str) -> None:
+    first, second = (place.server_id for place in win(ledger, run_id, claim("web1"), claim("web2")))
+    begin(ledger, run_id, first)
+    before = ledger.snapshot()
+    with pytest.raises(InProgress):
+        begin(ledger, run_id, second)
+    after = ledger.snapshot()
+    assert (after.servers, after.claims) == (before.servers, before.claims)
+    assert not after.claims[second].begun
+    assert ledger.actions(second) == []
+
+
+def test_a_step_waits_for_the_end_of_another_and_not_for_a_killed_worker(ledger: Ledger, run_id: str) -> None:
+    ids = [place.server_id for place in win(ledger, run_id, *(claim(f"web{n}") for n in range(3)))]
+    begin(ledger, run_id, ids[0])
+    end = threading.Timer(0.3, lambda: ledger.fail(run_id, ids[0], "no"))
+    end.start()
+    context: t.Any = multiprocessing.get_context("fork")
+    child = context.Process(target=begin, args=(ledger, run_id, ids[1], 30))
+    child.start()
+    child.join()
+    end.join()
+    assert child.exitcode == 0
+    begin(ledger, run_id, ids[2])
+
+
+def test_a_step_costs_two_transactions(ledger: Ledger, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place,) = win(ledger, run_id, claim("web1"))
+    write, writes = Database.write, []
+
+    def counted(self: Database) -> contextlib.AbstractContextManager[Transaction]:
+        writes.append(self)
+        return write(self)
+
+    monkeypatch.setattr(Database, "write", counted)
+    begin(ledger, run_id, place.server_id)
+    ledger.finish(run_id, place.server_id, record=record(place.server_id, "web1"), vm_state="active", power_state=1)
+    assert len(writes) == 2
 
 
 def test_a_run_ends_once(ledger: Ledger, run_id: str) -> None:

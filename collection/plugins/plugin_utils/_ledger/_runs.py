@@ -26,7 +26,9 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
 
-__all__ = ["Runs", "bury", "renew"]
+__all__ = ["Runs", "bury", "occupy", "renew", "wait_for_slot"]
+
+_T = t.TypeVar("_T")
 
 
 class Runs(Part):
@@ -83,20 +85,9 @@ class Runs(Part):
     def take_slot(self, host: str, kind: str, limit: int, run_id: str) -> str | None:
         """One of the *limit* places for a step of this *kind* on *host*; None if all are taken."""
         slot_id = str(uuid.uuid4())
-        pid = os.getpid()
         with self._database.write() as tx:
             renew(tx, run_id)
-            if len(_taken(tx, host, kind)) >= limit:
-                bury(tx, spare=run_id)
-                _free_abandoned(tx)
-                if len(_taken(tx, host, kind)) >= limit:
-                    return None
-            tx.run(
-                tx.tables.slots.insert().values(
-                    id=slot_id, host=host, kind=kind, run_id=run_id, pid=pid, pid_started=started(pid), taken=tx.now
-                )
-            )
-        return slot_id
+            return slot_id if occupy(tx, slot_id, host, kind, limit, run_id) else None
 
     def free_slot(self, slot_id: str) -> None:
         with self._database.write() as tx:
@@ -105,24 +96,39 @@ class Runs(Part):
     @contextlib.contextmanager
     def slot(self, host: str, kind: str, limit: int, run_id: str, timeout: float) -> t.Iterator[str]:
         """Wait for a slot, hold it while the block runs. InProgress after *timeout* seconds."""
-        slot_id = self._wait_for_slot(host, kind, limit, run_id, timeout)
+        slot_id = wait_for_slot(lambda: self.take_slot(host, kind, limit, run_id), host, kind, limit, timeout)
         try:
             yield slot_id
         finally:
             self.free_slot(slot_id)
 
-    def _wait_for_slot(self, host: str, kind: str, limit: int, run_id: str, timeout: float) -> str:
-        deadline = time.monotonic() + timeout
-        pause = 0.05
-        while (slot_id := self.take_slot(host, kind, limit, run_id)) is None:
-            if time.monotonic() + pause > deadline:
-                raise InProgress(
-                    f"all {limit} slots for {kind} on host {host!r} were taken for {timeout:g} s; "
-                    "wait for the other steps or raise fleet_host_slots"
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 2.0)  # every wait that is over costs a write transaction
-        return slot_id
+
+def wait_for_slot(take: t.Callable[[], _T | None], host: str, kind: str, limit: int, timeout: float) -> _T:
+    """What *take* gives, as soon as it gives something."""
+    deadline = time.monotonic() + timeout
+    pause = 0.05
+    while (taken := take()) is None:
+        if time.monotonic() + pause > deadline:
+            raise InProgress(
+                f"all {limit} slots for {kind} on host {host!r} were taken for {timeout:g} s; "
+                "wait for the other steps or raise fleet_host_slots"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2.0)  # every wait that is over costs a write transaction
+    return taken
+
+
+def occupy(tx: Transaction, slot_id: str, host: str, kind: str, limit: int, run_id: str) -> bool:
+    """Take a slot under that id; False if all are taken."""
+    if len(_taken(tx, host, kind)) >= limit:
+        bury(tx, spare=run_id)
+        _free_abandoned(tx)
+        if len(_taken(tx, host, kind)) >= limit:
+            return False
+    pid = os.getpid()
+    row = {"id": slot_id, "host": host, "kind": kind, "run_id": run_id, "pid": pid, "pid_started": started(pid)}
+    tx.run(tx.tables.slots.insert().values(**row, taken=tx.now))
+    return True
 
 
 def renew(tx: Transaction, run_id: str) -> None:

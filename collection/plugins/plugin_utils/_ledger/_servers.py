@@ -38,12 +38,19 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
     ServerRow,
     ServerSeen,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import bury, renew
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import (
+    bury,
+    occupy,
+    renew,
+    wait_for_slot,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
 
 __all__ = ["Servers"]
+
+_STEP = "step"  # the kind of the slots that steps on servers take
 
 
 class Servers(Part):
@@ -114,20 +121,25 @@ class Servers(Part):
         InProgress if a step of this or another live run is at work on it.
         """
         with self._database.write() as tx:
-            renew(tx, run_id)
-            bury(tx, spare=run_id)
-            server = _server(tx, server_id)
-            if not _may_begin(server, run_id):
-                raise InProgress(_busy(tx, server))
-            servers, claims = tx.tables.servers, tx.tables.claims
-            tx.run(
-                servers.update().where(servers.c.id == server_id).values(task_state=task, run_id=run_id, updated=tx.now)
-            )
-            mine = (claims.c.server_id == server_id) & (claims.c.run_id == run_id)
-            tx.run(claims.update().where(mine).values(begun=True))
-            if action is not None:
-                claim = tx.first(claims.select().where(mine))
-                _open_action(tx, run_id, server, action, claim.host if claim else server.host)
+            _begin(tx, run_id, _free_server(tx, run_id, server_id), task, action)
+
+    def begin_step(
+        self, run_id: str, server_id: str, task: str, *, action: str, host: str, limit: int, timeout: float
+    ) -> None:
+        """begin_task() as soon as one of the *limit* slots for steps on *host* is free, both in one transaction.
+
+        finish(), fail() or end_task() frees the slot. InProgress after *timeout* seconds too: nothing has begun then.
+        """
+
+        def begin() -> str | None:
+            with self._database.write() as tx:
+                server = _free_server(tx, run_id, server_id)
+                if not occupy(tx, server_id, host, _STEP, limit, run_id):
+                    return None
+                _begin(tx, run_id, server, task, action)
+                return server_id
+
+        wait_for_slot(begin, host, _STEP, limit, timeout)
 
     def end_task(self, run_id: str, server_id: str) -> None:
         """The step ended and changed nothing: no task_state, the server is free."""
@@ -209,6 +221,26 @@ def _server(tx: Transaction, server_id: str) -> ServerRow:
     return ServerRow(**row._mapping)
 
 
+def _free_server(tx: Transaction, run_id: str, server_id: str) -> ServerRow:
+    """The server, on which no step is at work."""
+    renew(tx, run_id)
+    bury(tx, spare=run_id)
+    server = _server(tx, server_id)
+    if not _may_begin(server, run_id):
+        raise InProgress(_busy(tx, server))
+    return server
+
+
+def _begin(tx: Transaction, run_id: str, server: ServerRow, task: str, action: str | None) -> None:
+    claims = tx.tables.claims
+    _update(tx, server.id, task_state=task, run_id=run_id)
+    mine = (claims.c.server_id == server.id) & (claims.c.run_id == run_id)
+    tx.run(claims.update().where(mine).values(begun=True))
+    if action is not None:
+        claim = tx.first(claims.select().where(mine))
+        _open_action(tx, run_id, server, action, claim.host if claim else server.host)
+
+
 def _may_begin(server: ServerRow, run_id: str) -> bool:
     if server.run_id is None:
         return server.task_state is None
@@ -243,5 +275,8 @@ def _open_action(tx: Transaction, run_id: str, server: ServerRow, action: str, h
 
 
 def _close(tx: Transaction, run_id: str, server_id: str, result: str, message: str | None) -> None:
-    table = tx.tables.actions
-    close_actions(tx, (table.c.server_id == server_id) & (table.c.run_id == run_id), result=result, message=message)
+    """The end of a step: of its entry in the server's actions, and of its slot, which bears the server's id."""
+    actions, slots = tx.tables.actions, tx.tables.slots
+    mine = (actions.c.server_id == server_id) & (actions.c.run_id == run_id)
+    close_actions(tx, mine, result=result, message=message)
+    tx.run(slots.delete().where((slots.c.id == server_id) & (slots.c.run_id == run_id)))

@@ -21,9 +21,11 @@ from tests.support.postgres import PostgreSQL, running_postgresql
 def lab() -> t.Iterator[Lab]:
     # Another name, for tests beside these; the runs themselves shall not see it.
     made = Lab(os.environ.pop("FLOTILLA_LAB", "e2e"))
-    made.up(hosts=3)
-    yield made
-    made.down()
+    try:
+        made.up(hosts=3)
+        yield made
+    finally:
+        made.down()
 
 
 @pytest.fixture

@@ -42,8 +42,8 @@ class Lab:
         self.inventory = self.ok("inventory")
 
     def down(self) -> None:
-        self.ok("down")
         shutil.rmtree(self._sockets, ignore_errors=True)
+        self.ok("down")
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

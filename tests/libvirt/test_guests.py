@@ -98,6 +98,25 @@ def test_a_domain_that_was_migrated_away_is_left_to_people(
     assert f"{record.id}-root" in Storage(conn).pool("local").names()
 
 
+@pytest.mark.parametrize("kind", ["reconfigure", "rebuild"])
+def test_a_disk_that_was_put_on_another_file_is_not_put_back(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, kind: str
+) -> None:
+    domain = conn.lookupByName("web1")
+    domain.destroy()
+    xml = domain.XMLDesc().replace(f"{record.id}-root'", f"{record.id}-root.s1'")
+    conn.defineXML(xml)
+    before = conn.lookupByName("web1").XMLDesc()
+    bigger = dataclasses.replace(record.root, size=2 * record.root.size)
+    target = dataclasses.replace(record, generation=5, disks=(bigger,))
+    result = run(kind, record=target.to_json())[0]
+    assert result["failed"]
+    assert f"disk vda of server 'web1' is '/pools/local/{record.id}-root.s1', not its own volume" in result["message"]
+    assert "`virsh blockcommit web1 vda --active --pivot`" in result["message"]
+    assert conn.lookupByName("web1").XMLDesc() == before
+    assert Storage(conn).existing(record.root).info()[1] == record.root.size
+
+
 @pytest.mark.parametrize(
     ("step", "said"),
     [

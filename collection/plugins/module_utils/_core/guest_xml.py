@@ -51,6 +51,7 @@ def guest_of(
         record=record,
         record_error=record_error,
         migrated=migrated,
+        sources=tuple(place for place in (_held(disk, locations) for disk in root.iterfind("devices/disk")) if place),
     )
 
 
@@ -79,10 +80,14 @@ def _volumes(root: ET.Element, locations: Locations) -> t.Iterator[tuple[str, st
     """Every volume that the domain names, backing files and the goal of a running copy too: none may be deleted."""
     for disk in root.iterfind("devices/disk"):
         for holder in (disk, *disk.iter("backingStore"), *disk.iter("mirror")):
-            source = holder.find("source")
-            place = None if source is None else _place(source, locations)
+            place = _held(holder, locations)
             if place is not None:
                 yield place
+
+
+def _held(holder: ET.Element, locations: Locations) -> tuple[str, str] | None:
+    source = holder.find("source")
+    return None if source is None else _place(source, locations)
 
 
 def _place(source: ET.Element, locations: Locations) -> tuple[str, str] | None:

@@ -257,7 +257,7 @@ class Guest:
     ``state``: running, paused, shutoff, suspended (managed save), crashed, or other (in shutdown, pmsuspended).
     ``vcpus`` and ``memory`` (MiB) are those of the persistent configuration, else of the running one.
     ``macs`` and ``volumes`` (pairs of pool and volume name; ("", path) for a disk in no pool) are those of the same
-    configuration.
+    configuration. ``sources`` are those of the volumes that its disks are, without the files under them.
     ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used, and
     ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated
     away.
@@ -276,6 +276,7 @@ class Guest:
     record_error: str | None = None
     migrated: bool = False
     damaged: bool = False
+    sources: t.Sequence[t.Sequence[str]] = ()
 
     @property
     def active(self) -> bool:

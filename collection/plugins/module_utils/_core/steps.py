@@ -152,6 +152,7 @@ def as_defined(record: Record) -> Guest:
         memory=record.flavor.ram,
         macs=tuple(nic.mac for nic in record.nics),
         volumes=tuple((disk.pool, disk.volume) for disk in record.disks),
+        sources=tuple((disk.pool, disk.volume) for disk in record.disks),
         record=record,
     )
 
@@ -206,14 +207,25 @@ def _drift(desired: Server, record: Record, guest: Guest) -> list[Difference]:
     missing_nics = [nic.mac for nic in record.nics if nic.mac not in macs]
     if missing_nics:
         found.append(Difference("domain.interfaces", cls, None, ", ".join(missing_nics)))
-    there = {tuple(volume) for volume in guest.volumes}
-    missing_disks = [disk.volume for disk in record.disks if (disk.pool, disk.volume) not in there]
-    if missing_disks:
-        found.append(Difference("domain.disks", cls, None, ", ".join(missing_disks)))
+    found += _moved_disks(record, guest, cls)
     autostart = bool(desired.spec.get("autostart", False))
     if guest.autostart != autostart:
         found.append(Difference("autostart", LIVE, guest.autostart, autostart))
     return found
+
+
+def _moved_disks(record: Record, guest: Guest, cls: str) -> list[Difference]:
+    """A disk that is missing is put back. One that stands on another file has its data there (an external snapshot
+    does this): that is for people to merge, and nothing defines the domain anew until they have."""
+    there = [tuple(disk) for disk in guest.sources]
+    own = [(disk.pool, disk.volume) for disk in record.disks]
+    missing = [volume for pool, volume in own if (pool, volume) not in there]
+    if not missing:
+        return []
+    others = [volume for pool, volume in there if (pool, volume) not in own]
+    replaced = len(there) >= len(own)
+    old, cls = (", ".join(others), IMPOSSIBLE) if replaced else (None, cls)
+    return [Difference("domain.disks", cls, old, ", ".join(missing))]
 
 
 def _create(desired: Server, why: str) -> ServerPlan:
@@ -269,6 +281,12 @@ def _by_leave(step: Step, leave: Leave) -> ServerPlan:
 
 def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
     differences = differences_of(desired.spec, record.spec, off=_is_off(guest)) + _drift(desired, record, guest)
+    if any(difference.key == "domain.disks" and difference.cls == IMPOSSIBLE for difference in differences):
+        # The host refuses to define it anew, and would do so only once the guest had been stopped for it.
+        differences = [
+            difference if difference.cls == LIVE else dataclasses.replace(difference, cls=IMPOSSIBLE)
+            for difference in differences
+        ]
     steps, held = _changes(desired, record, guest, _by_class(differences), leave)
     if record.spec.get("locked") and desired.spec.get("locked") and "locked" not in leave.allow:
         steps, held = _lock(steps, held)

@@ -16,10 +16,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import time
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import console_log, domain_name
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import (
+    console_log,
+    domain_name,
+    read_domain,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
     FlotillaError,
@@ -222,6 +227,7 @@ def _reconfigure(job: Job) -> Outcome:
         return False, "it is so"
     _must_be_off(job)
     record = job.target
+    _must_stand_on_its_own(job, record)
     record = _with_disks(job.host, record)
     for disk in record.disks:
         job.host.storage.grow(disk)
@@ -235,6 +241,7 @@ def _rebuild(job: Job) -> Outcome:
         return False, "it is so"
     _must_be_off(job)
     record = job.target
+    _must_stand_on_its_own(job, record)
     root = record.root
     # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
     job.host.storage.require_image(root, record.image)
@@ -246,9 +253,31 @@ def _rebuild(job: Job) -> Outcome:
 
 def _redefine(job: Job, record: Record) -> None:
     job.host.storage.write_sidecar(record)
-    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
-    domain = job.host.define(record, existing=job.domain.XMLDesc(flags))
+    domain = job.host.define(record, existing=_existing(job))
     domains.set_autostart(domain, _autostart(record))
+
+
+def _existing(job: Job) -> str:
+    return str(job.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def _must_stand_on_its_own(job: Job, record: Record) -> None:
+    """Refuse to give a domain back a disk that it has left: what was written since is in another file.
+
+    An external snapshot does this (backup tools make them); the old disk, once written to, spoils it for good.
+    """
+    files = {disk.target: disk.source for disk in read_domain(_existing(job)).disks}
+    for disk in record.disks:
+        file, own = files.get(disk.target), job.host.storage.pool(disk.pool).path_of(disk.volume)
+        if disk.role == "config" or file is None or file == f"{disk.pool}/{disk.volume}":
+            continue
+        if os.path.realpath(file) != os.path.realpath(own):
+            name = shlex.quote(job.domain.name())
+            raise Conflict(
+                f"disk {disk.target} of server {record.name!r} is {file!r}, not its own volume {own!r} (a snapshot "
+                "made by hand?): nothing is changed. With the guest running, merge it back: "
+                f"`virsh blockcommit {name} {disk.target} --active --pivot`, then run again"
+            )
 
 
 def _must_be_off(job: Job) -> None:

@@ -80,8 +80,15 @@ class Pool:
     def can(self, capability: str) -> bool:
         """Whether a pool of this type has a capability: ``overlay``, ``upload`` … (pools.CAPABILITIES)."""
         if self._type is None:
-            self._type = ET.fromstring(self._handle.XMLDesc(0)).get("type", "")  # noqa: S314 - libvirt wrote it
+            self._type = self._xml().get("type", "")
         return capability in CAPABILITIES.get(self._type, ())
+
+    def path_of(self, name: str) -> str:
+        """Where a volume of that name is, or would be."""
+        volume = found(self._handle.storageVolLookupByName, name)
+        if volume is not None:
+            return str(volume.path())
+        return os.path.join(self._xml().findtext("target/path", ""), name)
 
     def names(self) -> list[str]:
         return list(self._handle.listVolumes())
@@ -103,6 +110,9 @@ class Pool:
         volume = self._handle.createXMLFrom(_volume_xml(name, capacity, fmt, None), source, 0)
         self.made.append(name)
         return volume
+
+    def _xml(self) -> ET.Element:
+        return ET.fromstring(self._handle.XMLDesc(0))  # noqa: S314 - libvirt wrote it
 
     def refresh_once(self) -> bool:
         """Have libvirt look at the pool afresh; at most once a call. Whether it did."""

@@ -152,3 +152,14 @@ def test_vcpus_are_the_most_that_can_be_plugged_in() -> None:
 )
 def test_every_volume_that_a_domain_names_is_found(devices: str, volumes: tuple[tuple[str, str], ...]) -> None:
     assert read(domain(devices)).volumes == volumes
+
+
+def test_a_disk_is_what_the_guest_writes_to() -> None:
+    """Libvirt names the files under a snapshot in the inactive XML, too."""
+    snapshot = (
+        "<disk type='file'><source file='/pools/local/a.s1'/><backingStore type='file'>"
+        "<source file='/pools/local/a'/></backingStore></disk><disk type='file' device='cdrom'/>"
+    )
+    guest = read(domain(snapshot))
+    assert guest.sources == (("local", "a.s1"),)
+    assert guest.volumes == (("local", "a.s1"), ("local", "a"))

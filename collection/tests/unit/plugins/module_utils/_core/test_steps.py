@@ -26,6 +26,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
+    IMPOSSIBLE,
+    LIVE,
     Leave,
     ServerPlan,
     Step,
@@ -177,16 +179,32 @@ def test_a_removed_key_is_a_removal() -> None:
 
 def test_what_the_user_never_wrote_is_not_compared() -> None:
     guest = found(
-        applied(declared()), volumes=(("local", f"{ID}-root"), ("", "/dev/by-hand")), macs=("52:54:00:00:00:01", "x")
+        applied(declared()), sources=(("local", f"{ID}-root"), ("", "/dev/by-hand")), macs=("52:54:00:00:00:01", "x")
     )
     assert plan(declared(), guest).differences == ()
 
 
-@pytest.mark.parametrize("change", [{"memory": 128}, {"vcpus": 7}, {"macs": ()}, {"volumes": ()}])
+@pytest.mark.parametrize("change", [{"memory": 128}, {"vcpus": 7}, {"macs": ()}, {"sources": ()}])
 def test_hardware_changed_on_the_host_is_put_right_at_leave(change: dict[str, t.Any]) -> None:
     guest = found(applied(declared()), **change)
     assert kinds(plan(declared(), guest).held) == ["reconfigure"]
     assert kinds(plan(declared(), guest, EVERYTHING).steps) == ["stop", "reconfigure", "start"]
+
+
+@pytest.mark.parametrize("state", ["running", "shutoff"])
+def test_a_disk_that_stands_on_a_snapshot_is_shown_and_never_put_back(state: str) -> None:
+    """What the guest wrote since the snapshot is in another file; the host would refuse, once the guest was stopped."""
+    guest = found(applied(declared()), state, sources=(("local", f"{ID}-root.s1"),), vcpus=7)
+    desired = declared(flavor=BIG, image=TOCK, metadata={"a": "1"})
+    result = plan(desired, guest, EVERYTHING)
+    assert kinds(result.steps) == (["update"] if state == "running" else ["update", "start"])
+    assert result.held == ()
+    assert {difference.cls for difference in result.differences if difference.key != "metadata"} == {LIVE, IMPOSSIBLE}
+    shown = next(difference for difference in result.differences if difference.key == "domain.disks")
+    assert (shown.cls, shown.old, shown.new) == (IMPOSSIBLE, f"{ID}-root.s1", f"{ID}-root")
+    spec = result.steps[0].spec
+    assert spec is not None
+    assert (spec["flavor"], spec["image"]) == (SMALL.to_json(), TICK.to_json())
 
 
 def test_a_locked_server_is_left_as_it_is_but_its_record_may_change() -> None:
@@ -283,7 +301,9 @@ SERVERS = st.builds(
     before=SERVERS,
     state=st.sampled_from(["running", "paused", "shutoff", "suspended", "crashed"]),
     there=st.sampled_from(["guest", "transient", "volume", "nothing"]),
-    drift=st.sampled_from([{}, {"memory": 17}, {"macs": ()}, {"autostart": True}]),
+    drift=st.sampled_from(
+        [{}, {"memory": 17}, {"macs": ()}, {"autostart": True}, {"sources": ()}, {"sources": (("local", "s1"),)}]
+    ),
     allow=st.frozensets(st.sampled_from(["restart", "rebuild", "delete", "locked"])),
 )
 def test_after_its_steps_a_server_has_none(

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    GIB,
+    Disk,
+    Flavor,
+    Hardware,
+    Image,
+    Record,
+    mac_of,
+)
+
+ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
+RECORD = Record(
+    id=ID,
+    name="web1",
+    fleet_id="f",
+    generation=3,
+    spec={},
+    flavor=Flavor("m1.small", 2, 512, 1),
+    image=Image("debian", "qcow2", "sha256:" + "ab" * 32),
+    disks=(Disk("root", "local", f"{ID}-root", "qcow2", GIB, "vda", "virtio"),),
+    nics=(),
+    hardware=Hardware(),
+)
+
+
+def test_a_mac_is_a_guests_own() -> None:
+    macs = {mac_of(f"{number:08x}", index) for number in range(500) for index in range(4)}
+    assert len(macs) == 2000
+    assert mac_of(ID, 0) == mac_of(ID, 0) == "52:54:6a:c0:7b:2a"
+    first = {int(mac[:2], 16) for mac in macs}
+    assert {(byte & 1, byte & 2) for byte in first} == {(0, 2)}  # unicast, locally administered
+    assert len({mac[6:8] for mac in macs}) == 256
+
+
+def test_a_record_that_is_whole_is_read() -> None:
+    marked = json.loads(RECORD.dumps())
+    marked["marks"] = {"soft_delete": {"at": 1700000000.5}, "resize": {"anything": None}}
+    assert Record.from_json(marked).marks == marked["marks"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        (("marks", "soft_delete"), {}, "doesn't say when it was deleted softly: {}"),
+        (("marks", "soft_delete"), None, "doesn't say when"),
+        (("marks", "soft_delete"), 12, "doesn't say when"),
+        (("marks", "soft_delete"), {"at": "now"}, "doesn't say when"),
+        (("marks", "soft_delete"), {"at": True}, "doesn't say when"),
+        (("marks", "soft_delete"), {"at": float("nan")}, "doesn't say when"),
+        (("flavor", "vcpus"), "2", "a size that is no whole number"),
+        (("flavor", "ram"), 512.5, "a size that is no whole number"),
+        (("flavor", "swap"), None, "a size that is no whole number"),
+        (("flavor", "disk"), -1, "a size that is no whole number"),
+        (("disks", 0, "size"), "1G", "a size that is no whole number"),
+        (("disks", 0, "size"), True, "a size that is no whole number"),
+        (("image", "min_ram"), "1", "a size that is no whole number"),
+    ],
+)
+def test_a_record_with_what_no_plan_can_stand_on_is_refused(path: tuple[t.Any, ...], value: t.Any, why: str) -> None:
+    """Anybody on the host can write a domain's metadata: one such record must not end a whole fleet's run."""
+    damaged = json.loads(RECORD.dumps())
+    place = damaged
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(InvalidRecord, match="the record of server 'web1'") as caught:
+        Record.loads(json.dumps(damaged))
+    assert why in str(caught.value)

@@ -37,7 +37,7 @@ def guest_of(
     """
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it, and it refuses DTDs itself
     domain_id = root.findtext("uuid", "")
-    record, record_error = _record(root, domain_id)
+    record, record_error, damaged = _record(root, domain_id)
     return Guest(
         id=domain_id,
         name=root.findtext("name", ""),
@@ -51,24 +51,24 @@ def guest_of(
         record=record,
         record_error=record_error,
         migrated=migrated,
+        damaged=damaged,
         sources=tuple(place for place in (_held(disk, locations) for disk in root.iterfind("devices/disk")) if place),
     )
 
 
-def _record(root: ET.Element, domain_id: str) -> tuple[Record | None, str | None]:
+def _record(root: ET.Element, domain_id: str) -> tuple[Record | None, str | None, bool]:
+    """The record, or why it can't be used, and whether it is damaged: a copy's is whole, but another's."""
     text = record_text(root)
     if text is None:
-        return None, None
+        return None, None, False
     try:
         record = Record.loads(text)
     except (InvalidRecord, RecursionError) as exc:
-        return None, str(exc)
+        return None, str(exc), True
     if record.id != domain_id:
-        return (
-            None,
-            f"it bears the record of server {record.id} ({record.name!r}): a copy (virt-clone?), so it is foreign",
-        )
-    return record, None
+        copy = f"it bears the record of server {record.id} ({record.name!r}): a copy (virt-clone?), so it is foreign"
+        return None, copy, False
+    return record, None, False
 
 
 def _mebibytes(root: ET.Element) -> int:

@@ -59,7 +59,7 @@ def test_a_foreign_domain_is_a_guest_without_a_record() -> None:
     guest = read(domain("<interface type='bridge'><mac address='52:54:00:AA:bb:01'/></interface>"))
     assert (guest.id, guest.name, guest.vcpus, guest.memory) == (ID, "web1", 2, 512)
     assert guest.macs == ("52:54:00:aa:bb:01",)
-    assert (guest.record, guest.record_error) == (None, None)
+    assert (guest.record, guest.record_error, guest.damaged) == (None, None, False)
 
 
 def test_a_record_comes_back_as_it_was_written() -> None:
@@ -85,6 +85,7 @@ def test_a_record_that_cannot_be_read_is_said(text: str, why: str) -> None:
     assert guest.record is None
     assert guest.record_error is not None
     assert why in guest.record_error
+    assert guest.damaged
 
 
 def test_a_copied_domain_is_foreign() -> None:
@@ -94,6 +95,7 @@ def test_a_copied_domain_is_foreign() -> None:
     assert guest.record_error == (
         f"it bears the record of server {ID} ('web1'): a copy (virt-clone?), so it is foreign"
     )
+    assert not guest.damaged
 
 
 @pytest.mark.parametrize(

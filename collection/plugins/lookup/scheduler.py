@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: scheduler
-author: Flotilla contributors
+author: Flotilla contributors (@flotilla)
 short_description: The compute host that a server is on, or should go to
 description:
   - Gives the compute host that a server is on. For a server that is nowhere yet it proposes one, by the filters and

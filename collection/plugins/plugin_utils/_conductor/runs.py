@@ -206,7 +206,7 @@ def _state(guest: Guest, record: Record) -> str:
 
 def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:
     """Claim what was chosen. Where another run was quicker, choose again from the ledger's rows, with no new survey."""
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         claims = draft.claims()
         if not claims:
             return draft.plan({})

@@ -31,7 +31,8 @@ def plan_text(plan: Plan) -> str:
     lines = [_headline(plan)]
     rows: list[tuple[str, str, str]] = []
     for host in plan.hosts:
-        rows.extend((host.name, "!", f"down: {host.why}") for _ in range(not host.up))
+        if not host.up:
+            rows.append((host.name, "!", f"down: {host.why}"))
         rows.extend((host.name, "+", step.what) for step in host.steps)
     for entry in plan.servers:
         rows.extend(_server_rows(entry))

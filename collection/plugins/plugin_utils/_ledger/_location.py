@@ -33,16 +33,18 @@ _NETWORK = frozenset(
 )
 
 
-def state_dir(folder: str | None = None, *, env: t.Mapping[str, str] = os.environ) -> str:
+def state_dir(folder: str | None = None, *, env: t.Mapping[str, str] | None = None) -> str:
     """Where the controller keeps what is the fleet's: *folder*, else flotilla in the user's state directory."""
     if folder:
         return str(Path(folder).expanduser().absolute())
+    env = os.environ if env is None else env
     base = env.get("XDG_STATE_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".local" / "state")
     return str(Path(base) / "flotilla")
 
 
-def default_url(fleet_name: str, folder: str | None = None, *, env: t.Mapping[str, str] = os.environ) -> str:
+def default_url(fleet_name: str, folder: str | None = None, *, env: t.Mapping[str, str] | None = None) -> str:
     """FLOTILLA_LEDGER, else an SQLite file named after the fleet in its state directory."""
+    env = os.environ if env is None else env
     if env.get("FLOTILLA_LEDGER"):
         return env["FLOTILLA_LEDGER"]
     if not fleet_name or "/" in fleet_name or fleet_name.startswith("."):

@@ -113,7 +113,7 @@ def claimed(draft: Reconcile) -> Plan:
     won = {}
     for index, claim in enumerate(draft.claims()):
         server_id = claim.server_id or f"00000000-0000-4000-8000-{index:012d}"
-        won[claim.name] = Claimed(server_id, claim.host, tuple(f"192.0.2.{10 + index}" for _ in claim.addresses))
+        won[claim.name] = Claimed(server_id, claim.host, tuple(f"192.0.2.{10 + index}" for _wish in claim.addresses))
     return draft.plan(won)
 
 
@@ -262,7 +262,7 @@ def test_pruning_many_needs_the_very_number() -> None:
 
 def test_a_second_copy_goes_only_with_leave_to_delete() -> None:
     declared = fleet({"web1": {**WEB, "server_host": "kvm1"}})
-    ((guest,),) = applied(reconcile(declared, hosts(declared))).values()
+    (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).values()))
     copies = {"kvm1": [dataclasses.replace(guest, state="shutoff")], "kvm2": [guest]}
     held = claimed(reconcile(declared, hosts(declared, copies)))
     assert [(entry.host, kinds(entry), [s.kind for s in entry.held]) for entry in held.servers] == [
@@ -355,7 +355,7 @@ def test_a_lost_ledger_takes_the_fleet_over_from_its_hosts() -> None:
 def one_guest(**spec: t.Any) -> tuple[Declared, Guest]:
     """A fleet of web1 alone, applied on kvm1."""
     declared = fleet({"web1": {**WEB, "server_host": "kvm1", **spec}})
-    ((guest,),) = applied(reconcile(declared, hosts(declared))).values()
+    (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).values()))
     return declared, guest
 
 

@@ -123,7 +123,7 @@ def test_a_server_moved_by_hand_is_found_where_it_runs() -> None:
     """Plain virsh migrate: the source stays defined and off."""
     location = find(host("kvm1", guest(record(), "shutoff")), host("kvm2", guest(record())), remembered=AT_1)
     assert (location.status, location.host, location.moved) == ("found", "kvm2", True)
-    assert [name for name, _ in location.extra] == ["kvm1"]
+    assert [name for name, _guest in location.extra] == ["kvm1"]
 
 
 def test_two_active_copies_are_a_conflict() -> None:

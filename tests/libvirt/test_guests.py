@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, images, networks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
     References,
     delete_volume,
@@ -199,6 +199,40 @@ def test_a_volume_of_another_name_is_never_deleted(conn: t.Any, record: Record) 
         with pytest.raises(Conflict, match="isn't named as one of server"):
             delete_volume(pool, name, server_id=record.id, references=references)
     assert volumes_of(pool, record.id) == [f"{record.id}-root"]
+
+
+class _Listed:
+    """A connection whose domains, once listed, go: other module calls work on the same host."""
+
+    def __init__(self, conn: t.Any) -> None:
+        self._conn = conn
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._conn, name)
+
+    def listAllDomains(self, *flags: int) -> list[t.Any]:  # noqa: N802 - libvirt's name
+        listed = self._conn.listAllDomains(*flags)
+        for domain in listed:
+            domain.destroy()
+            domain.undefine()
+        return list(listed)
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        pytest.param(lambda conn, _record: References(conn).user_of("/x", but=""), id="references"),
+        pytest.param(lambda conn, _record: servers(conn), id="servers"),
+        pytest.param(lambda conn, _record: networks.users(conn, "inside"), id="networks"),
+        pytest.param(
+            lambda conn, record: images.users_of(conn, conn.storagePoolLookupByName("local"), record.image), id="images"
+        ),
+    ],
+)
+def test_domains_that_go_while_they_are_looked_at_are_none(
+    conn: t.Any, record: Record, walk: t.Callable[..., t.Any]
+) -> None:
+    assert not walk(_Listed(conn), record)
 
 
 @pytest.mark.parametrize("by", ["disk", "pool", "chain", "json", "link", "raw"])

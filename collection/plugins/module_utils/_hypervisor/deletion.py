@@ -67,8 +67,8 @@ class References:
 
     def _add(self, domain: t.Any) -> None:
         """A running domain is asked for both of its configurations: what it holds now, and what it will."""
-        flags = [0, libvirt.VIR_DOMAIN_XML_INACTIVE] if domain.isActive() and domain.isPersistent() else [0]
-        for flag in flags:
+        both = found(domain.isActive) and found(domain.isPersistent)
+        for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE) if both else (0,):
             xml = found(domain.XMLDesc, flag)
             if xml is None:  # undefined since it was listed
                 continue

@@ -33,12 +33,13 @@ def servers(conn: Connection, names: t.Collection[str] | None = None) -> list[di
 
 
 def _server(domain: Domain) -> dict[str, Json] | None:
-    flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-    xml = found(domain.XMLDesc, flags)
+    """The server; None if it is no one of ours, or was undefined since it was listed."""
+    xml = found(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_INACTIVE)
     facts = None if xml is None else read_domain(xml)
     if facts is None or facts.record is None or facts.record.id != facts.id:
         return None
-    return _shown(facts.record, state_of(domain))
+    state = found(state_of, domain)
+    return None if state is None else _shown(facts.record, state)
 
 
 def _shown(record: Record, state: str) -> dict[str, Json]:

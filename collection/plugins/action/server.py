@@ -48,6 +48,8 @@ _TASKS = {
 #: Seconds that a step of a run that was killed, and that goes on on the host, is waited for: a clean stop takes the
 #: longest.
 _LOCK_TIMEOUT = 180
+#: Seconds to wait for one of the host's slots: others may be stopping slowly before us.
+_SLOT_TIMEOUT = 3600.0
 #: What Ansible itself reads in a result.
 _KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
 #: Option of a user's task -> its type, and the inventory variable that it stands for.
@@ -223,10 +225,19 @@ class ActionModule(Planner):
         ledger = self.open_ledger(create=True)
         run_id, server_id = entry["run_id"], entry["id"]
         first = deeds[0]["kind"]
-        ledger.begin_task(run_id, server_id, _TASKS.get(first, "updating"), action=first)
+        # How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where.
+        ledger.begin_step(
+            run_id,
+            server_id,
+            _TASKS.get(first, "updating"),
+            action=first,
+            host=entry["host"],
+            limit=entry["host_slots"],
+            timeout=_SLOT_TIMEOUT,
+        )
         outcome: Result = {}
         try:
-            with self._slot(ledger, entry), ledger.renewing(run_id):
+            with ledger.renewing(run_id):
                 outcome = self._call(entry, deeds)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
@@ -237,11 +248,6 @@ class ActionModule(Planner):
         else:
             self._note_success(ledger, entry, outcome)
         return self._result(entry, outcome)
-
-    def _slot(self, ledger: Ledger, entry: Arguments) -> contextlib.AbstractContextManager[t.Any]:
-        """How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where."""
-        slots = int(entry.get("host_slots", 10))
-        return ledger.slot(entry["host"], "step", slots, entry["run_id"], float(entry.get("slot_timeout", 3600)))
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         module_args = {

@@ -287,8 +287,12 @@ def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> Ser
             difference if difference.cls == LIVE else dataclasses.replace(difference, cls=IMPOSSIBLE)
             for difference in differences
         ]
-    steps, held = _changes(desired, record, guest, _by_class(differences), leave)
-    if record.spec.get("locked") and desired.spec.get("locked") and "locked" not in leave.allow:
+    keys = _by_class(differences)
+    locked = record.spec.get("locked") and desired.spec.get("locked") and "locked" not in leave.allow
+    if locked:
+        keys[LIVE].discard("state")  # the record says what was carried out, and on a locked server this isn't
+    steps, held = _changes(desired, record, guest, keys, leave)
+    if locked:
         steps, held = _lock(steps, held)
     return ServerPlan(tuple(differences), tuple(steps), tuple(held))
 

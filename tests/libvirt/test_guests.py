@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.serve
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 POOL_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1b01"
+OTHER_POOL_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1b02"
 CLONE_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a02"
 FOREIGN_ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a03"
 
@@ -281,6 +282,8 @@ def test_a_volume_is_made_once_and_never_again(conn: t.Any, record: Record) -> N
 def test_a_pool_is_known_by_its_id(conn: t.Any, record: Record) -> None:
     storage = Storage(conn)
     assert storage.identified(record.root).pool_id == POOL_ID
+    # Two hosts may have marked it at once, and one made a disk before it saw the other's mark.
+    assert storage.identified(dataclasses.replace(record.root, pool_id=OTHER_POOL_ID)).pool_id == POOL_ID
     elsewhere = dataclasses.replace(record.root, pool_id="6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1bff")
     with pytest.raises(Conflict, match="is the right pool mounted"):
         storage.identified(elsewhere)

@@ -60,22 +60,26 @@ class Pool:
         #: The volumes that this call has made here.
         self.made: list[str] = []
         self._refreshed = False
-        self._id: str | None = None
+        self._markers: list[str] = []
         self._type: str | None = None
 
     @property
     def id(self) -> str:
         """The smallest of the pool's markers: two hosts that share it see the same."""
-        if self._id is None:
-            marked = markers(self.names())
-            if not marked and self.refresh_once():
-                marked = markers(self.names())
-            if not marked:
-                raise InvalidInput(
-                    f"storage pool {self.name!r} of this host has no marker volume {MARKER}…; enroll the host first"
-                )
-            self._id = marked[0]
-        return self._id
+        marked = self.markers()
+        if not marked:
+            raise InvalidInput(
+                f"storage pool {self.name!r} of this host has no marker volume {MARKER}…; enroll the host first"
+            )
+        return marked[0]
+
+    def markers(self, wanted: str | None = None) -> list[str]:
+        """The pool's ids; libvirt looks afresh where it knows none, or not the one that is wanted."""
+        if not self._markers:
+            self._markers = markers(self.names())
+        if (not self._markers or wanted not in (None, *self._markers)) and self.refresh_once():
+            self._markers = markers(self.names())
+        return self._markers
 
     def can(self, capability: str) -> bool:
         """Whether a pool of this type has a capability: ``overlay``, ``upload`` … (pools.CAPABILITIES)."""
@@ -176,14 +180,17 @@ class Storage:
         return [(pool, name) for pool in self._pools.values() for name in pool.made if name.startswith(server_id)]
 
     def identified(self, disk: Disk) -> Disk:
-        """The disk with its pool's id; Conflict when the pool of that name is another one than the disk was made in."""
-        pool_id = self.pool(disk.pool).id
-        if disk.pool_id not in (None, pool_id):
+        """The disk with its pool's id; Conflict when the pool of that name is another one than the disk was made in.
+
+        Two hosts may mark a shared pool at once: then a record may have any of its ids, and gets the smallest.
+        """
+        pool = self.pool(disk.pool)
+        if disk.pool_id not in (None, *pool.markers(disk.pool_id)):
             raise Conflict(
                 f"volume {disk.volume!r} is in a pool {disk.pool!r} with id {disk.pool_id}, "
-                f"the pool of that name on this host has id {pool_id}: nothing is touched; is the right pool mounted?"
+                f"the pool of that name on this host has id {pool.id}: nothing is touched; is the right pool mounted?"
             )
-        return dataclasses.replace(disk, pool_id=pool_id)
+        return dataclasses.replace(disk, pool_id=pool.id)
 
     def settled(self, disk: Disk) -> Disk:
         """The disk with its pool's id, and its size where the plan could not know it."""

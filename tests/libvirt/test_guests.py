@@ -77,6 +77,75 @@ def test_power_steps_and_their_repetition(run: t.Callable[..., list[dict[str, t.
     ]
 
 
+def test_the_steps_of_a_killed_run_whose_module_went_on_are_taken_up(
+    conn: t.Any, state_dir: str, record: Record
+) -> None:
+    """Both runs planned the same from one survey; the second had to wait for the first one's module."""
+    domains.write_record(conn.lookupByName("web1"), dataclasses.replace(record, generation=5, spec={"state": "paused"}))
+    base = {"server_id": record.id, "name": record.name, "timeout": 0}
+    target = dataclasses.replace(record, generation=5, spec={"state": "paused"}).to_json()
+    steps = [
+        {**base, "kind": "stop", "expects": 4, "record": None},
+        {**base, "kind": "reconfigure", "expects": 4, "record": target},
+        {**base, "kind": "start", "expects": 5, "record": None},
+        {**base, "kind": "pause", "expects": 5, "record": None},
+    ]
+    order: dict[str, t.Any] = {"state_dir": state_dir, "run_id": "r2", "fleet_id": record.fleet_id}
+    results = run_steps(conn, steps, **order)
+    assert [(result["kind"], result["message"]) for result in results] == [
+        ("stop", "an earlier run did it"),
+        ("reconfigure", "it is so"),
+        ("start", "nothing to do"),
+        ("pause", "paused"),
+    ]
+    assert conn.lookupByName("web1").state()[0] == libvirt.VIR_DOMAIN_PAUSED
+    # Another's generation 5 is not ours: nothing is taken up.
+    steps[1]["record"] = dataclasses.replace(record, generation=5, spec={"state": "stopped"}).to_json()
+    results = run_steps(conn, steps, **order)
+    assert [result["kind"] for result in results] == ["stop"]
+    assert "somebody changed it" in results[0]["message"]
+
+
+def test_a_soft_deletion_is_the_same_whenever_it_was_planned(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domains, "rename", lambda *_args: False)  # the test driver has none
+    marked = [dataclasses.replace(record, generation=5, marks={"soft_delete": {"at": at}}) for at in (1.0, 2.0)]
+    domains.write_record(conn.lookupByName("web1"), marked[0])
+    result = run("soft_delete", record=marked[1].to_json())[0]
+    assert not result.get("failed"), result
+    assert result["record"]["marks"] == {"soft_delete": {"at": 1.0}}
+
+
+def test_a_server_is_marked_as_deleted_only_once_its_name_is_free(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is marked counts as deleted: no later run would free the name."""
+
+    def refuse(*_args: t.Any) -> bool:
+        raise Conflict("no")
+
+    monkeypatch.setattr(domains, "rename", refuse)
+    marked = dataclasses.replace(record, generation=5, marks={"soft_delete": {"at": 1.0}})
+    assert run("soft_delete", record=marked.to_json())[0]["failed"]
+    assert domains.record_of(conn.lookupByName("web1")) == record
+
+
+def test_a_server_that_is_no_more_deleted_gets_its_name_back(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A soft_delete was killed between its two deeds; then the server was declared active again."""
+    domain = conn.lookupByName("web1")
+    domain.destroy()
+    xml = domain.XMLDesc().replace("<name>web1<", f"<name>web1.deleted-{record.id[:8]}<")
+    domain.undefine()
+    conn.defineXML(xml)
+    asked: list[str] = []
+    monkeypatch.setattr(domains, "rename", lambda _conn, _domain, name: asked.append(name))
+    assert run("start")[0]["changed"]
+    assert asked == ["web1"]
+
+
 @pytest.mark.parametrize("kind", ["start", "reconfigure", "rebuild", "delete"])
 def test_a_domain_that_was_migrated_away_is_left_to_people(
     run: t.Callable[..., list[dict[str, t.Any]]],

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import itertools
 import typing as t
 import zlib
@@ -95,13 +96,25 @@ def _run_server(
     kinds = ", ".join(order.kind for order in orders)
     try:
         with server_lock(state_dir, server_id, run_id=run_id, step=kinds, wait=wait):
-            for order in orders:
+            begin = _resume_at(host, orders)
+            results += [_result(order, changed=False, message="an earlier run did it") for order in orders[:begin]]
+            for order in orders[begin:]:
                 results.append(_run(host, order))
                 if results[-1].get("failed"):
                     break
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
     return results
+
+
+def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:
+    """Where the same steps of a killed run, whose module went on, have got to: the last whose record is there."""
+    with contextlib.suppress(FlotillaError, libvirt.libvirtError):  # the step itself says it better
+        domain = found(host.conn.lookupByUUIDString, orders[0].server_id)
+        now = None if domain is None else record_of(domain)
+        if now is not None and now.generation != orders[0].expects:
+            return max((index for index, order in enumerate(orders) if _is_target(order.record, now)), default=0)
+    return 0
 
 
 def _run(host: Host, order: Order) -> dict[str, Json]:
@@ -150,8 +163,8 @@ def _check(order: Order, present: Present | None) -> bool:
         raise Stale(
             f"server {order.name!r} has no domain on this host any more, so it can't be done: {order.kind}; plan again"
         )
-    target, now = order.record, present.record
-    if target is not None and now.generation == target.generation and _same(target, now):
+    now = present.record
+    if _is_target(order.record, now):
         return True
     if order.expects == now.generation:
         return False
@@ -162,11 +175,16 @@ def _check(order: Order, present: Present | None) -> bool:
     )
 
 
-def _same(target: Record, now: Record) -> bool:
+def _is_target(target: Record | None, now: Record) -> bool:
     """Two plans may aim at the same number: what they aim at must be the same, too. (The host fills in the rest.)"""
-    return all(
-        getattr(target, name) == getattr(now, name) for name in ("name", "spec", "flavor", "image", "declared", "marks")
-    )
+    if target is None or target.generation != now.generation or _marks(target) != _marks(now):
+        return False
+    return all(getattr(target, name) == getattr(now, name) for name in ("name", "spec", "flavor", "image", "declared"))
+
+
+def _marks(record: Record) -> dict[str, Json]:
+    """The marks, but for the second at which each plan marks a deletion: that is its own."""
+    return {key: None if key == "soft_delete" else value for key, value in record.marks.items()}
 
 
 def _host(conn: Connection, *, state_dir: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:

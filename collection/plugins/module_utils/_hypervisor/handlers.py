@@ -123,22 +123,24 @@ def _adopt(job: Job) -> Outcome:
 
 
 def _soft_delete(job: Job) -> Outcome:
-    """Off, marked and renamed, so that a successor can have its name; the disks wait to be reclaimed."""
+    """Off, renamed and marked, so that a successor can have its name; the disks wait to be reclaimed."""
     changed = domains.kill(job.domain)
     # A saved memory would stand in the way of the new name; Nova, too, only keeps the disks.
     if job.domain.hasManagedSaveImage():
         job.domain.managedSaveRemove()
     domains.set_autostart(job.domain, False)
-    record = job.record
-    if not job.done and "soft_delete" not in record.marks:
+    record, marked = job.record, job.done or "soft_delete" in job.record.marks
+    if not marked:
         mark = {"at": time.time()}
         record = job.order.record or dataclasses.replace(
             record, marks={**record.marks, "soft_delete": mark}, generation=record.generation + 1
         )
         record = job.host.settle(record)
+    # The name first: one that is marked counts as done, and its old name must be free then.
+    changed |= domains.rename(job.host.conn, job.domain, domain_name(record))
+    if not marked:
         job.host.write(job.domain, record)
         changed = True
-    changed |= domains.rename(job.host.conn, job.domain, domain_name(record))
     return changed, f"deleted softly, as {domain_name(record)!r}"
 
 
@@ -174,7 +176,8 @@ def _power(deed: t.Callable[[Job], bool], message: str) -> Handler:
 
 
 def _start(job: Job) -> bool:
-    return domains.start(job.domain)
+    renamed = _regain_name(job)
+    return domains.start(job.domain) or renamed
 
 
 def _stop(job: Job) -> bool:
@@ -252,9 +255,19 @@ def _rebuild(job: Job) -> Outcome:
 
 
 def _redefine(job: Job, record: Record) -> None:
+    _regain_name(job)
     job.host.storage.write_sidecar(record)
     domain = job.host.define(record, existing=_existing(job))
     domains.set_autostart(domain, _autostart(record))
+
+
+def _regain_name(job: Job) -> bool:
+    """A domain that a killed soft_delete has renamed, but not marked, is a server like any other: it gets its name
+    back. Whoever else renamed it meant it."""
+    deleted = dataclasses.replace(job.record, marks={"soft_delete": {}})
+    if job.domain.isActive() or job.domain.name() != domain_name(deleted):
+        return False
+    return domains.rename(job.host.conn, job.domain, domain_name(job.record))
 
 
 def _existing(job: Job) -> str:

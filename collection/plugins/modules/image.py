@@ -48,6 +48,7 @@ options:
     description:
       - Where the host fetches the image, beginning with C(http://), C(https://) or C(file:///), the latter being a file
         of the host. The server must send a C(Content-Length).
+      - A user, a password and a query in it, which may be a signature, are neither shown nor logged.
       - O(url) or O(src) is needed if O(state=present) and the image is not in the pool.
     type: str
   src:
@@ -159,7 +160,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url, shown
 
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:
@@ -167,7 +168,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         **hypervisor_argument_spec(),
         "name": {"type": "str", "required": True},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "url": {"type": "str"},
+        "url": {"type": "str", "no_log": True},
         "src": {"type": "path"},
         "remote_src": {"type": "bool", "default": False},
         "checksum": {"type": "str", "required": True},
@@ -207,6 +208,9 @@ def source_of(params: dict[str, t.Any]) -> images.OpenSource:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[("url", "src")], supports_check_mode=True)
+    if module.params["url"] and shown(module.params["url"]) == module.params["url"]:
+        # Nothing in it is secret: messages that name it should be read.
+        module.no_log_values.discard(module.params["url"])
     run_on_host(module, run)
 
 

@@ -43,7 +43,7 @@ class Flavor:
 
     @property
     def disk_gb(self) -> int:
-        """Placement's DISK_GB of a server with this flavor: swap is rounded up to whole GiB (NOVA: scheduler/utils)."""
+        """Placement's DISK_GB of a server with this flavor: swap is rounded up to whole GiB (Nova: scheduler/utils)."""
         return self.disk + self.ephemeral + -(-self.swap // 1024)
 
     def to_json(self) -> dict[str, Json]:
@@ -127,7 +127,7 @@ class Nic:
 class Disk:
     """A disk of a server. ``role`` is root, ephemeral, swap or config; ``size`` in bytes.
 
-    ``pool_id`` is the id of the pool's marker (DESIGN 4), null until the host that makes the volume has filled it in.
+    ``pool_id`` is the id of the pool's marker, null until the host that makes the volume has filled it in.
     """
 
     role: str
@@ -199,7 +199,7 @@ class Record:
 
     ``generation`` grows by one with each step that changes the server. ``spec`` is Server.spec as applied. ``marks``
     are
-    ``replaces``, ``evacuating``, ``resize``, ``soft_delete`` (DESIGN 4 and 9). Times are ISO 8601 in UTC.
+    ``replaces``, ``evacuating``, ``resize``, ``soft_delete``. Times are ISO 8601 in UTC.
     ``declared`` is the state last carried out (active, stopped …): what the guest should be in.
     """
 
@@ -333,7 +333,7 @@ def mac_of(server_id: str, index: int) -> str:
 
 
 def volume_of(server_id: str, role: str) -> str:
-    """The name of a server's volume. Deletion trusts only a name that begins with the server's id (DESIGN 9)."""
+    """The name of a server's volume. Deletion trusts only a name that begins with the server's id."""
     return f"{server_id}-{role}"
 
 

@@ -82,7 +82,7 @@ def host_steps(
 def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str | None, take_over: bool) -> str | None:
     """The fleet_id that this run works under, None for a fleet that has none yet.
 
-    Conflict when hosts belong to another ledger or fleet and the run may not take them over (DESIGN 4, Identity).
+    Conflict when hosts belong to another ledger or fleet and the run may not take them over.
     """
     _refuse_one_machine_twice(computes)
     markers = {compute.name: compute.marker for compute in computes if compute.marker is not None}

@@ -7,7 +7,7 @@
 Note that this plugin util is **PRIVATE** to the collection.
 
 Pruning deletes what a mistake in the inventory made disappear, so it is refused wherever the inventory may be
-incomplete (DESIGN 5), and never goes beyond fleet_prune_max unless the very number is confirmed.
+incomplete, and never goes beyond fleet_prune_max unless the very number is confirmed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
 
 
 def deletable(given: Situation, where: Whereabouts, draft: Draft) -> Draft:
-    """The draft, refused if it would delete disks that another copy stands on, or may (DESIGN 9).
+    """The draft, refused if it would delete disks that another copy stands on, or may.
 
     A host knows its own domains alone; whether another host has one of this id, or one on its disks, only the surveys
     of all say. On a pool that may be shared a host that is down may have one, too.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where is it? A server is looked for by id and by name on every host before anything is done about it (DESIGN 5).
+"""Where is it? A server is looked for by id and by name on every host before anything is done about it.
 
 Note that this plugin util is **PRIVATE** to the collection.
 

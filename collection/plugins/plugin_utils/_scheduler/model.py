@@ -45,7 +45,7 @@ class Inventory:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """A storage pool as a host sees it. Pools of equal ``key`` are one pool, counted once (DESIGN 4)."""
+    """A storage pool as a host sees it. Pools of equal ``key`` are one pool, counted once."""
 
     key: str
     disk: Inventory

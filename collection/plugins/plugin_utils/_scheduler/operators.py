@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The operators of extra specs (NOVA: filters/extra_specs_ops.py).
+"""The operators of extra specs (Nova: filters/extra_specs_ops.py).
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

@@ -33,7 +33,7 @@ NONE = Inventory(total=0)
 
 
 class Stock:
-    """One resource class over many providers (hosts, or pools), with Placement's rules (NOVA: allocation.py 253)."""
+    """One resource class over many providers (hosts, or pools), with Placement's rules (Nova: allocation.py 253)."""
 
     def __init__(self, inventories: t.Sequence[Inventory]) -> None:
         np = need("numpy")

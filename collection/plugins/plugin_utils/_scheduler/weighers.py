@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Weighers: which of the hosts that passed is best, with Nova's normalisation (NOVA: nova/weights.py).
+"""Weighers: which of the hosts that passed is best, with Nova's normalisation (Nova: nova/weights.py).
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 

@@ -182,7 +182,7 @@ def test_a_disk_that_was_put_on_another_file_is_not_put_back(
     result = run(kind, record=target.to_json())[0]
     assert result["failed"]
     assert f"disk vda of server 'web1' is '/pools/local/{record.id}-root.s1', not its own volume" in result["message"]
-    assert "`virsh blockcommit web1 vda --active --pivot`" in result["message"]
+    assert f"`virsh blockcommit web1 vda --base /pools/local/{record.id}-root --active --pivot`" in result["message"]
     assert conn.lookupByName("web1").XMLDesc() == before
     assert Storage(conn).existing(record.root).info()[1] == record.root.size
 

@@ -285,11 +285,12 @@ def _must_stand_on_its_own(job: Job, record: Record) -> None:
         if disk.role == "config" or file is None or file == f"{disk.pool}/{disk.volume}":
             continue
         if os.path.realpath(file) != os.path.realpath(own):
-            name = shlex.quote(job.domain.name())
+            # Without a base it would be merged into the image under our volume, and the image be spoiled for all.
+            merge = shlex.join(["virsh", "blockcommit", job.domain.name(), disk.target, "--base", own])
             raise Conflict(
                 f"disk {disk.target} of server {record.name!r} is {file!r}, not its own volume {own!r} (a snapshot "
                 "made by hand?): nothing is changed. With the guest running, merge it back: "
-                f"`virsh blockcommit {name} {disk.target} --active --pivot`, then run again"
+                f"`{merge} --active --pivot`, then run again"
             )
 
 

@@ -62,6 +62,18 @@ class Situation:
         return {row.name: row.id for row in rows if row.record is None}
 
     @functools.cached_property
+    def unrecorded(self) -> dict[str, set[str]]:
+        """Network -> addresses that servers on the hosts have and the ledger doesn't know (two of one name, say)."""
+        known = self.snapshot.servers if self.snapshot is not None else {}
+        found: dict[str, set[str]] = {}
+        for compute in self.computes:
+            for guest in compute.guests:
+                if guest.record is not None and guest.id not in known and guest.record.fleet_id == self.fleet_id:
+                    for nic in guest.record.nics:
+                        found.setdefault(nic.network, set()).update(address.address for address in nic.addresses)
+        return found
+
+    @functools.cached_property
     def begun(self) -> dict[str, str]:
         """Name -> host where it was begun: its volumes may be there, and its claim still holds."""
         claims = self.snapshot.claims.values() if self.snapshot is not None else ()

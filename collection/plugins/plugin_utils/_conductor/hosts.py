@@ -87,6 +87,11 @@ class Compute:
         return frozenset(volume for pool in pools for volume in pool.get("volumes", {}))
 
     @property
+    def whole(self) -> bool:
+        """Whether the survey shows all that is on the host: a pool that can't be read looks like an empty one."""
+        return self.survey is not None and all(pool["active"] for pool in self.survey["pools"].values())
+
+    @property
     def at_work(self) -> frozenset[str]:
         """The ids of servers that a step was at work on while the host was surveyed."""
         steps = self.survey["running_steps"] if self.survey is not None else ()

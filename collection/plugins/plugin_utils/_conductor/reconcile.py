@@ -222,8 +222,9 @@ class Reconcile:
         return wishes(draft.server.spec, self._declared.networks, reserved=reserved)
 
     def _fixed_elsewhere(self, network: str, name: str) -> set[str]:
-        """Addresses that inventory promises to other servers by name."""
-        return {address for address, owner in self._declared.fixed_addresses(network).items() if owner != name}
+        """Addresses that inventory promises to other servers, or that servers have without the ledger's doing."""
+        promised = {address for address, owner in self._declared.fixed_addresses(network).items() if owner != name}
+        return promised | self._given.unrecorded.get(network, set())
 
     def _pool(self, draft: Draft) -> str | None:
         if draft.record is not None:

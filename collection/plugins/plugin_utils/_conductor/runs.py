@@ -123,7 +123,7 @@ def _nothing_left(
     computes: t.Sequence[Compute], snapshot: Snapshot, found: t.AbstractSet[str], since: float
 ) -> list[str]:
     """Servers that a run which died or failed had begun on a host that now shows nothing of them: any host will do."""
-    by_name = {compute.name: compute for compute in computes if compute.up}
+    by_name = {compute.name: compute for compute in computes if compute.whole}
     return [
         claim.server_id
         for claim in snapshot.claims.values()
@@ -142,7 +142,7 @@ def _gone(
 ) -> list[str]:
     """Servers that somebody deleted by hand, disks and all, and that inventory doesn't name: their names are free."""
     by_name = {compute.name: compute for compute in computes}
-    if declared.settings.servers or not all(compute.up for compute in computes):
+    if declared.settings.servers or not all(compute.whole for compute in computes):
         return []  # a selection knows nothing of the rest
     return [
         row.id

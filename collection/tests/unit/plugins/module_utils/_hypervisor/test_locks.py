@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import multiprocessing
@@ -23,23 +24,28 @@ ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
 OTHER = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a02"
 
 
-def _hold(state_dir: str, ready: t.Any, go: t.Any) -> None:
+def _hold(state_dir: str, parent: t.Any) -> None:
     with server_lock(state_dir, ID, run_id="run-1", step="create"):
-        ready.set()
-        go.wait(20)
+        parent.send("held")
+        parent.poll(20)
 
 
 @pytest.fixture
 def holder(tmp_path: Path) -> t.Iterator[t.Any]:
-    """Another process that holds ID's lock until ``go`` is set."""
+    """Another process that holds ID's lock until it is told to let go.
+
+    By a pipe: an Event whose waiter was killed keeps the one who sets it waiting for ever.
+    """
     context: t.Any = multiprocessing.get_context("fork")
-    ready, go = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(tmp_path), ready, go))
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_hold, args=(str(tmp_path), theirs))
     process.start()
-    assert ready.wait(20)
-    process.go = go
+    assert mine.poll(20)
+    assert mine.recv() == "held"
+    process.let_go = lambda: mine.send("go")
     yield process
-    go.set()
+    with contextlib.suppress(OSError):
+        process.let_go()
     process.join(20)
 
 
@@ -68,7 +74,7 @@ def test_another_server_is_not_locked(tmp_path: Path, holder: t.Any) -> None:
 
 
 def test_who_waits_gets_the_lock_when_it_is_free(tmp_path: Path, holder: t.Any) -> None:
-    threading.Timer(0.5, holder.go.set).start()
+    threading.Timer(0.5, holder.let_go).start()
     with server_lock(str(tmp_path), ID, run_id="run-2", step="stop", wait=20):
         [entry] = held(str(tmp_path))
     assert entry["run_id"] == "run-2"

@@ -448,6 +448,14 @@ def test_a_deletion_that_died_half_way_is_finished() -> None:
     assert [(entry.host, kinds(entry)) for entry in plan.servers] == [("kvm1", ["delete"])]
 
 
+def test_an_address_that_a_server_has_without_the_ledger_s_doing_is_not_given_again() -> None:
+    _declared, guest = one_guest()
+    declared = fleet({"web1": WEB, "web2": WEB})
+    draft = reconcile(declared, hosts(declared, {"kvm1": [guest]}), rows())
+    (wish,) = next(claim for claim in draft.claims() if claim.name == "web2").addresses
+    assert "192.0.2.10" in wish.reserved
+
+
 def test_what_is_half_built_and_declared_absent_is_cleaned_up() -> None:
     declared = fleet({"web1": {**WEB, "server_state": "absent"}})
     row = ServerRow("z", "web1", "kvm3", None, 0, "building", None, 0, None, None, 0.0, 0.0)

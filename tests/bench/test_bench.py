@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -31,12 +32,26 @@ def _python(code: str, log: Path) -> Sample:
     return measured([sys.executable, "-c", code], os.environ, log)
 
 
+_MEASURE = """
+import json, os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.bench.measure import measured
+child = "x = b'x' * (200 << 20); sum(range(5_000_000))"
+large = "import subprocess, sys; subprocess.run([sys.executable, '-c', " + repr(child) + "])"
+samples = [measured([sys.executable, "-c", code], os.environ, Path({folder!r}, "log")) for code in ("pass", large)]
+print(json.dumps([[sample.peak, sample.cpu] for sample in samples]))
+"""
+
+
 def test_a_sample_counts_descendants_and_their_largest(tmp_path: Path) -> None:
-    child = "x = b'x' * (200 << 20); sum(range(5_000_000))"
-    small = _python("pass", tmp_path / "small")
-    large = _python(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])", tmp_path / "large")
-    assert large.peak > 200 > small.peak
-    assert large.cpu > small.cpu
+    """In a process of its own: what a process is forked from counts in its peak, and a test run is large."""
+    root = Path(__file__).parents[2]
+    script = _MEASURE.format(root=str(root), folder=str(tmp_path))
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    (small_peak, small_cpu), (large_peak, large_cpu) = json.loads(told)
+    assert large_peak > 200 > small_peak
+    assert large_cpu > small_cpu
 
 
 def test_a_command_that_fails_is_told_with_its_end(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import IMPOSSIBLE
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_rows, fleet_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
@@ -62,6 +64,7 @@ class ActionModule(FleetAction):
         strict = plan["strict"]
         yield from plan["problems"]
         for name, entry in plan["servers"].items():
+            yield from (f"{name}: {_impossible(d)}" for d in entry["differences"] if d["class"] == IMPOSSIBLE)
             if entry["verdict"] in FAILURES or entry["unseen"]:
                 yield _named(name, entry["message"])
             elif strict and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
@@ -84,6 +87,11 @@ class ActionModule(FleetAction):
 
     def _registered(self, host: str, variable: str) -> dict[str, Json]:
         return self._task_vars["hostvars"].raw_get(host).get(variable) or {}
+
+
+def _impossible(difference: t.Mapping[str, Json]) -> str:
+    old, new = (json.dumps(difference[key]) for key in ("old", "new"))
+    return f"{difference['key']} can't be changed from {old} to {new}; put it back, or make the server anew"
 
 
 def _named(name: str, message: str) -> str:

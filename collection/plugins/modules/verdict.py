@@ -10,7 +10,8 @@ module: verdict
 short_description: End a run with the table of the fleet and a verdict
 description:
   - The last task of the playbook C(flotilla.compute.reconcile). It closes the run in the ledger, prints the table of
-    the fleet and fails if a server failed, has no valid host, is in conflict, or is on a host that is down.
+    the fleet and fails if a server failed, has no valid host, is in conflict, has
+    a change that can't be made, or is on a host that is down.
   - What is only held does not fail a run, unless C(fleet_strict) is set, or it is held because a host is down.
 extends_documentation_fragment:
   - flotilla.compute._attributes

@@ -87,3 +87,14 @@ def test_a_locked_server_is_left_alone(fleet: Fleet) -> None:
         assert fleet.look().states == {"a": "running"}
     assert fleet.touching("a", fleet_allow="locked").steps("a")[-1] == "stop"
     assert fleet.look().states == {"a": "shutoff"}
+
+
+def test_a_change_that_can_not_be_made_fails_the_run_and_touches_nothing(fleet: Fleet) -> None:
+    fleet.declare("a", state="stopped")
+    fleet.reconcile()
+    before = fleet.look()
+    fleet.declare("a", pool="shared")
+    run = fleet.run().failed()
+    assert run.failures == ["a: pool can't be changed from null to \"shared\"; put it back, or make the server anew"]
+    assert run.all_steps == {}
+    assert fleet.look() == before

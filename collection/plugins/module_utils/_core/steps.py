@@ -280,7 +280,8 @@ def _by_leave(step: Step, leave: Leave) -> ServerPlan:
 
 
 def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
-    differences = differences_of(desired.spec, record.spec, off=_is_off(guest)) + _drift(desired, record, guest)
+    told = differences_of(desired.spec, record.spec, off=_is_off(guest))
+    differences = [_at_its_pool(difference, record) for difference in told] + _drift(desired, record, guest)
     if any(difference.key == "domain.disks" and difference.cls == IMPOSSIBLE for difference in differences):
         # The host refuses to define it anew, and would do so only once the guest had been stopped for it.
         differences = [
@@ -295,6 +296,13 @@ def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> Ser
     if locked:
         steps, held = _lock(steps, held)
     return ServerPlan(tuple(differences), tuple(steps), tuple(held))
+
+
+def _at_its_pool(difference: Difference, record: Record) -> Difference:
+    """To name the pool that a server is in anyway, or no longer to name one, changes no more than its record."""
+    if difference.key == "pool" and difference.new in (None, record.root.pool):
+        return dataclasses.replace(difference, cls=LIVE)
+    return difference
 
 
 def _lock(steps: list[Step], held: list[Step]) -> tuple[list[Step], list[Step]]:

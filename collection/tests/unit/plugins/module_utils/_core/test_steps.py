@@ -170,6 +170,13 @@ def test_a_smaller_disk_is_impossible_and_nothing_of_the_flavor_is_applied() -> 
     assert ("flavor.disk", "impossible") in {(d.key, d.cls) for d in result.differences}
 
 
+@pytest.mark.parametrize(("pool", "steps"), [("local", ["update"]), ("fast", [])])
+def test_a_pool_may_be_named_and_not_changed(pool: str, steps: list[str]) -> None:
+    result = plan(declared(pool=pool), found(applied(declared())))
+    assert kinds(result.steps) == steps
+    assert [d.cls for d in result.differences] == (["live"] if steps else ["impossible"])
+
+
 def test_a_removed_key_is_a_removal() -> None:
     record = applied(declared(metadata={"a": "1"}, description="old"))
     result = plan(declared(), found(record))

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB_NAME = os.environ.get("FLOTILLA_LAB", "imagetest")
+LAB_NAME = os.environ.get("FLOTILLA_LAB", "imgtest")
 STATE = "/var/lib/flotilla"
 MIB = 1024**2
 

@@ -95,6 +95,6 @@ def test_a_change_that_can_not_be_made_fails_the_run_and_touches_nothing(fleet: 
     before = fleet.look()
     fleet.declare("a", pool="shared")
     run = fleet.run().failed()
-    assert run.failures == ["a: pool can't be changed from null to \"shared\"; put it back, or make the server anew"]
+    assert run.failures == ['a: pool can\'t be changed from null to "shared"; put it back, or make the server anew']
     assert run.all_steps == {}
     assert fleet.look() == before

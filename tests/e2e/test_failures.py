@@ -31,6 +31,8 @@ def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet)
     fleet.declare("good1", "good2", state="stopped")
     fleet.declare("changed", image="changed", state="stopped")
     fleet.declare("missing", image="missing", state="stopped")
+    # Beside one that says what the same bytes are, on one host: neither may stand for the other.
+    fleet.declare("good1", "mislabelled", host="kvm1")
     fleet.declare("mislabelled", image="mislabelled", state="stopped")
     fleet.declare("huge", flavor="huge", state="stopped")
 

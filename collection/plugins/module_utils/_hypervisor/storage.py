@@ -287,6 +287,12 @@ class Storage:
                 f"image {image.name!r} is not in pool {pool.name!r} of this host (no volume {image.volume}.ok); "
                 "put it there with the module image, or run reconcile, which does"
             )
+        if image.format == "raw" and _kind(volume) != "raw":
+            # Equal bytes are stored once, whatever they were declared as when they were fetched.
+            raise InvalidInput(
+                f"image {image.name!r} is declared as raw, and its volume {image.volume} in pool {pool.name!r} is "
+                f"{_kind(volume)}; correct its format"
+            )
         return volume
 
     def _made(self, pool: Pool, disk: Disk, *, backing: tuple[str, str] | None = None) -> Disk:
@@ -318,8 +324,7 @@ class Storage:
     def _checked(self, disk: Disk, volume: Volume) -> Disk:
         """A volume that was there already, as the disk that it shall be: used as it is, at the size it has."""
         _wait_built(self.pool(disk.pool), volume)
-        fmt = ET.fromstring(volume.XMLDesc(0)).find("target/format")  # noqa: S314 - libvirt wrote it
-        kind = "raw" if fmt is None else fmt.get("type", "raw")
+        kind = _kind(volume)
         if disk.format == "qcow2" and kind != "qcow2":
             raise Conflict(
                 f"volume {disk.volume!r} in pool {disk.pool!r} is {kind}, its server's record says {disk.format}: "
@@ -375,6 +380,12 @@ def _volume_xml(name: str, capacity: int, fmt: str, backing: tuple[str, str] | N
 
 def _copying(disk: Disk) -> str:
     return f"{disk.volume}.copying"
+
+
+def _kind(volume: Volume) -> str:
+    """The format that libvirt saw in the volume."""
+    fmt = ET.fromstring(volume.XMLDesc(0)).find("target/format")  # noqa: S314 - libvirt wrote it
+    return "raw" if fmt is None else fmt.get("type", "raw")
 
 
 def _cant_make(exc: Exception, disk: Disk) -> FlotillaError:

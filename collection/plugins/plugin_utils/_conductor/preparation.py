@@ -48,7 +48,8 @@ def image_steps(
     """Fetch each image once into each pool; ``done`` remembers pool keys and checksums over all hosts of a plan."""
     steps = []
     for image, pool in wanted:
-        key = (compute.pool_key(pool), image.checksum)
+        # By the format too: a wrong one fails at its own image, not at another of the same bytes.
+        key = (compute.pool_key(pool), f"{image.checksum} {image.format}")
         there = compute.pools.get(pool, {}).get("volumes", {})
         if key in done or f"{image.volume}.ok" in there:
             continue

@@ -156,6 +156,14 @@ def test_each_image_is_fetched_once_into_each_pool_that_needs_it() -> None:
     assert not any(host.steps for host in plan.hosts)
 
 
+def test_equal_bytes_under_two_formats_are_two_fetches_so_that_the_wrong_one_fails_alone() -> None:
+    images = {**FLEET["fleet_images"], "wrong": {**FLEET["fleet_images"]["tick"], "format": "raw"}}
+    servers = {"web1": {**WEB, "server_image": "wrong", "server_host": "kvm1"}, "web2": {**WEB, "server_host": "kvm1"}}
+    declared = fleet(servers, fleet_images=images)
+    plan = claimed(reconcile(declared, hosts(declared)))
+    assert [step.args["name"] for host in plan.hosts for step in host.steps] == ["wrong", "tick"]
+
+
 def test_a_host_without_a_marker_is_enrolled() -> None:
     declared = fleet({})
     plan = reconcile(declared, hosts(declared, kvm2=survey("kvm2", marked=False))).plan()

@@ -11,8 +11,10 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import typing as t
@@ -25,6 +27,7 @@ if t.TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB_NAME = os.environ.get("FLOTILLA_LAB", "imgtest")
+CODE = Path("/var/lib/flotilla-lab") / LAB_NAME / "code"
 STATE = "/var/lib/flotilla"
 MIB = 1024**2
 
@@ -47,6 +50,15 @@ def controller() -> Iterator[str]:
     """A lab with a pool that both hosts share; the controller's address in it."""
     lab("down", check=False)
     lab("up", "--hosts", "2", "--shared")
+    # The checkout may lie in a folder that hosts have of their own (/root, /tmp): they get a copy of the code.
+    ours, ansible = "ansible_collections/flotilla/compute/plugins", Path(sysconfig.get_path("purelib")) / "ansible"
+    for part in ("module_utils", "modules"):
+        shutil.copytree(ROOT / "collection/plugins" / part, CODE / ours / part)
+    for part in ("module_utils", "_vendor"):
+        shutil.copytree(ansible / part, CODE / "ansible" / part)
+    for file in (ansible / "__init__.py", ansible / "release.py"):
+        shutil.copy(file, CODE / "ansible")
+    shutil.copy(ROOT / "tests/host/run_image.py", CODE)
     network: str = json.loads(lab("status", "--json"))["host_network"]
     yield network.partition("/")[0].rpartition(".")[0] + ".1"
     lab("down")
@@ -129,9 +141,9 @@ def site(controller: str, tmp_path: Path) -> Iterator[Site]:
 def start(host: str = "kvm1", **arguments: t.Any) -> subprocess.Popen[str]:
     command = [
         "env",
-        f"PYTHONPATH={ROOT}/.dev",
-        sys.executable,
-        f"{ROOT}/tests/host/run_image.py",
+        f"PYTHONPATH={CODE}",
+        "/usr/bin/python3",
+        f"{CODE}/run_image.py",
         json.dumps(arguments),
     ]
     return subprocess.Popen(

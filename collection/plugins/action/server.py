@@ -314,10 +314,14 @@ class ActionModule(Planner):
         record = _last_record(outcome) or _applied(entry)
         deleted = last["kind"] == "delete"
         state = last.get("state")
+        if record is None and not deleted:
+            # No record is the ledger's word for a server that is no more: only a deletion may say it.
+            ledger.end_task(entry["run_id"], entry["id"])
+            return
         ledger.finish(
             entry["run_id"],
             entry["id"],
-            record=None if deleted or record is None else record,
+            record=None if deleted else record,
             host=entry["host"],
             vm_state="soft-delete"
             if record is not None and "soft_delete" in record.marks

@@ -13,6 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import disks
 from .layout import CACHE, LIBVIRT_TCP_PORT, LOCAL_POOL, PRIVATE_FILES, PRIVATE_FOLDERS, SHARED_POOL, Host, Lab
 from .run import run
 
@@ -94,7 +95,7 @@ Host {names}
 def write_controller_files(lab: Lab, hosts: t.Sequence[Host]) -> None:
     """The controller's key, and all keys of the hosts, so that nobody is ever asked to trust one."""
     lab.ssh.mkdir(mode=0o700)
-    lab.shared_pool.mkdir()
+    disks.mount_new(lab.folder / "shared.disk", lab.shared_pool)
     for host in hosts:
         host.path("/etc/ssh").mkdir(parents=True)
     files = [lab.ssh / "id_ed25519", *(_host_key(host) for host in hosts)]
@@ -114,8 +115,9 @@ def write_host_files(host: Host, hosts: t.Sequence[Host]) -> None:
     for folder in ("/tmp", "/var/tmp"):
         host.path(folder).chmod(0o1777)
     host.path("/root").chmod(0o700)
-    for folder in (*PACKAGED_FOLDERS, LOCAL_POOL, SHARED_POOL):
+    for folder in (*PACKAGED_FOLDERS, SHARED_POOL):
         host.path(folder).mkdir(parents=True)
+    disks.mount_new(host.folder / "local.disk", host.path(LOCAL_POOL))
     passwd = _with_entries("/etc/passwd", LIBVIRT_USERS)
     contents = {
         "/etc/group": _with_entries("/etc/group", LIBVIRT_GROUPS),

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from . import net, process
 from .errors import LabError
-from .layout import LIBVIRT_TCP_PORT, PRIVATE_FILES, PRIVATE_FOLDERS, SSH_PORT, Host
+from .layout import LIBVIRT_TCP_PORT, PRIVATE_FILES, PRIVATE_FOLDERS, ROOT, SSH_PORT, Host
 from .run import run, succeeds
 
 HOST_INIT = Path(__file__).with_name("host-init")
@@ -31,7 +31,7 @@ def start(host: Host) -> None:
     command = [
         *("ip", "netns", "exec", host.namespace),
         *("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
-        *("/bin/sh", str(HOST_INIT), host.name, str(host.lab.shared_pool), str(host.tree)),
+        *("/bin/sh", str(HOST_INIT), host.name, str(ROOT), str(host.lab.shared_pool), str(host.tree)),
         *PRIVATE_FOLDERS,
         *PRIVATE_FILES,
     ]

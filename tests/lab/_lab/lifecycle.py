@@ -13,7 +13,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from . import daemons, host, image, needs, net, process, state
+from . import daemons, disks, host, image, needs, net, process, state
 from .errors import LabError
 from .layout import MAX_HOSTS, ROOT, Host, Lab, lab_name
 from .run import run
@@ -120,6 +120,7 @@ def _clean(name: str) -> bool:
         host.clear_namespace(namespace)
     net.remove_links(name)
     found = folder.exists() or bool(namespaces)
+    disks.unmount_below(folder)
     shutil.rmtree(folder, ignore_errors=True)
     state.remove_mount_points()
     return found

@@ -16,6 +16,7 @@ from .errors import NeedError
 # Debian package -> a file of it whose absence shows that it is not installed.
 PACKAGES = {
     "busybox-static": "/bin/busybox",
+    "e2fsprogs": "/sbin/mkfs.ext4",
     "iproute2": "/sbin/ip",
     "iptables": "/usr/sbin/ebtables-nft",  # what nwfilter calls as `ebtables`
     "libvirt-clients": "/usr/bin/virsh",
@@ -62,5 +63,7 @@ def _check_kernel() -> None:
             "This kernel, or the container around it, doesn't let the lab make namespaces with veth links, bridges and "
             f"mounts of their own ({said}): run it on a machine or virtual machine where root may."
         )
+    if not Path("/dev/loop-control").exists():
+        raise NeedError("/dev/loop-control is missing, which the hosts' disks need: load the kernel's `loop` module.")
     if not Path("/dev/net/tun").exists():
         raise NeedError("/dev/net/tun is missing, which QEMU needs for network cards: load the kernel's `tun` module.")

@@ -70,6 +70,7 @@ def pool_facts(pool: Pool) -> Facts:
         **{key: int(root.findtext(key, "0")) for key in ("capacity", "allocation", "available")},
         "capabilities": list(CAPABILITIES.get(root.get("type", ""), ())),
         "volumes": _sizes(volumes),
+        "volumes_total": len(volumes),
     }
     if not active:
         facts["error"] = error or "it is not active"

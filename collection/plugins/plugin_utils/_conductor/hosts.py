@@ -103,14 +103,16 @@ class Compute:
         return str(marker) if marker else f"{self.name}/{pool}"
 
     def room_key(self, pool: str) -> str:
-        """Like pool_key, for counting room: pools without a mark that look the same to the byte are taken for one.
+        """Like pool_key, for counting room: pools with volumes but no mark that look the same to the byte are taken
+        for one. Empty ones are not: hosts that were just installed from one recipe look the same too.
 
         That is careful rather than right, and holds for the first run alone: from then on pools bear their marks.
         """
         its = self.pools[pool]
-        if its["id"]:
-            return str(its["id"])
-        return "/".join(str(its.get(key)) for key in ("type", "path", "capacity", "allocation", "available"))
+        if its["id"] or not its["volumes_total"]:
+            return self.pool_key(pool)
+        looks = ("type", "path", "capacity", "allocation", "available", "volumes_total")
+        return "/".join(str(its.get(key)) for key in looks)
 
     def service(self, fallback: tuple[str, str | None] | None) -> tuple[str, str]:
         """The host's service state and its reason: what inventory keeps it from, else its own marker, else the

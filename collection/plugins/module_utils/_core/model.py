@@ -20,12 +20,12 @@ import math
 import typing as t
 
 from .errors import InvalidRecord
+from .serial import Json, fields, from_json
 
 RECORD_VERSION = 1
 GIB = 1024**3
 MIB = 1024**2
 
-Json = t.Any  # what json.loads gives: the shape is checked where it is read
 Spec = t.Mapping[str, Json]
 
 
@@ -47,7 +47,7 @@ class Flavor:
         return self.disk + self.ephemeral + -(-self.swap // 1024)
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Flavor:
@@ -75,7 +75,7 @@ class Image:
         return "image-" + self.checksum.partition(":")[2]
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Image:
@@ -93,7 +93,7 @@ class Address:
     dns: t.Sequence[str] = ()
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Address:
@@ -116,7 +116,7 @@ class Nic:
     addresses: t.Sequence[Address] = ()
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Nic:
@@ -142,7 +142,7 @@ class Disk:
     backing: str | None = None
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Disk:
@@ -167,7 +167,7 @@ class Hardware:
     guest_agent: bool = True
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Hardware:
@@ -225,7 +225,7 @@ class Record:
         return next(disk for disk in self.disks if disk.role == "root")
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Record:
@@ -284,7 +284,7 @@ class Guest:
         return self.state in ("running", "paused", "other")
 
     def to_json(self) -> dict[str, Json]:
-        return _fields(self)
+        return fields(self)
 
     @classmethod
     def from_json(cls, data: Json) -> Guest:
@@ -350,54 +350,8 @@ _NESTED: dict[str, t.Callable[[Json], t.Any]] = {
 _T = t.TypeVar("_T")
 
 
-def _fields(value: t.Any) -> dict[str, Json]:
-    """Plain JSON of a value of this module. (dataclasses.asdict deep-copies everything and is ten times slower.)"""
-    return {name: _to_json(getattr(value, name)) for name in _field_names(type(value))}
-
-
-#: What stands for itself in JSON. Looked at first: nearly all that a record holds is of these.
-_PLAIN = frozenset((str, int, bool, float, type(None)))
-
-
-def _to_json(value: t.Any) -> Json:
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is dict:
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if kind is tuple or kind is list:
-        return [_to_json(item) for item in value]
-    if dataclasses.is_dataclass(value):
-        return _fields(value)
-    if isinstance(value, t.Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(item) for item in value]
-    return value
-
-
 def _from_json(cls: type[_T], data: Json, what: str) -> _T:
-    if not isinstance(data, dict):
-        raise InvalidRecord(f"a {what} should be a mapping, found {type(data).__name__}")
-    names = _field_names(cls)
-    unknown = sorted(set(data) - names)
-    if unknown:
-        raise InvalidRecord(
-            f"a {what} has keys this Flotilla doesn't know: {', '.join(unknown)}; use the newer collection"
-        )
-    try:
-        return cls(**{key: _NESTED[key](value) if key in _NESTED else value for key, value in data.items()})
-    except (TypeError, KeyError, AttributeError) as exc:
-        raise InvalidRecord(f"a {what} can't be read: {exc}") from exc
-
-
-_FIELD_NAMES: dict[type, frozenset[str]] = {}
-
-
-def _field_names(cls: type) -> frozenset[str]:
-    if cls not in _FIELD_NAMES:
-        _FIELD_NAMES[cls] = frozenset(field.name for field in dataclasses.fields(cls))
-    return _FIELD_NAMES[cls]
+    return from_json(cls, data, what, _NESTED)
 
 
 __all__ = [

@@ -72,7 +72,23 @@ def test_table_is_complete_and_can_be_used() -> None:
 
     assert len(table["specs"]) + len(table["traits"].split()) + len(table["resources"].split()) + 2 == 525
     for name, rule in table["specs"].items():
-        assert set(rule) <= {"type", "enum", "pattern", "min", "max"}, name
+        assert set(rule) <= {"type", "enum", "pattern", "min", "max", "deprecated"}, name
         assert rule["type"] in ("str", "int", "bool"), name
         re.compile(rule.get("pattern", ""))
     assert len(extra_specs._table()[1]) == sum("{" in name for name in table["specs"])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hw:numa_cpu.12", "hw:numa_cpus.12"),
+        ("hw:numa_memory.0", "hw:numa_mem.0"),
+        ("hw:cpu_polcy", "hw:cpu_policy"),
+        ("trait1:HW_CPU_X86_AVX22", "trait1:HW_CPU_X86_AVX2"),
+    ],
+)
+def test_the_nearest_right_name_is_proposed(name: str, hint: str) -> None:
+    clauses = problem(name, "1")
+
+    assert clauses is not None
+    assert clauses["hint"] == hint

@@ -207,3 +207,60 @@ def test_a_soft_deleted_server_gives_its_name_away_and_keeps_its_address(ledger:
     (place,) = win(ledger, run_id, claim("web1", addresses=[LAN]))
     assert place.server_id != server_id
     assert place.addresses != (address,)
+
+
+def test_what_a_claim_takes_of_a_site_s_own_resources_is_in_its_row(ledger: Ledger, run_id: str) -> None:
+    win(ledger, run_id, claim("web1", resources={"CUSTOM_GPU": 2}, project="acme"))
+    (row,) = ledger.snapshot().claims.values()
+    assert (row.resources, row.project) == ({"CUSTOM_GPU": 2}, "acme")
+
+
+def test_a_build_of_which_nothing_is_left_moves_to_another_host_with_its_id_and_addresses(
+    ledger: Ledger, run_id: str
+) -> None:
+    (first,) = win(ledger, run_id, claim("web1", "kvm1", addresses=[LAN]))
+    ledger.begin_task(run_id, first.server_id, "spawning", action="create")
+    ledger.fail(run_id, first.server_id, "the pool is full", failed_build="kvm1")
+    again = claim("web1", "kvm2", first.server_id, addresses=[LAN], expects=ledger.snapshot().hosts["kvm2"].generation)
+    assert "half-built on host 'kvm1'" in ledger.claim(run_id, [again]).refused["web1"]
+    before = ledger.snapshot().hosts
+    result = ledger.claim(run_id, [again], nothing_left=[first.server_id])
+    assert result.won["web1"] == dataclasses.replace(first, host="kvm2")
+    now = ledger.snapshot()
+    assert [(row.host, row.begun) for row in now.claims.values()] == [("kvm2", False)]
+    assert [now.hosts[name].generation > before[name].generation for name in ("kvm1", "kvm2")] == [True, True]
+    ledger.begin_task(run_id, first.server_id, "spawning", action="create")
+    made = record(first.server_id, "web1", addresses=first.addresses)
+    ledger.finish(run_id, first.server_id, record=made, host="kvm2", vm_state="active", power_state=1)
+    journal = [(row.host, row.result) for row in ledger.actions(first.server_id)]
+    assert journal == [("kvm1", "Error"), ("kvm2", "Success")]
+
+
+def test_what_another_run_has_half_built_never_moves(ledger: Ledger, run_id: str) -> None:
+    (first,) = win(ledger, run_id, claim("web1", "kvm1"))
+    ledger.begin_task(run_id, first.server_id, "spawning", action="create")
+    ledger.fail(run_id, first.server_id, "the pool is full")
+    ledger.end_run(run_id, "failed")
+    other = ledger.start_run("reconcile")
+    result = ledger.claim(other, [claim("web1", "kvm2", first.server_id)], nothing_left=[first.server_id])
+    assert "half-built on host 'kvm1'" in result.refused["web1"]
+
+
+def test_failed_builds_are_counted_by_host_until_one_succeeds(ledger: Ledger, run_id: str) -> None:
+    def counted() -> list[int]:
+        return [ledger.snapshot().hosts[name].failed_builds for name in ("kvm1", "kvm2")]
+
+    for name in ("web1", "web2"):
+        (place,) = win(ledger, run_id, claim(name))
+        ledger.begin_task(run_id, place.server_id, "spawning", action="create")
+        ledger.fail(run_id, place.server_id, "no", failed_build="kvm1")
+    (place,) = win(ledger, run_id, claim("web3", "kvm2"))
+    ledger.fail_before(run_id, place.server_id, "kvm2", "its image could not be fetched")
+    assert counted() == [2, 1]
+    assert [(row.action, row.host, row.result) for row in ledger.actions(place.server_id)] == [
+        ("create", "kvm2", "Error")
+    ]
+    build(ledger, run_id, "web4", "kvm1")
+    assert counted() == [0, 1]
+    ledger.set_service("kvm2", "disabled", "looked at")
+    assert counted() == [0, 0]

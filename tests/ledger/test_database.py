@@ -17,6 +17,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from tests.support.ledgers import build, claim, later, seen, win
 from tests.support.postgres import PostgreSQL
 
@@ -28,7 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
     _schema,
     default_url,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import parse_url
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import parse_url, prepare_file
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._tables import tables
 
 
@@ -143,7 +146,7 @@ def test_check_mode_leaves_the_journal_of_a_killed_writer_too(tmp_path: Path) ->
 def die_with_journal(path: Path) -> None:
     """Commit, and end without the clearing up that closing does."""
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("INSERT INTO hosts VALUES ('kvm7', NULL, 1, 'enabled', NULL, NULL, '{}')")
+    connection.execute("INSERT INTO hosts VALUES ('kvm7', NULL, 1, 'enabled', NULL, NULL, '{}', 0)")
     os._exit(0)
 
 
@@ -155,7 +158,6 @@ def contents(folder: Path, *names: str) -> dict[str, bytes]:
 def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
     opened(url)
     from alembic.autogenerate import compare_metadata
-    from alembic.runtime.migration import MigrationContext
 
     with _database.Database(parse_url(url), readonly=False).read() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": True})
@@ -170,11 +172,12 @@ def test_an_older_ledger_is_carried_over_and_a_newer_one_refused(
     folder.mkdir()
     for revision in Path(_schema.__file__).parent.glob("migrations/v*.py"):
         (folder / revision.name).write_text(revision.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "v0002_next.py").write_text(NEXT, encoding="utf-8")
+    head = _schema.HEAD
+    (folder / "v9999_next.py").write_text(NEXT.format(head=head), encoding="utf-8")
     with monkeypatch.context() as newer:
-        newer.setattr(_schema, "HEAD", "0002")
+        newer.setattr(_schema, "HEAD", "9999")
         newer.setattr(_schema, "_FOLDER", folder)
-        with pytest.raises(FlotillaError, match="older schema 0001"):
+        with pytest.raises(FlotillaError, match=f"older schema {head}"):
             Ledger.open(url, create=False)
         writer = Ledger.open(url, create=False, readonly=False)
         assert writer is not None
@@ -182,14 +185,32 @@ def test_an_older_ledger_is_carried_over_and_a_newer_one_refused(
         assert fleet is not None
         assert fleet.fleet_name == "default"
     for create in (True, False):
-        with pytest.raises(FlotillaError, match="schema 0002, this Flotilla knows 0001"):
+        with pytest.raises(FlotillaError, match=f"schema 9999, this Flotilla knows {head}"):
             Ledger.open(url, create=create)
+
+
+def test_what_the_first_schema_held_is_there_in_the_newest(url: str) -> None:
+    database = _database.Database(parse_url(url), readonly=False)
+    if database.path is not None:
+        prepare_file(database.path)
+    with database.write() as tx:
+        context = MigrationContext.configure(tx.connection)
+        script = ScriptDirectory(str(_schema._FOLDER), version_locations=[str(_schema._FOLDER)])
+        with Operations.context(context):
+            script.get_revision("0001").module.upgrade()
+        context.stamp(script, "0001")
+        execute = tx.connection.exec_driver_sql
+        execute("INSERT INTO hosts VALUES ('kvm1', 'id-1', 1, 'enabled', NULL, 1.0, '{}')")
+        execute("INSERT INTO claims VALUES ('a', 'web1', 'kvm1', 1, 512, 10, 'local', 'a-run', true, 1.0)")
+    now = opened(url).snapshot()
+    assert now.hosts["kvm1"].failed_builds == 0
+    assert (now.claims["a"].ram, now.claims["a"].resources, now.claims["a"].project) == (512, {}, None)
 
 
 ROOT = Path(__file__).parents[2]
 NEXT = """
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 
 def upgrade():
     import sqlalchemy as sa

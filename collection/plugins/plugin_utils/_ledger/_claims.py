@@ -44,10 +44,19 @@ Check = t.Callable[[Snapshot], t.Mapping[str, str]]
 
 
 class Claims(Part):
-    def claim(self, run_id: str, claims: t.Sequence[Claim], *, check: Check | None = None) -> ClaimResult:
+    def claim(
+        self,
+        run_id: str,
+        claims: t.Sequence[Claim],
+        *,
+        check: Check | None = None,
+        nothing_left: t.Collection[str] = (),
+    ) -> ClaimResult:
         """Claim all or none. *check* sees the ledger as it is under the lock and gives refusals by server name.
 
         A new server of a name that a dead or failed run left half-built takes over its id and addresses.
+        *nothing_left*: ids whose build failed in this very run, on a host that has said that nothing is left of it:
+        their claims may move to another host.
         """
         with self._database.write() as tx:
             renew(tx, run_id)
@@ -55,7 +64,7 @@ class Claims(Part):
             stale = _stale(tx, claims)
             if stale:
                 return ClaimResult(stale=stale)
-            known = _Known(tx, run_id, claims)
+            known = _Known(tx, run_id, claims, frozenset(nothing_left))
             refused = known.refusals() or (dict(check(snapshot(tx))) if check else {})
             if refused:
                 return ClaimResult(refused=refused)
@@ -65,8 +74,9 @@ class Claims(Part):
 class _Known:
     """The servers of the ledger that some claims are about."""
 
-    def __init__(self, tx: Transaction, run_id: str, claims: t.Sequence[Claim]) -> None:
+    def __init__(self, tx: Transaction, run_id: str, claims: t.Sequence[Claim], nothing_left: frozenset[str]) -> None:
         self._run_id = run_id
+        self._nothing_left = nothing_left
         self._claims = claims
         self._live: dict[str, RunRow] = live_runs(tx)
         table = tx.tables.servers
@@ -107,6 +117,8 @@ class _Known:
         server_id = self.id_of(claim)
         left, row = self.claims.get(server_id), self.by_id.get(server_id)
         if left is None or row is None or row.record is not None or not left.begun or left.host == claim.host:
+            return None
+        if server_id in self._nothing_left and left.run_id == self._run_id:
             return None
         return (
             f"server {claim.name!r} was half-built on host {left.host!r} by an earlier run, which may have left its "
@@ -174,6 +186,8 @@ def _claim_row(
         # A leftover that was begun stays so: should this run let go of it too, it may still be on the host.
         "begun": left is not None and left.begun and left.host == claim.host,
         "created": tx.now,
+        "resources": dict(claim.resources),
+        "project": claim.project,
     }
 
 

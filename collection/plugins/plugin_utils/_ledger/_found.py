@@ -125,7 +125,11 @@ def write_hosts(tx: Transaction, hosts: t.Sequence[HostSeen]) -> None:
     table = tx.tables.hosts
     names = [host.name for host in hosts]
     known = {row.name: row for row in values(tx, HostRow, table.select().where(table.c.name.in_(names)))}
-    new = [{**host_row(host), "generation": 1, "surveyed": tx.now} for host in hosts if host.name not in known]
+    new = [
+        {**host_row(host), "generation": 1, "surveyed": tx.now, "failed_builds": 0}
+        for host in hosts
+        if host.name not in known
+    ]
     tx.run_many(table.insert(), new)
     if known:
         tx.run(table.update().where(table.c.name.in_(list(known))).values(surveyed=tx.now))
@@ -134,7 +138,9 @@ def write_hosts(tx: Transaction, hosts: t.Sequence[HostSeen]) -> None:
         if row is None or host_row(host) == host_row(row):
             continue
         service = (row.host_id, row.service_state) != (host.host_id, host.service_state)
-        tx.run(table.update().where(table.c.name == host.name).values(**host_row(host)))
+        # Who takes a host out of service and back has looked at it: what failed there before counts no more.
+        anew = {"failed_builds": 0} if service else {}
+        tx.run(table.update().where(table.c.name == host.name).values(**host_row(host), **anew))
         if service:
             bump(tx, [host.name])
 

@@ -63,7 +63,10 @@ class RunRow:
 
 @dataclasses.dataclass(frozen=True)
 class HostRow:
-    """A compute host. ``generation`` grows with each claim and each release; ``surveyed``: its last complete survey."""
+    """A compute host. ``generation`` grows with each claim and each release; ``surveyed``: its last complete survey.
+
+    ``failed_builds``: how many builds have failed there since the last one that succeeded.
+    """
 
     name: str
     host_id: str | None
@@ -72,6 +75,7 @@ class HostRow:
     service_reason: str | None
     surveyed: float | None
     summary: t.Mapping[str, Json]
+    failed_builds: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +145,8 @@ class Claim:
     """What one server is to use on one host. With no ``server_id`` it is new, and the claim draws its id.
 
     ``expects``: the host's generation when it was chosen; None claims no room that wasn't there (a server that stays).
+    ``resources``: amounts of the resource classes that have no field of their own; ``project``: whose quota it counts
+    against.
     """
 
     server_id: str | None
@@ -152,6 +158,8 @@ class Claim:
     pool: str | None = None
     addresses: t.Sequence[Wish] = ()
     expects: int | None = None
+    resources: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    project: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +195,8 @@ class ClaimRow:
     run_id: str
     begun: bool
     created: float
+    resources: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    project: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,11 +67,12 @@ class Servers(Part):
             if row is not None and (row.service_state, row.service_reason) == (state, reason):
                 return False
             if row is None:
-                tx.run(
-                    table.insert().values(**host_row(HostSeen(host, None, state, reason)), generation=1, surveyed=None)
-                )
+                new = host_row(HostSeen(host, None, state, reason))
+                tx.run(table.insert().values(**new, generation=1, surveyed=None, failed_builds=0))
                 return True
             changed = {"service_state": state, "service_reason": reason, "generation": row.generation + 1}
+            if state != row.service_state:
+                changed["failed_builds"] = 0  # somebody has looked at the host
             tx.run(table.update().where(table.c.name == host).values(**changed))
             return True
 
@@ -179,14 +180,24 @@ class Servers(Part):
             if not more:
                 drop_claims(tx, [server_id])
             bump(tx, {name for name in (before.host, seen.host) if name})
+            if before.record is None:
+                _count_builds(tx, seen.host, None)
 
     def fail(
-        self, run_id: str, server_id: str, message: str, *, record: Record | None = None, vm_state: str = "error"
+        self,
+        run_id: str,
+        server_id: str,
+        message: str,
+        *,
+        record: Record | None = None,
+        vm_state: str = "error",
+        failed_build: str | None = None,
     ) -> None:
         """A step failed: what is there stays, the claim too, and the reason is noted.
 
         *record*: the last that the host reported, if steps before it succeeded. *vm_state* is for a server that was
-        never built; one that was keeps its own.
+        never built; one that was keeps its own. *failed_build*: the host that could not build it, for no fault of the
+        server's own.
         """
         with self._database.write() as tx:
             renew(tx, run_id)
@@ -205,6 +216,18 @@ class Servers(Part):
             elif before.record is None:
                 _update(tx, server_id, vm_state=vm_state, since=tx.now)
             _update(tx, server_id, task_state=None, run_id=None, fault=text_of(message))
+            if failed_build is not None:
+                _count_builds(tx, failed_build, 1)
+
+    def fail_before(self, run_id: str, server_id: str, host: str, message: str) -> None:
+        """A build failed before its first step (the host could not get the image): nothing of it is on the host."""
+        with self._database.write() as tx:
+            renew(tx, run_id)
+            _owned_by(tx, run_id, server_id)
+            _open_action(tx, run_id, _server(tx, server_id), "create", host)
+            _close(tx, run_id, server_id, "Error", message)
+            _update(tx, server_id, fault=text_of(message))
+            _count_builds(tx, host, 1)
 
     def actions(self, server_id: str) -> list[ActionRow]:
         """The server's history, oldest first; it outlives the server."""
@@ -264,6 +287,16 @@ def _owned_by(tx: Transaction, run_id: str, server_id: str) -> None:
 def _update(tx: Transaction, server_id: str, **columns: t.Any) -> None:
     table = tx.tables.servers
     tx.run(table.update().where(table.c.id == server_id).values(updated=tx.now, **columns))
+
+
+def _count_builds(tx: Transaction, host: str, failed: int | None) -> None:
+    """One more failed build on a host; None after one that succeeded: then none has (Nova: compute/stats.py)."""
+    table = tx.tables.hosts
+    of_host = table.update().where(table.c.name == host)
+    if failed is not None:
+        tx.run(of_host.values(failed_builds=table.c.failed_builds + failed))
+    else:
+        tx.run(of_host.where(table.c.failed_builds > 0).values(failed_builds=0))
 
 
 def _open_action(tx: Transaction, run_id: str, server: ServerRow, action: str, host: str | None) -> None:

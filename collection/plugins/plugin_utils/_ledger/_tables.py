@@ -120,6 +120,7 @@ def tables() -> Tables:
             text("service_reason"),
             time("surveyed"),
             json("summary", nullable=False),
+            number("failed_builds", nullable=False),
         ),
         servers=servers,
         claims=table(
@@ -134,6 +135,8 @@ def tables() -> Tables:
             text("run_id", nullable=False),
             flag("begun", nullable=False),
             time("created", nullable=False),
+            json("resources", nullable=False),
+            text("project"),
         ),
         addresses=table(
             "addresses",

@@ -259,19 +259,19 @@ def free_devices(devices: t.Iterable[PciDevice], used: t.Collection[str]) -> tup
 
 def _used(cell: HostCell, given: FitCell) -> HostCell:
     cores = cell.with_siblings(given.cores) if given.thread_policy == ISOLATE else given.cores
+    # A guest that asked for no page size is on the smallest.
+    taken = given.page_size or min((pages.size_kb for pages in cell.pages), default=None)
     return dataclasses.replace(
         cell,
         cpu_usage=cell.cpu_usage + len(given.floating),
         memory_usage=cell.memory_usage + given.memory,
         pinned=tuple(sorted(cores.union(cell.pinned))),
-        pages=tuple(_pages_used(pages, given) for pages in cell.pages),
+        pages=tuple(_pages_used(pages, given.memory, taken == pages.size_kb) for pages in cell.pages),
     )
 
 
-def _pages_used(pages: Pages, given: FitCell) -> Pages:
-    if pages.size_kb != given.page_size:
-        return pages
-    return dataclasses.replace(pages, used=pages.used + given.memory * 1024 // pages.size_kb)
+def _pages_used(pages: Pages, memory: int, taken: bool) -> Pages:
+    return dataclasses.replace(pages, used=pages.used + memory * 1024 // pages.size_kb) if taken else pages
 
 
 def _list_of(cls: t.Any) -> t.Callable[[Json], tuple[t.Any, ...]]:

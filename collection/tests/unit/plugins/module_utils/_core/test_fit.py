@@ -62,6 +62,12 @@ def test_a_server_uses_its_cores_pages_and_memory() -> None:
     assert other == HOST.cells[1]
 
 
+def test_without_a_page_size_the_smallest_pages_are_used() -> None:
+    cell = HostCell(0, (0,), pages=(Pages(4, 1024), Pages(2048, 8)))
+    used = HostTopology((cell,)).with_usage([Fit((FitCell(0, 0, (0,), 2),))]).cells[0]
+    assert [pages.used for pages in used.pages] == [512, 0]
+
+
 def test_isolate_takes_the_siblings_too() -> None:
     isolated = FitCell(0, 0, (0,), 256, pinning={0: 5}, reserved=(2,), thread_policy=ISOLATE)
     assert HOST.with_usage([Fit((isolated,))]).cells[0].pinned == (1, 2, 5, 6)

@@ -14,7 +14,11 @@ from ansible.utils.display import Display
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import IMPOSSIBLE
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_rows, fleet_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
+    Row,
+    fleet_rows,
+    fleet_text,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
@@ -35,16 +39,22 @@ class ActionModule(FleetAction):
         if plan["run_id"] and not self.check_mode:
             self.open_ledger(create=True).end_run(plan["run_id"], "failed" if failures else "done")
         rows = self._rows(plan)
+        self._show(rows)
+        result: Result = {"changed": False, "failures": failures}
+        if failures:
+            # Ansible prints all of a failed result: the sentences are not to be looked for among a thousand servers.
+            return {**result, "failed": True, "msg": _sentence(failures)}
+        return {**result, "servers": [row.to_json() for row in rows]}
+
+    def _show(self, rows: t.Sequence[Row]) -> None:
+        if self.check_mode:
+            return  # it would show what the ledger remembers, as if that were what the plan has just told otherwise
         if len(rows) <= _LONGEST_TABLE:
             Display().display(fleet_text(rows))
         else:
             Display().display(f"{len(rows)} servers; the status playbook lists them")
-        result: Result = {"changed": False, "servers": [row.to_json() for row in rows], "failures": failures}
-        if failures:
-            result.update(failed=True, msg=_sentence(failures))
-        return result
 
-    def _rows(self, plan: Arguments) -> list[t.Any]:
+    def _rows(self, plan: Arguments) -> list[Row]:
         ledger = self.open_ledger(create=False)
         down = [name for name, host in plan["hosts"].items() if not host["up"]]
         return fleet_rows(ledger.snapshot() if ledger is not None else None, plan["servers"], down=down)

@@ -152,9 +152,11 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
 
 def _why(answer: Survey) -> str:
     """Why a host gave no survey, on one line."""
-    text = " ".join(str(answer.get("msg") or "it was not surveyed in this run").split())
-    # Ansible's own words around SSH's say no more than that it failed.
-    text = text.rpartition("Make sure this host can be reached over ssh: ")[2]
+    said = str(answer.get("msg") or "it was not surveyed in this run")
+    # Ansible's own words around SSH's say no more than that it failed, nor do those of a shared connection that broke.
+    said = said.rpartition("Make sure this host can be reached over ssh: ")[2]
+    lines = [" ".join(line.split()) for line in said.splitlines() if not line.startswith("mux_client_")]
+    text = "; ".join(line for line in lines if line).replace(":; ", ": ")
     return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
 
 

@@ -38,6 +38,10 @@ class InProgress(FlotillaError):
     """Another step is at work on the same server; wait for it, never repair beside it."""
 
 
+class Refused(FlotillaError):
+    """The state that a server is in doesn't allow what is asked of it; the words are Nova's where it has some."""
+
+
 class NoValidHost(FlotillaError):
     """The scheduler found no place. ``reasons`` maps each host to the first rule that refused it."""
 
@@ -46,4 +50,13 @@ class NoValidHost(FlotillaError):
         self.reasons: dict[str, str] = dict(reasons or {})
 
 
-__all__ = ["Conflict", "FlotillaError", "InProgress", "InvalidInput", "InvalidRecord", "NoValidHost", "Stale"]
+__all__ = [
+    "Conflict",
+    "FlotillaError",
+    "InProgress",
+    "InvalidInput",
+    "InvalidRecord",
+    "NoValidHost",
+    "Refused",
+    "Stale",
+]

@@ -199,8 +199,9 @@ class Record:
 
     ``generation`` grows by one with each step that changes the server. ``spec`` is Server.spec as applied. ``marks``
     are
-    ``replaces``, ``evacuating``, ``resize``, ``soft_delete``. Times are ISO 8601 in UTC.
-    ``declared`` is the state last carried out (active, stopped …): what the guest should be in.
+    ``replaces``, ``evacuating``, ``resize``, ``soft_delete``, ``lock``. Times are ISO 8601 in UTC.
+    ``declared`` is the state last carried out (active, stopped …): what the guest should be in. ``fit`` is what its
+    host has given it of cores, pages and devices; None for a server that asked for none.
     """
 
     id: str
@@ -226,6 +227,14 @@ class Record:
 
     def to_json(self) -> dict[str, Json]:
         return fields(self)
+
+    @property
+    def lock(self) -> str:
+        """Who or what has locked the server, and why; empty if nobody has."""
+        mark = self.marks.get("lock")
+        if mark is not None:
+            return f"by {mark.get('by')}" + (f": {mark['reason']}" if mark.get("reason") else "")
+        return "by server_locked" if self.spec.get("locked") else ""
 
     @classmethod
     def from_json(cls, data: Json) -> Record:
@@ -314,6 +323,10 @@ def _sizes(record: Record) -> t.Iterator[Json]:
     yield from (record.image.min_disk, record.image.min_ram)
 
 
+    if not isinstance(record.marks.get("lock", {}), dict):
+        raise InvalidRecord(
+            f"the record of server {record.name!r} doesn't say who has locked it: {record.marks['lock']!r}"
+        )
 def _is_size(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 

@@ -51,10 +51,25 @@ CLASSES: dict[str, str] = {
 
 #: Power steps and deeds that a locked server keeps from happening (Nova's check_instance_lock).
 _LOCKED_OUT = frozenset(
-    {"stop", "pause", "unpause", "suspend", "resume", "reconfigure", "rebuild", "soft_delete", "delete", "restore"}
+    {
+        "start",
+        "stop",
+        "pause",
+        "unpause",
+        "suspend",
+        "resume",
+        "reconfigure",
+        "rebuild",
+        "soft_delete",
+        "delete",
+        "restore",
+    }
 )
 #: What stays possible on a locked server: it changes no guest.
 _HARMLESS = frozenset({"adopt", "define", "update"})
+
+#: What people should know of a step before it is done.
+COSTS = {"pause": "; what it has in memory is lost if its host reboots"}
 
 #: The cheapest class first: a key whose parts differ in class is dealt with by the dearest.
 _COST = (LIVE, NEXT_BOOT, RESTART, REBUILD, IMPOSSIBLE)
@@ -75,12 +90,16 @@ class Step:
     """One idempotent deed on one server. ``spec`` is what the record's spec will be, None where it stays.
 
     ``hold`` names the leave (fleet_allow) that the step needs and doesn't have; a held step is shown, not carried out.
+    ``marks`` are set in the record, those that are None removed. ``options`` go to the host with the step: plain JSON,
+    nothing secret, for plan and journal show them.
     """
 
     kind: str
     why: str
     spec: Spec | None = None
     hold: str | None = None
+    marks: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    options: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,16 +277,17 @@ def _absent(
 ) -> ServerPlan:
     if record is None:
         return ServerPlan()
+    mark = record.marks.get("soft_delete")
+    if record.lock and "locked" not in leave.allow and mark is None:
+        kind = "delete" if guest is None else "soft_delete"
+        return _by_leave(Step(kind, f"{leaves}; locked {record.lock}", hold="locked"), leave)
     if guest is None:
         # Nothing softens this: there is no domain left that could wait for fleet_reclaim.
         disks = any(disk.volume in volumes for disk in record.disks if disk.role != "config")
         return _by_leave(Step("delete", f"{leaves}, its domain is gone", hold="delete" if disks else None), leave)
-    mark = record.marks.get("soft_delete")
     if mark is not None:
         over = leave.now - float(mark["at"]) >= leave.reclaim
         return ServerPlan(steps=(Step("delete", "deleted softly, its time is over"),)) if over else ServerPlan()
-    if record.spec.get("locked") and "locked" not in leave.allow:
-        return _by_leave(Step("soft_delete", leaves, hold="locked"), leave)
     if leave.reclaim > 0:
         return _by_leave(Step("soft_delete", leaves, hold=hold), leave)
     return _by_leave(Step("delete", leaves, hold="delete"), leave)
@@ -289,12 +309,12 @@ def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> Ser
             for difference in differences
         ]
     keys = _by_class(differences)
-    locked = record.spec.get("locked") and desired.spec.get("locked") and "locked" not in leave.allow
-    if locked:
+    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    if lock:
         keys[LIVE].discard("state")  # the record says what was carried out, and on a locked server this isn't
     steps, held = _changes(desired, record, guest, keys, leave)
-    if locked:
-        steps, held = _lock(steps, held)
+    if lock:
+        steps, held = _lock(steps, held, lock)
     return ServerPlan(tuple(differences), tuple(steps), tuple(held))
 
 
@@ -305,11 +325,20 @@ def _at_its_pool(difference: Difference, record: Record) -> Difference:
     return difference
 
 
-def _lock(steps: list[Step], held: list[Step]) -> tuple[list[Step], list[Step]]:
+def _lock_of(desired: Server, record: Record) -> str:
+    """What keeps the server locked through this run: somebody's deed, or inventory if it still says so."""
+    return record.lock if "lock" in record.marks or desired.spec.get("locked") else ""
+
+
+def _lock(steps: list[Step], held: list[Step], lock: str) -> tuple[list[Step], list[Step]]:
     """Nothing that changes the guest happens to a locked server; its record may change."""
     if not any(step.kind in _LOCKED_OUT for step in (*steps, *held)):
         return steps, held
-    locked = [dataclasses.replace(step, hold="locked") for step in (*steps, *held) if step.kind in _LOCKED_OUT]
+    locked = [
+        dataclasses.replace(step, hold="locked", why=f"{step.why}; locked {lock}")
+        for step in (*steps, *held)
+        if step.kind in _LOCKED_OUT
+    ]
     return [step for step in steps if step.kind in _HARMLESS], locked
 
 
@@ -356,7 +385,7 @@ def _changes(
 
 
 def _powers(found: str, desired: Server) -> tuple[Step, ...]:
-    return tuple(Step(kind, f"declared {desired.state}") for kind in route(found, desired.state))
+    return tuple(Step(kind, f"declared {desired.state}{COSTS.get(kind, '')}") for kind in route(found, desired.state))
 
 
 def _with(spec: Spec, desired: Spec, keys: t.AbstractSet[str]) -> dict[str, Json]:
@@ -372,6 +401,7 @@ def _list(keys: t.AbstractSet[str]) -> str:
 
 __all__ = [
     "CLASSES",
+    "COSTS",
     "IMPOSSIBLE",
     "LIVE",
     "NEXT_BOOT",

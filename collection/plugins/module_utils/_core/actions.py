@@ -1,0 +1,221 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is done now: Nova's actions on one server, as plans of steps.
+
+Note that this module util is **PRIVATE** to the collection.
+
+An action is refused by the state that the server is in (states.RULES), or it is the same steps that a reconcile run
+would take. What it leaves is written into the record's spec (``state``), so that the next reconcile run sees the
+difference to inventory, and what evacuates a server knows whether it should run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .errors import InvalidInput, Refused
+from .model import Guest, Json, Record, Server, Spec
+from .states import Standing, power_state, refusal, vm_state
+from .steps import COSTS, Leave, ServerPlan, Step, as_defined, plan_server
+
+#: Seconds that a guest has to reboot by itself before it is power cycled (Nova's wait_soft_reboot_seconds).
+SOFT_REBOOT_TIMEOUT = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """An action that somebody asks for: ``options`` without what is secret, ``by`` who it is."""
+
+    action: str
+    options: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    by: str = ""
+    leave: Leave = dataclasses.field(default_factory=Leave)
+
+
+Planned = t.Sequence[Step]
+
+
+@dataclasses.dataclass(frozen=True)
+class Deed:
+    """What an action does. ``options`` are those it takes, ``secrets`` those of them that go to the host alone."""
+
+    steps: t.Callable[[Request, Record, Guest | None], Planned]
+    options: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+
+
+def plan_action(request: Request, record: Record, guest: Guest | None, *, task_state: str | None = None) -> ServerPlan:
+    """The steps of an action. Refused in Nova's words; InvalidInput for an option that the action doesn't take."""
+    check_options(request.action, request.options)
+    reason = refusal(rule_of(request), record.id, standing(record, guest, request.leave, task_state))
+    if reason is not None:
+        raise Refused(reason)
+    planned = ACTIONS[request.action].steps(request, record, guest)
+    held = tuple(step for step in planned if step.hold and step.hold not in request.leave.allow)
+    steps = () if held else tuple(dataclasses.replace(step, hold=None) for step in planned)
+    return ServerPlan(steps=steps, held=held)
+
+
+def check_options(action: str, options: t.Collection[str]) -> None:
+    """InvalidInput for an action that there isn't, and for options that it doesn't take."""
+    if action not in ACTIONS:
+        raise InvalidInput(f"there is no action {action!r}; there are {', '.join(sorted(ACTIONS))}")
+    taken = ACTIONS[action].options | ACTIONS[action].secrets
+    unknown = sorted(set(options) - taken)
+    if unknown:
+        allowed = f"it takes {', '.join(sorted(taken))}" if taken else "it takes none"
+        raise InvalidInput(f"the action {action} takes no option {', '.join(unknown)}; {allowed}")
+
+
+def rule_of(request: Request) -> str:
+    """The row of Nova's matrix that the action is judged by."""
+    if request.action == "reboot" and request.options.get("type") == "hard":
+        return "hard_reboot"
+    return request.action
+
+
+def standing(record: Record, guest: Guest | None, leave: Leave, task_state: str | None = None) -> Standing:
+    """Where a server stands. Who has leave for locked servers finds none locked, as Nova's administrators do."""
+    state = guest.state if guest is not None else "shutoff"
+    return Standing(
+        vm_state=vm_state(state, record.marks),
+        power_state=power_state(state) if guest is not None else 0,
+        task_state=task_state,
+        lock="" if "locked" in leave.allow else record.lock,
+    )
+
+
+def outlook(desired: Server | None, record: Record, state: str, leave: Leave) -> str:
+    """What the next reconcile run will do about a server that an action has left so; empty if it leaves it alone.
+
+    *desired* is what inventory declares, None for a server that it doesn't name; *state* the guest's.
+    """
+    if desired is None:
+        return ""
+    guest = dataclasses.replace(as_defined(record), state=state, autostart=bool(record.spec.get("autostart")))
+    volumes = frozenset(disk.volume for disk in record.disks)
+    plan = plan_server(desired, record, guest, volumes=volumes, leave=leave)
+    kinds = [step.kind for step in plan.steps if step.kind != "update"]
+    if desired.spec.get("locked") and not record.lock:
+        return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
+    if not kinds:
+        return ""
+    wanted = "absent" if "soft_delete" in record.marks else record.spec.get("state", "active")
+    keep = f"; set server_state: {wanted} to keep it as it is" if wanted != desired.state else ""
+    done = " and ".join(kind.replace("_", " ") for kind in kinds)
+    return f"inventory declares {desired.state}: the next reconcile run will {done} it{keep}"
+
+
+def _in_state(record: Record, state: str) -> Spec | None:
+    """The record's spec with that state; None if it says so already."""
+    return None if record.spec.get("state") == state else {**record.spec, "state": state}
+
+
+def _power(kind: str, state: str, *options: str) -> Deed:
+    def steps(request: Request, record: Record, _guest: Guest | None) -> Planned:
+        given = {name: request.options[name] for name in options if name in request.options}
+        return [Step(kind, f"asked for{COSTS.get(kind, '')}", spec=_in_state(record, state), options=given)]
+
+    return Deed(steps, frozenset(options))
+
+
+def _reboot(request: Request, record: Record, _guest: Guest | None) -> Planned:
+    kind = request.options.get("type", "soft")
+    if kind not in ("soft", "hard"):
+        raise InvalidInput(f"a reboot is soft or hard, and its type is {kind!r}")
+    if kind == "hard":
+        if set(request.options) - {"type"}:
+            raise InvalidInput("a hard reboot waits for nothing: it takes no timeout and no wait")
+        return [Step("hard_reboot", "asked for", spec=_in_state(record, "active"))]
+    options = {"timeout": SOFT_REBOOT_TIMEOUT, **request.options}
+    return [Step("reboot", "asked for", options={name: options[name] for name in options if name != "type"})]
+
+
+def _lock(request: Request, record: Record, _guest: Guest | None) -> Planned:
+    """Locking what is locked changes nothing, as in Nova: the first reason stays."""
+    if "lock" in record.marks:
+        return []
+    mark = {"by": request.by, "reason": request.options.get("reason") or "", "at": request.leave.now}
+    return [Step("update", "lock", marks={"lock": mark})]
+
+
+def _unlock(_request: Request, record: Record, _guest: Guest | None) -> Planned:
+    if not record.lock:
+        return []
+    spec = {key: value for key, value in record.spec.items() if key != "locked"}
+    return [Step("update", "unlock", spec=spec, marks={"lock": None})]
+
+
+def _soft_delete(request: Request, record: Record, guest: Guest | None) -> Planned:
+    if request.leave.reclaim <= 0:
+        raise Refused("fleet_reclaim is 0, so nothing is deleted softly; the action is delete")
+    return _delete(request, record, guest)
+
+
+def _delete(request: Request, record: Record, guest: Guest | None) -> Planned:
+    """Softly where the fleet gives deleted servers time, as in Nova; else for good."""
+    if request.leave.reclaim <= 0:
+        return _force_delete(request, record, guest)
+    if "soft_delete" in record.marks:
+        return []
+    return [Step("soft_delete", f"asked for; it can be restored for {request.leave.reclaim // 3600} hours")]
+
+
+def _force_delete(_request: Request, _record: Record, _guest: Guest | None) -> Planned:
+    return [Step("delete", "asked for; its disks are gone for good", hold="delete")]
+
+
+def _restore(_request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return [
+        Step("restore", "asked for", spec=_in_state(record, "active") or record.spec),
+        Step("start", "what is restored runs"),
+    ]
+
+
+def _inject_nmi(_request: Request, _record: Record, _guest: Guest | None) -> Planned:
+    return [Step("inject_nmi", "asked for; a guest that is set up for it dumps its memory")]
+
+
+def _set_password(request: Request, record: Record, _guest: Guest | None) -> Planned:
+    if not record.hardware.guest_agent:
+        raise Refused("QEMU guest agent is not enabled")
+    image = record.image.properties
+    default = "Administrator" if image.get("os_type") == "windows" else "root"
+    user = request.options.get("user") or image.get("os_admin_user") or default
+    return [Step("set_password", f"of {user}", options={"user": user})]
+
+
+#: The actions that can be asked for, by name. Each has its rule of the same name in states.RULES.
+ACTIONS: t.Final[dict[str, Deed]] = {
+    "crash_dump": Deed(_inject_nmi),
+    "delete": Deed(_delete),
+    "force_delete": Deed(_force_delete),
+    "inject_nmi": Deed(_inject_nmi),
+    "lock": Deed(_lock, frozenset({"reason"})),
+    "pause": _power("pause", "paused"),
+    "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
+    "restore": Deed(_restore),
+    "resume": _power("resume", "active"),
+    "set_password": Deed(_set_password, frozenset({"user"}), frozenset({"password"})),
+    "soft_delete": Deed(_soft_delete),
+    "start": _power("start", "active"),
+    "stop": _power("stop", "stopped", "timeout", "wait"),
+    "suspend": _power("suspend", "suspended"),
+    "unlock": Deed(_unlock),
+    "unpause": _power("unpause", "active"),
+}
+
+__all__ = [
+    "ACTIONS",
+    "SOFT_REBOOT_TIMEOUT",
+    "Deed",
+    "Request",
+    "check_options",
+    "outlook",
+    "plan_action",
+    "rule_of",
+    "standing",
+]

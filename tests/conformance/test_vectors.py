@@ -24,7 +24,8 @@ def test_every_vector_passes() -> None:
     done = run(HERE / "vectors")
     last = done.stdout.splitlines()[-1]
     assert (done.returncode, last.endswith(" passed, 0 failed")) == (0, True), done.stdout + done.stderr
-    recorded = sum(len(json.loads(file.read_text())) for file in (HERE / "vectors").glob("*.json"))
+    files = [HERE / "vectors" / f"{name}.json" for name in ("filters", "match", "weighers")]
+    recorded = sum(len(json.loads(file.read_text())) for file in files)
     skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped:")]
     assert all("CrossCellWeigher" in line for line in skipped)
     assert int(last.split()[0]) + len(skipped) == recorded

@@ -22,6 +22,7 @@ from xml.etree.ElementTree import Element, SubElement
 from . import namespace
 from .errors import InvalidInput, InvalidRecord
 from .model import MIB, Disk, Nic, Record
+from .tuning import Tuning
 
 #: cloud-init's ds-identify knows the OpenStack datasource by this product name.
 _PRODUCT = "OpenStack Nova"
@@ -120,6 +121,7 @@ def domain_xml(record: Record, host: HostFacts, *, existing: str | None = None) 
     _sysinfo(root, record)
     _os(root, record, existing)
     _features_and_clock(root, record, host)
+    Tuning.of(record.fit).write(root)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
     _devices(root, record, host)
@@ -240,7 +242,16 @@ def _cpu(root: Element, record: Record, host: HostFacts) -> None:
     if host.virt_type in ("kvm", "qemu"):
         cpu.set("mode", "host-model")
         cpu.set("check", "partial")
-    SubElement(cpu, "topology", sockets=str(record.flavor.vcpus), cores="1", threads="1")
+    threads = _threads(record)
+    SubElement(cpu, "topology", sockets=str(record.flavor.vcpus // threads), cores="1", threads=str(threads))
+
+
+def _threads(record: Record) -> int:
+    """Threads a core, as the guest is told: as many vCPUs as share a core of the host. Nova's topologies are of sockets
+    where nothing else is asked."""
+    told = {cell.threads for cell in record.fit.cells} if record.fit is not None else {0}
+    threads = min(told, default=0)
+    return threads if threads > 1 and len(told) == 1 and record.flavor.vcpus % threads == 0 else 1
 
 
 def _devices(root: Element, record: Record, host: HostFacts) -> None:
@@ -258,6 +269,7 @@ def _devices(root: Element, record: Record, host: HostFacts) -> None:
         SubElement(devices, "controller", type="usb", index="0", model="none")
     for nic in record.nics:
         _nic(devices, nic)
+    Tuning.of(record.fit).write_devices(devices)
     serial = SubElement(devices, "serial", type="pty")
     SubElement(serial, "log", file=console_log(record.id), append="off")
     if record.hardware.guest_agent:

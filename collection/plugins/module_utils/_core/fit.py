@@ -201,13 +201,15 @@ class Fit:
     """What of its special hardware a host has given to a server.
 
     ``cells`` is empty for a server that asked for PCI devices alone. ``emulator_policy`` is as asked (share, isolate,
-    None); ``emulator_cpus`` are the host CPUs that the emulator's threads belong on, empty without a topology.
+    None); ``emulator_cpus`` are the host CPUs that the emulator's threads belong on, empty without a topology. ``cpus``
+    are those that a server without a topology floats on (compute_cpu_shared_set), empty where any will do.
     """
 
     cells: tuple[FitCell, ...] = ()
     emulator_policy: str | None = None
     emulator_cpus: tuple[int, ...] = ()
     pci: tuple[FittedDevice, ...] = ()
+    cpus: tuple[int, ...] = ()
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -312,6 +314,7 @@ _CELL: dict[str, t.Callable[[Json], t.Any]] = {
 _FIT: dict[str, t.Callable[[Json], t.Any]] = {
     "cells": _list_of(FitCell),
     "emulator_cpus": _numbers,
+    "cpus": _numbers,
     "pci": _list_of(FittedDevice),
 }
 

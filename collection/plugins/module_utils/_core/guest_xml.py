@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ET
 from .errors import InvalidRecord
 from .model import Guest, Record
 from .namespace import record_text
+from .tuning import Tuning
 
 #: Where a file can lie -> the pool's name: a pool's target path, or ``rbd:<name of the Ceph pool>``.
 Locations = t.Mapping[str, str]
@@ -29,15 +30,18 @@ def guest_of(
     managed_save: bool,
     locations: Locations,
     migrated: bool = False,
+    live: t.Callable[[], str | None] = lambda: None,
 ) -> Guest:
     """The guest that a domain's XML describes; a record that can't be used is a fact of it, never an error.
 
     ``xml`` is that of the persistent configuration where there is one; ``state`` is as in Guest.state, but that
-    ``managed_save`` makes a guest that is off a suspended one.
+    ``managed_save`` makes a guest that is off a suspended one. ``live`` fetches the XML of a running guest, None for
+    one that doesn't run: it is asked only for those that are tuned to their host.
     """
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it, and it refuses DTDs itself
     domain_id = root.findtext("uuid", "")
     record, record_error, damaged = _record(root, domain_id)
+    tuning, lives = _tunings(root, record, live)
     return Guest(
         id=domain_id,
         name=root.findtext("name", ""),
@@ -53,7 +57,19 @@ def guest_of(
         migrated=migrated,
         damaged=damaged,
         sources=tuple(place for place in (_held(disk, locations) for disk in root.iterfind("devices/disk")) if place),
+        tuning=tuning,
+        live=lives,
     )
+
+
+def _tunings(
+    root: ET.Element, record: Record | None, live: t.Callable[[], str | None]
+) -> tuple[Tuning | None, Tuning | None]:
+    """Of the configuration, and of the running guest if that differs: pins can be changed in either alone."""
+    tuning = Tuning.read(root)
+    xml = live() if tuning != Tuning() or (record is not None and record.fit is not None) else None
+    lives = tuning if xml is None else Tuning.read(ET.fromstring(xml))  # noqa: S314 - libvirt wrote it
+    return tuning if tuning != Tuning() else None, lives if lives != tuning else None
 
 
 def _record(root: ET.Element, domain_id: str) -> tuple[Record | None, str | None, bool]:

@@ -20,7 +20,9 @@ import math
 import typing as t
 
 from .errors import InvalidRecord
+from .fit import Fit
 from .serial import Json, fields, from_json
+from .tuning import Tuning
 
 RECORD_VERSION = 1
 GIB = 1024**3
@@ -220,13 +222,11 @@ class Record:
     launched_at: str | None = None
     marks: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
     version: int = RECORD_VERSION
+    fit: Fit | None = None
 
     @property
     def root(self) -> Disk:
         return next(disk for disk in self.disks if disk.role == "root")
-
-    def to_json(self) -> dict[str, Json]:
-        return fields(self)
 
     @property
     def lock(self) -> str:
@@ -235,6 +235,12 @@ class Record:
         if mark is not None:
             return f"by {mark.get('by')}" + (f": {mark['reason']}" if mark.get("reason") else "")
         return "by server_locked" if self.spec.get("locked") else ""
+
+    def to_json(self) -> dict[str, Json]:
+        data = fields(self)
+        if self.fit is None:
+            del data["fit"]  # the record of an ordinary server is what it was before there were others
+        return data
 
     @classmethod
     def from_json(cls, data: Json) -> Record:
@@ -270,7 +276,8 @@ class Guest:
     configuration. ``sources`` are those of the volumes that its disks are, without the files under them.
     ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used, and
     ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated
-    away.
+    away. ``tuning`` is that of the persistent configuration, None where nothing is tuned; ``live`` that of the running
+    guest where it is another.
     """
 
     id: str
@@ -287,6 +294,8 @@ class Guest:
     migrated: bool = False
     damaged: bool = False
     sources: t.Sequence[t.Sequence[str]] = ()
+    tuning: Tuning | None = None
+    live: Tuning | None = None
 
     @property
     def active(self) -> bool:
@@ -314,6 +323,10 @@ def _check_record(record: Record) -> None:
     mark = record.marks.get("soft_delete", {"at": 0})
     if not isinstance(mark, dict) or not _is_number(mark.get("at")):
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say when it was deleted softly: {mark!r}")
+    if not isinstance(record.marks.get("lock", {}), dict):
+        raise InvalidRecord(
+            f"the record of server {record.name!r} doesn't say who has locked it: {record.marks['lock']!r}"
+        )
 
 
 def _sizes(record: Record) -> t.Iterator[Json]:
@@ -323,10 +336,6 @@ def _sizes(record: Record) -> t.Iterator[Json]:
     yield from (record.image.min_disk, record.image.min_ram)
 
 
-    if not isinstance(record.marks.get("lock", {}), dict):
-        raise InvalidRecord(
-            f"the record of server {record.name!r} doesn't say who has locked it: {record.marks['lock']!r}"
-        )
 def _is_size(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -358,6 +367,9 @@ _NESTED: dict[str, t.Callable[[Json], t.Any]] = {
     "nics": lambda value: tuple(Nic.from_json(item) for item in value),
     "addresses": lambda value: tuple(Address.from_json(item) for item in value),
     "record": lambda value: None if value is None else Record.from_json(value),
+    "fit": lambda value: None if value is None else Fit.from_json(value),
+    "tuning": lambda value: None if value is None else Tuning.from_json(value),
+    "live": lambda value: None if value is None else Tuning.from_json(value),
 }
 
 _T = t.TypeVar("_T")

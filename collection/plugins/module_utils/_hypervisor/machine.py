@@ -12,6 +12,8 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import parse_cpus
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     is_error,
@@ -40,7 +42,7 @@ def machine_facts(conn: Connection) -> Facts:
             "topology": _topology(root, info),
             **_cpu_model(conn, root, arch, virt_types),
         },
-        "numa": [_cell(cell) for cell in root.iterfind("host/topology/cells/cell")],
+        "numa": _cells(conn, root),
         **_memory(conn, info),
     }
 
@@ -103,13 +105,33 @@ def _expanded(conn: Connection, arch: str, virt_type: str, mode: ET.Element) -> 
     return ET.fromstring(text)  # noqa: S314 - libvirt wrote it
 
 
+def _cells(conn: Connection, root: ET.Element) -> list[Facts]:
+    """The host's NUMA cells: CPUs that are online, the threads of each core, and its pages by size in KiB."""
+    cells = [_cell(cell) for cell in root.iterfind("host/topology/cells/cell")]
+    sizes = sorted(
+        {pages["size_kib"] for cell in cells for pages in cell["pages"] if pages["size_kib"] > SMALLEST_PAGE}
+    )
+    if cells and sizes:
+        ids = [cell["id"] for cell in cells]
+        free = supported(conn.getFreePages, sizes, min(ids), max(ids) - min(ids) + 1) or {}
+        for cell in cells:
+            for pages in cell["pages"]:
+                pages["free"] = free.get(cell["id"], {}).get(pages["size_kib"])
+    return cells
+
+
 def _cell(cell: ET.Element) -> Facts:
+    # Of a CPU that is offline libvirt knows neither socket nor siblings.
+    online = [cpu for cpu in cell.iterfind("cpus/cpu") if cpu.get("siblings") is not None]
+    groups = {parse_cpus(cpu.get("siblings", "")) for cpu in online}
     return {
         "id": int(cell.get("id", "0")),
         "memory_mib": int(cell.findtext("memory", "0")) // 1024,
-        "cpus": sorted(int(cpu.get("id", "0")) for cpu in cell.iterfind("cpus/cpu")),
+        "cpus": sorted(int(cpu.get("id", "0")) for cpu in online),
+        "siblings": sorted(list(group) for group in groups if len(group) > 1),
+        "socket": int(online[0].get("socket_id", "0")) if online else None,
         "pages": [
-            {"size_kib": int(pages.get("size", "0")), "count": int(pages.text or "0")}
+            {"size_kib": int(pages.get("size", "0")), "count": int(pages.text or "0"), "free": None}
             for pages in cell.iterfind("pages")
         ],
     }

@@ -12,11 +12,12 @@ the rest comes in lists.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks, pci
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -33,6 +34,7 @@ VERSION = 1
 
 #: virDomainState -> Guest.state; what is not here (in shutdown, pmsuspended) is "other".
 _STATES = {1: "running", 2: "running", 3: "paused", 5: "shutoff", 6: "crashed"}
+_ACTIVE = ("running", "paused", "other")
 
 Facts = dict[str, t.Any]
 
@@ -56,6 +58,7 @@ def survey(conn: Connection, *, state_dir: str) -> Facts:
         "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
+        "pci_devices": pci.devices(conn),
         "running_steps": running_steps,
     }
 
@@ -90,18 +93,25 @@ def guests(conn: Connection, where: Locations) -> list[Guest]:
         domain_id = domain.UUIDString()
         if xml is None:
             continue
+        state = _STATES.get(stats.get("state.state", 0), "other")
+        live = functools.partial(found, domain.XMLDesc, 0) if state in _ACTIVE else _nothing
         result.append(
             guest_of(
                 xml,
-                state=_STATES.get(stats.get("state.state", 0), "other"),
+                state=state,
                 persistent=domain_id in persistent,
                 autostart=domain_id in autostart,
                 managed_save=domain_id in saved,
                 locations=where,
                 migrated=is_migrated(stats.get("state.state", 0), stats.get("state.reason", 0)),
+                live=live,
             )
         )
     return sorted(result, key=lambda guest: guest.name)
+
+
+def _nothing() -> None:
+    """The running XML of a guest that doesn't run."""
 
 
 def _networks(conn: Connection) -> dict[str, Facts]:

@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml 
     read_metadata,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Flavor,
@@ -271,3 +272,42 @@ def test_a_record_that_cannot_be_read_says_why() -> None:
 
 def test_hardware_default_is_the_models() -> None:
     assert hardware_of(Image("i", "raw", "sha256:0")) == Hardware()
+
+
+# -- a fit
+
+
+def test_a_server_without_a_fit_is_what_it_was_before_there_were_any() -> None:
+    one = record()
+    assert "fit" not in one.to_json()
+    assert Record.from_json(one.to_json()).fit is None
+    root = tree(one)
+    assert [root.find(path) for path in ("cputune", "numatune", "memoryBacking", "cpu/numa", "devices/hostdev")] == [
+        None
+    ] * 5
+    assert attributes(root, "vcpu") == {"placement": "static"}
+
+
+@pytest.mark.parametrize(
+    ("threads", "vcpus", "topology"),
+    [
+        ((2, 2), 4, ("2", "1", "2")),
+        ((0, 0), 4, ("4", "1", "1")),
+        ((2, 0), 4, ("4", "1", "1")),
+        ((2, 2), 3, ("3", "1", "1")),
+    ],
+)
+def test_vcpus_that_share_a_core_are_told_so(
+    threads: tuple[int, int], vcpus: int, topology: tuple[str, str, str]
+) -> None:
+    cells = tuple(FitCell(n, 0, (n,), 256, pinning={n: n}, threads=each) for n, each in enumerate(threads))
+    one = dataclasses.replace(record(flavor=Flavor("pinned", vcpus, 512, 1)), fit=Fit(cells, emulator_cpus=(0, 1)))
+    found = attributes(tree(one), "cpu/topology")
+    assert (found["sockets"], found["cores"], found["threads"]) == topology
+    assert Record.loads(one.dumps()) == one
+
+
+def attributes(root: ET.Element, path: str) -> dict[str, str]:
+    found = root.find(path)
+    assert found is not None, path
+    return dict(found.attrib)

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from xml.sax.saxutils import escape
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
@@ -19,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.namespace import ELEMENT, PREFIX, URI
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 
 ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
 OTHER = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a02"
@@ -165,3 +169,40 @@ def test_a_disk_is_what_the_guest_writes_to() -> None:
     guest = read(domain(snapshot))
     assert guest.sources == (("local", "a.s1"),)
     assert guest.volumes == (("local", "a.s1"), ("local", "a"))
+
+
+# -- what a guest has of its host
+
+
+PIN = "<cputune><vcpupin vcpu='0' cpuset='{}'/></cputune>"
+
+
+def tuned(config: str, live: str | None, record: Record | None = None) -> tuple[Tuning | None, Tuning | None, int]:
+    """The tunings read, and how often the running XML was asked for."""
+    asked = []
+
+    def running() -> str | None:
+        asked.append(live)
+        return None if live is None else domain().replace("<devices>", f"{live}<devices>")
+
+    xml = domain(metadata=record.dumps() if record else None).replace("<devices>", f"{config}<devices>")
+    guest = guest_of(
+        xml, state="running", persistent=True, autostart=False, managed_save=False, locations=LOCATIONS, live=running
+    )
+    travelled = Guest.from_json(json.loads(json.dumps(guest.to_json())))
+    assert (travelled.tuning, travelled.live) == (guest.tuning, guest.live)
+    return guest.tuning, guest.live, len(asked)
+
+
+def test_an_ordinary_guest_is_read_once() -> None:
+    assert tuned("", PIN.format(1)) == (None, None, 0)
+    assert tuned("", PIN.format(1), RECORD) == (None, None, 0)
+
+
+def test_pins_of_the_running_guest_are_told_where_they_are_others() -> None:
+    one, other = Tuning(pins={0: (1,)}), Tuning(pins={0: (0,)})
+    assert tuned(PIN.format(1), PIN.format(1)) == (one, None, 1)
+    assert tuned(PIN.format(1), PIN.format(0)) == (one, other, 1)
+    assert tuned(PIN.format(1), None) == (one, None, 1)
+    pinned = dataclasses.replace(RECORD, fit=Fit((FitCell(0, 0, (0,), 512, pinning={0: 1}),)))
+    assert tuned("", PIN.format(0), pinned) == (None, other, 1)

@@ -106,6 +106,10 @@ options:
     description:
       - Config drives by server id, packed. From the module's half on the controller alone.
     type: dict
+  secrets:
+    description:
+      - Passwords and the like by server id. From the module's half on the controller alone.
+    type: dict
   run_id:
     description:
       - The run that the steps belong to. From the module's half on the controller alone.
@@ -223,6 +227,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "steps": {"type": "list", "elements": "dict"},
     "drives": {"type": "dict", "no_log": True},
+    "secrets": {"type": "dict", "no_log": True},
     "run_id": {"type": "str"},
     "fleet_id": {"type": "str"},
     "uri": {"type": "str", "default": "qemu:///system"},
@@ -246,6 +251,7 @@ def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
             run_id=params["run_id"],
             fleet_id=params["fleet_id"],
             drives=drives,
+            secrets=params["secrets"] or {},
             wait=params["lock_timeout"],
         )
     return {

@@ -106,6 +106,22 @@ def stop(domain: Domain, *, timeout: float) -> bool:
     return True
 
 
+def press(domain: Domain) -> bool:
+    """The power button, once. What the guest makes of it is not waited for."""
+    if not domain.isActive():
+        return False
+    keep(domain)
+    domain.shutdown()
+    return True
+
+
+def shut_down(domain: Domain, *, timeout: float) -> bool:
+    """The power button, pressed again every ten seconds; whether the guest is off within *timeout* seconds."""
+    keep(domain)
+    _press_until_off(domain, time.monotonic() + timeout)
+    return not domain.isActive()
+
+
 def kill(domain: Domain) -> bool:
     """Pull the plug, and see it gone."""
     if not domain.isActive():
@@ -199,9 +215,11 @@ __all__ = [
     "keep",
     "kill",
     "must_not_be_elsewhere",
+    "press",
     "record_of",
     "rename",
     "set_autostart",
+    "shut_down",
     "start",
     "state_of",
     "stop",

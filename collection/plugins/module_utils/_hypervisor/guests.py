@@ -8,7 +8,7 @@ Note that this module util is **PRIVATE** to the collection.
 
 Each step takes its server's lock, reads the domain again under it, and goes on only if the record there is the one that
 the plan was made from, or the one that the step itself leaves: then an earlier run was killed, and the step completes
-what is missing. What each kind does is in `handlers`.
+what is missing. What each kind does is in `registry`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import dataclasses
 import itertools
 import typing as t
 import zlib
@@ -27,7 +28,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     Stale,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     Domain,
@@ -40,12 +40,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domai
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import HANDLERS
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 #: User data has 64 KiB at most, as in Nova; files in a drive are few.
 _LARGEST_DRIVE = 64 * MIB
 #: Steps that have a meaning where the server has no domain.
-_WITHOUT_DOMAIN = ("create", "define", "delete", "undefine")
+_WITHOUT_DOMAIN = ("create", "define", "delete", "shelve", "tidy", "undefine", "unshelve")
 
 
 def run_steps(
@@ -56,20 +57,21 @@ def run_steps(
     run_id: str,
     fleet_id: str,
     drives: t.Mapping[str, bytes] | None = None,
+    secrets: t.Mapping[str, t.Mapping[str, str]] | None = None,
     wait: float = 0,
 ) -> list[dict[str, Json]]:
     """Carry out steps in order: one result a step that was begun.
 
     A step that fails has ``failed`` in its result and its sentence as ``message``; it ends its server's steps alone.
-    ``wait`` is how many seconds another step's lock on a server is waited for.
+    ``secrets`` are passwords and the like, by server id. ``wait`` is how many seconds another step's lock on a server
+    is waited for.
     """
     orders = [Order.from_json(step) for step in steps]
-    unknown = sorted({order.kind for order in orders} - set(handlers.HANDLERS))
+    unknown = sorted({order.kind for order in orders} - set(HANDLERS))
     if unknown:
-        raise InvalidInput(
-            f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(handlers.HANDLERS))}"
-        )
-    host = _host(conn, state_dir=state_dir, fleet_id=fleet_id, drives=drives or {})
+        raise InvalidInput(f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(HANDLERS))}")
+    host = _host(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives or {})
+    host = dataclasses.replace(host, secrets=secrets or {})
     results: list[dict[str, Json]] = []
     for server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
         results += _run_server(host, server_id, list(group), state_dir=state_dir, run_id=run_id, wait=wait)
@@ -130,11 +132,15 @@ def _run(host: Host, order: Order) -> dict[str, Json]:
 def _carry_out(host: Host, order: Order) -> dict[str, Json]:
     present = _present(host, order)
     done = _check(order, present)
-    changed, message = handlers.HANDLERS[order.kind](Job(host, order, present, done))
+    job = Job(host, order, present, done)
+    changed, message = HANDLERS[order.kind](job)
+    kept = job.told.pop("record", None)
     after = found(host.conn.lookupByUUIDString, order.server_id)
     if after is None:
-        return _result(order, changed=changed, message=message)
-    return _result(order, changed=changed, message=message, record=record_of(after), state=state_of(after))
+        record, state = (None if kept is None else Record.from_json(kept)), None
+    else:
+        record, state = record_of(after), state_of(after)
+    return _result(order, changed=changed, message=message, record=record, state=state, told=job.told)
 
 
 def _present(host: Host, order: Order) -> Present | None:
@@ -183,11 +189,16 @@ def _is_target(target: Record | None, now: Record) -> bool:
 
 
 def _marks(record: Record) -> dict[str, Json]:
-    """The marks, but for the second at which each plan marks a deletion: that is its own."""
-    return {key: None if key == "soft_delete" else value for key, value in record.marks.items()}
+    """The marks as plans can know them: each plan marks a deletion at its own second, and the host says what was
+    before a rescue."""
+    marks = {key: None if key == "soft_delete" else value for key, value in record.marks.items()}
+    rescue = marks.get("rescue")
+    if isinstance(rescue, dict):
+        marks["rescue"] = {key: rescue.get(key) for key in ("image", "state")}
+    return marks
 
 
-def _host(conn: Connection, *, state_dir: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:
+def _host(conn: Connection, *, state_dir: str, run_id: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:
     marker = read_marker(state_dir)
     if marker is None:
         raise InvalidInput(
@@ -205,6 +216,8 @@ def _host(conn: Connection, *, state_dir: str, fleet_id: str, drives: t.Mapping[
         fleet_id=fleet_id,
         host_id=marker.host_id,
         drives=drives,
+        state_dir=state_dir,
+        run_id=run_id,
     )
 
 
@@ -216,6 +229,7 @@ def _result(
     record: Record | None = None,
     state: str | None = None,
     failed: bool = False,
+    told: t.Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     result: dict[str, Json] = {
         "kind": order.kind,
@@ -226,6 +240,8 @@ def _result(
         "state": state,
         "message": message,
     }
+    if told:
+        result["told"] = dict(told)
     if failed:
         result["failed"] = True
     return result

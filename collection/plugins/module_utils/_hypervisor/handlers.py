@@ -30,7 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     FlotillaError,
     InvalidRecord,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
@@ -43,6 +43,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.stora
 
 Outcome = tuple[bool, str]
 Handler = t.Callable[[Job], Outcome]
+_NO_IMAGES: t.Final[t.Mapping[str, Image]] = {}
 
 
 # --- made and unmade
@@ -51,7 +52,7 @@ Handler = t.Callable[[Job], Outcome]
 def _create(job: Job) -> Outcome:
     if job.done:
         return False, "it is there"
-    _make(job, job.target)
+    make(job, job.target)
     return True, "created"
 
 
@@ -62,17 +63,20 @@ def _define(job: Job) -> Outcome:
     for disk in record.disks:
         if disk.role != "config":
             job.host.storage.existing(disk)
-    _make(job, record)
+    make(job, record)
     return True, "defined on the disks that were there"
 
 
-def _make(job: Job, record: Record) -> None:
-    """Disks, sidecar, domain. What fails leaves nothing of its own: no guest has seen the volumes that it made."""
+def make(job: Job, record: Record, images: t.Mapping[str, Image] | None = None) -> None:
+    """Disks, sidecar, domain. What fails leaves nothing of its own: no guest has seen the volumes that it made.
+
+    ``images``: by role, what disks are full copies of, where that isn't the record's image.
+    """
     if job.present is not None:
         raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
     storage = job.host.storage
     try:
-        record = _with_disks(job.host, record)
+        record = _with_disks(job.host, record, images or _NO_IMAGES)
         storage.write_sidecar(record)
         job.host.define(record)
     except (FlotillaError, libvirt.libvirtError):
@@ -82,11 +86,11 @@ def _make(job: Job, record: Record) -> None:
         raise
 
 
-def _delete(job: Job) -> Outcome:
+def delete(job: Job) -> Outcome:
     """Last of all goes the sidecar: as long as anything of the server is left, its record is."""
     record = job.order.record if job.present is None else job.record
     server_id, references = job.order.server_id, job.host.references
-    volumes = _volumes_to_delete(job, record)
+    volumes = volumes_to_delete(job, record)
     # All are looked at before anything is touched: what fails leaves the server as it was, running if it was.
     for pool, name in volumes:
         check_deletable(pool, name, server_id=server_id, references=references)
@@ -181,6 +185,8 @@ def _start(job: Job) -> bool:
 
 
 def _stop(job: Job) -> bool:
+    if not job.order.options.get("wait", True):
+        return domains.press(job.domain)
     return domains.stop(job.domain, timeout=job.order.timeout)
 
 
@@ -228,13 +234,13 @@ def _update(job: Job) -> Outcome:
 def _reconfigure(job: Job) -> Outcome:
     if job.done:
         return False, "it is so"
-    _must_be_off(job)
+    must_be_off(job)
     record = job.target
-    _must_stand_on_its_own(job, record)
+    must_stand_on_its_own(job, record)
     record = _with_disks(job.host, record)
     for disk in record.disks:
         job.host.storage.grow(disk)
-    _redefine(job, record)
+    redefine(job, record)
     return True, "defined anew"
 
 
@@ -242,22 +248,23 @@ def _rebuild(job: Job) -> Outcome:
     """A fresh root disk from the record's image. Ephemeral and swap disks stay: only the root is the image's."""
     if job.done:
         return False, "it is so"
-    _must_be_off(job)
+    must_be_off(job)
     record = job.target
-    _must_stand_on_its_own(job, record)
+    must_stand_on_its_own(job, record)
     root = record.root
     # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
     job.host.storage.require_image(root, record.image)
     delete_volume(job.host.storage.pool(root.pool), root.volume, server_id=record.id, references=job.host.references)
     record = _with_disks(job.host, record)
-    _redefine(job, record)
+    redefine(job, record)
     return True, f"rebuilt from image {record.image.name!r}"
 
 
-def _redefine(job: Job, record: Record) -> None:
+def redefine(job: Job, record: Record) -> None:
+    """The domain as its record says, off; only what its firmware keeps is taken over from the one that is there."""
     _regain_name(job)
     job.host.storage.write_sidecar(record)
-    domain = job.host.define(record, existing=_existing(job))
+    domain = job.host.define(record, existing=existing_xml(job))
     domains.set_autostart(domain, _autostart(record))
 
 
@@ -270,16 +277,16 @@ def _regain_name(job: Job) -> bool:
     return domains.rename(job.host.conn, job.domain, domain_name(job.record))
 
 
-def _existing(job: Job) -> str:
+def existing_xml(job: Job) -> str:
     return str(job.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
-def _must_stand_on_its_own(job: Job, record: Record) -> None:
+def must_stand_on_its_own(job: Job, record: Record) -> None:
     """Refuse to give a domain back a disk that it has left: what was written since is in another file.
 
     An external snapshot does this (backup tools make them); the old disk, once written to, spoils it for good.
     """
-    files = {disk.target: disk.source for disk in read_domain(_existing(job)).disks}
+    files = {disk.target: disk.source for disk in read_domain(existing_xml(job)).disks}
     for disk in record.disks:
         file, own = files.get(disk.target), job.host.storage.pool(disk.pool).path_of(disk.volume)
         if disk.role == "config" or file is None or file == f"{disk.pool}/{disk.volume}":
@@ -294,7 +301,7 @@ def _must_stand_on_its_own(job: Job, record: Record) -> None:
             )
 
 
-def _must_be_off(job: Job) -> None:
+def must_be_off(job: Job) -> None:
     domains.must_not_be_elsewhere(job.domain)
     state = domains.state_of(job.domain)
     if state != "shutoff":
@@ -303,11 +310,12 @@ def _must_be_off(job: Job) -> None:
         )
 
 
-def _with_disks(host: Host, record: Record) -> Record:
+def _with_disks(host: Host, record: Record, images: t.Mapping[str, Image] = _NO_IMAGES) -> Record:
     """Make the volumes that are missing, the root last: where it is, a killed run had made the others."""
     made = {}
     for disk in sorted(record.disks, key=lambda disk: disk.role == "root"):
-        made[disk.volume] = _ensure(host, record, disk)
+        image = images.get(disk.role)
+        made[disk.volume] = _ensure(host, record, disk) if image is None else host.storage.ensure_root(disk, image)
     return dataclasses.replace(record, disks=tuple(made[disk.volume] for disk in record.disks))
 
 
@@ -319,7 +327,7 @@ def _ensure(host: Host, record: Record, disk: Disk) -> Disk:
     return host.storage.ensure_blank(disk, record.id)
 
 
-def _volumes_to_delete(job: Job, record: Record | None) -> list[tuple[Pool, str]]:
+def volumes_to_delete(job: Job, record: Record | None) -> list[tuple[Pool, str]]:
     """The server's volumes in the pools of its record, or in all pools if nobody has one; the sidecars last."""
     server_id = job.order.server_id
     record = record or _sidecar(job)
@@ -352,7 +360,7 @@ HANDLERS: t.Final[t.Mapping[str, Handler]] = {
     "adopt": _adopt,
     "create": _create,
     "define": _define,
-    "delete": _delete,
+    "delete": delete,
     "pause": _power(_pause, "paused"),
     "rebuild": _rebuild,
     "reconfigure": _reconfigure,
@@ -367,4 +375,4 @@ HANDLERS: t.Final[t.Mapping[str, Handler]] = {
     "update": _update,
 }
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "Handler", "Outcome", "existing_xml", "must_be_off", "must_stand_on_its_own", "redefine"]

@@ -34,7 +34,10 @@ DEFAULT_TIMEOUT = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """A step of a plan as it comes to the host. ``expects`` is the generation it was planned from, None: no server."""
+    """A step of a plan as it comes to the host. ``expects`` is the generation it was planned from, None: no server.
+
+    ``options`` is what its kind takes beside that, as plain JSON.
+    """
 
     kind: str
     server_id: str
@@ -42,6 +45,7 @@ class Order:
     expects: int | None = None
     record: Record | None = None
     timeout: float = DEFAULT_TIMEOUT
+    options: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Json) -> Order:
@@ -56,6 +60,7 @@ class Order:
                 expects=data.get("expects"),
                 record=None if record is None else Record.from_json(record),
                 timeout=float(data.get("timeout", DEFAULT_TIMEOUT)),
+                options=dict(data.get("options") or {}),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise InvalidInput(f"a step {data['kind']!r} can't be read: {exc!r}") from exc
@@ -82,7 +87,7 @@ class Present:
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """This host for one module call."""
+    """This host for one module call. ``secrets``: by server id what a step needs and nobody else may see."""
 
     conn: Connection
     storage: Storage
@@ -90,6 +95,9 @@ class Host:
     fleet_id: str
     host_id: str
     drives: t.Mapping[str, bytes]
+    state_dir: str = ""
+    run_id: str = ""
+    secrets: t.Mapping[str, t.Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
 
     def settle(self, record: Record) -> Record:
         """The record with what only the host knows: its own id, its canonical machine, pools' ids, volumes' sizes."""
@@ -124,13 +132,16 @@ class Host:
 class Job:
     """One step at work.
 
-    ``present`` is None where the server has no domain; ``done`` when its record is the target already.
+    ``present`` is None where the server has no domain; ``done`` when its record is the target already. ``told`` is
+    what the handler has to say to the controller beside its message, as plain JSON; ``record`` in it is the server's
+    where no domain has it.
     """
 
     host: Host
     order: Order
     present: Present | None
     done: bool
+    told: dict[str, Json] = dataclasses.field(default_factory=dict)
 
     @property
     def domain(self) -> Domain:

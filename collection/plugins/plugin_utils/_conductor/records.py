@@ -36,6 +36,9 @@ if t.TYPE_CHECKING:
 #: Steps that write a record; each makes the generation grow by one.
 WRITES = frozenset({"create", "define", "update", "reconfigure", "rebuild", "soft_delete", "restore", "adopt"})
 
+#: Nova's shutdown_timeout.
+SHUTDOWN_TIMEOUT = 60
+
 Networks = t.Mapping[str, "Network"]
 
 
@@ -181,13 +184,22 @@ def deeds(
             "name": record.name,
             "expects": None if new and step.kind == "create" else record.generation,
             "why": step.why,
-            "timeout": int(record.spec.get("shutdown_timeout", 60)),
+            "timeout": int(step.options.get("timeout", shutdown_timeout(record))),
         }
-        if step.kind in WRITES:
+        if step.options:
+            deed["options"] = dict(step.options)
+        if step.kind in WRITES or step.spec is not None or step.marks:
             record = _next(record, step, compute, frame, addresses)
             deed["record"] = record.to_json()
         found.append(deed)
     return found
+
+
+def shutdown_timeout(record: Record) -> int:
+    """Seconds that a guest is given to shut down: as inventory says, else its image, else Nova's default."""
+    image = str(record.image.properties.get("os_shutdown_timeout", ""))
+    given = record.spec.get("shutdown_timeout")
+    return int(given if given is not None else image if image.isdecimal() else SHUTDOWN_TIMEOUT)
 
 
 def blind_delete(server_id: str, name: str) -> Json:
@@ -215,8 +227,12 @@ def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses:
 
 
 def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
-    marks = {key: value for key, value in record.marks.items() if key != "soft_delete"}
-    return {**marks, "soft_delete": {"at": frame.now}} if step.kind == "soft_delete" else marks
+    marks = dict(record.marks)
+    if step.kind != "update":  # which may lock a deleted server; every other step ends or begins a deletion
+        marks.pop("soft_delete", None)
+    if step.kind == "soft_delete":
+        marks["soft_delete"] = {"at": frame.now}
+    return {key: value for key, value in {**marks, **step.marks}.items() if value is not None}
 
 
 def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
@@ -251,4 +267,14 @@ def changes_ports(record: Record, spec: Spec) -> bool:
     return bool(record.spec) and spec.get("networks", []) != record.spec.get("networks", [])
 
 
-__all__ = ["WRITES", "Frame", "blind_delete", "changes_ports", "deeds", "first_record", "nics_of", "wishes"]
+__all__ = [
+    "WRITES",
+    "Frame",
+    "blind_delete",
+    "changes_ports",
+    "deeds",
+    "first_record",
+    "nics_of",
+    "shutdown_timeout",
+    "wishes",
+]

@@ -61,13 +61,14 @@ def _aggregate_hosts(review: Review) -> None:
     computes = review.inventory.computes
     if not computes:
         return
-    for name, entry in review.fleet.get("fleet_aggregates", {}).items():
+    allowed = f"a compute host or a pattern that matches one ({listed(sorted(computes))})"
+    for name, entry in review.entries("fleet_aggregates").items():
+        ours = name in review.fleet.get("fleet_aggregates", {})
+        where: Clauses = {} if ours else {"source": "in the ledger, set with module aggregate"}
         for index, pattern in enumerate(entry.get("hosts", ())):
             if not matching(pattern, computes):
-                allowed = f"a compute host or a pattern that matches one ({listed(sorted(computes))})"
-                place = (name, "hosts", index)
-                hint = nearest(pattern, computes)
-                review.add("fleet_aggregates", place, found=shown(pattern), allowed=allowed, hint=hint)
+                clauses: Clauses = {"found": shown(pattern), "allowed": allowed, "hint": nearest(pattern, computes)}
+                review.add("fleet_aggregates", (name, "hosts", index), **clauses, **where)
 
 
 def _two_zones(review: Review) -> None:

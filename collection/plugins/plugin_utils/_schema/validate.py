@@ -14,6 +14,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.definitio
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hosts import check_computes
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import InventoryInput, Review
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake, merge
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.scheduling import check_scheduling
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.servers import check_names, check_servers
 
 __all__ = ["InventoryInput", "Mistake", "validate"]
@@ -24,6 +25,7 @@ def validate(inventory: InventoryInput) -> list[Mistake]:
     review = Review(inventory)
     check_catalogs(review)
     check_computes(review)
+    check_scheduling(review)
     check_names(review)
     check_servers(review)
     check_ports(review)

@@ -14,13 +14,15 @@ import operator
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.attributes import attribute, dig
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.attributes import attribute, dig, known
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.affinity import hint
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import RowFilter
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import RowFilter, names
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Request
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 
 Lookup = t.Callable[[str], t.Any]
+_DEEPEST = 50
+
 Compare = t.Callable[[t.Any, t.Any], bool]
 
 
@@ -56,6 +58,33 @@ def evaluate(query: t.Any, lookup: Lookup) -> t.Any:
         raise InvalidInput(f"{json.dumps(query)} compares what can't be compared: {exc}") from exc
 
 
+def problem(text: str) -> str | None:
+    """What is wrong with a query, whatever host it is asked of, as a clause; None when nothing is."""
+    try:
+        query = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        return f"is not JSON: {exc or 'nested too deeply'}"
+    return _problem(query, 1)
+
+
+def _problem(query: t.Any, depth: int) -> str | None:
+    if depth > _DEEPEST:
+        return f"is nested more than {_DEEPEST} deep"
+    if query == []:
+        return None
+    if not isinstance(query, list) or not isinstance(query[0], str) or query[0] not in _OPERATORS:
+        return f"{json.dumps(query)} should be a list that begins with one of {' '.join(_OPERATORS)}"
+    inner = (_problem(item, depth + 1) for item in query[1:] if isinstance(item, list))
+    return next((found for found in inner if found), None)
+
+
+def _names(query: t.Any) -> set[str]:
+    """The attributes that a query asks for."""
+    if isinstance(query, list):
+        return {name for item in query for name in _names(item)}
+    return {query[1:].partition(".")[0]} if isinstance(query, str) and query.startswith("$") else set()
+
+
 def _argument(item: t.Any, lookup: Lookup) -> t.Any:
     if isinstance(item, list):
         return evaluate(item, lookup)
@@ -84,16 +113,20 @@ class JsonFilter(RowFilter):
             name, *keys = path.split(".")
             return dig(attribute(table, row, request, name), keys)
 
-        result = evaluate(_parse(texts[0], request), lookup)
-        passes = any(result) if isinstance(result, list) else result
-        return None if passes else f"doesn't meet the query {texts[0]}"
+        query = _parse(texts[0], request)
+        result = evaluate(query, lookup)
+        if any(result) if isinstance(result, list) else result:
+            return None
+        unknown = sorted(name for name in _names(query) if not known(table, row, name))
+        why = f": it has no attribute {names(unknown)}" if unknown else ""
+        return f"doesn't meet the query {texts[0]}{why}"
 
 
 def _parse(text: str, request: Request) -> t.Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidInput(f"server {request.name!r}: scheduler hint 'query' is not JSON: {exc}") from exc
+    wrong = problem(text)
+    if wrong:
+        raise InvalidInput(f"server {request.name!r}: scheduler hint 'query' {wrong}")
+    return json.loads(text)
 
 
-__all__ = ["JsonFilter", "evaluate"]
+__all__ = ["JsonFilter", "evaluate", "problem"]

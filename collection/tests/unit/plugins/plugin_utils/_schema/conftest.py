@@ -75,7 +75,11 @@ class Example:
             "fleet_aggregates": {"rack1": {"hosts": ["kvm[1-4]"], "metadata": {"availability_zone": "east"}}},
             "fleet_security_groups": {"web": None},
             "fleet_volumes": {"data": {"size": 10}},
-            "fleet_scheduler": {"batch": False, "ram_weight_multiplier": -1, "enabled_filters": ["ComputeFilter"]},
+            "fleet_scheduler": {
+                "batch": False,
+                "ram_weight_multiplier": -1,
+                "enabled_filters": ["ComputeFilter", "ServerGroupAntiAffinityFilter"],
+            },
             "fleet_allow": "restart, rebuild",
             "fleet_servers": ["web*"],
             "fleet_max_disrupted": "20%",

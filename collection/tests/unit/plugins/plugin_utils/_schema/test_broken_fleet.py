@@ -381,8 +381,8 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
             "fleet_scheduler.enabled_filters[0]: found 'ComputFilter', allowed is one of "
             "AggregateImagePropertiesIsolation, AggregateInstanceExtraSpecsFilter, AggregateIoOpsFilter, "
             "AggregateMultiTenancyIsolation, AggregateNumInstancesFilter, AggregateTypeAffinityFilter, "
-            "AllHostsFilter, ComputeCapabilitiesFilter, ComputeFilter, DifferentHostFilter, "
-            "ImagePropertiesFilter and 11 more; did you mean 'ComputeFilter'?"
+            "AllHostsFilter, AvailabilityZoneFilter, ComputeCapabilitiesFilter, ComputeFilter, CoreFilter "
+            "and 16 more; did you mean 'ComputeFilter'?"
         ),
     ),
     (

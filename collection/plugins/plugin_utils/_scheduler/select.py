@@ -17,12 +17,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import FILTERS, build_filters
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
-    MEMORY_MB,
-    VCPU,
-    HostState,
-    Request,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState, Request
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.order import FewestFirst, possible, shape
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.weighers import WEIGHERS
@@ -59,15 +55,10 @@ class Scheduler:
         self.table = Table(hosts)
         self.filters = build_filters(self.settings)
         self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
-        self._refused: list[tuple[Request, Explanation]] = []
 
     def possible(self, request: Request) -> Mask:
         """The hosts that all filters pass."""
-        mask = self.table.everywhere()
-        for rule in self.filters:
-            if rule.concerns(request):
-                mask &= rule.mask(self.table, request)
-        return mask
+        return possible(self.table, self.filters, request)
 
     def _refuse_unread_hints(self, request: Request) -> None:
         """A hint for a filter that is not enabled would be passed over in silence."""
@@ -84,31 +75,39 @@ class Scheduler:
 
     def place(self, requests: t.Iterable[Request]) -> Placement:
         """Choose a host for each server; what is chosen counts for those after it."""
+        batch = list(requests)
+        if len({request.name for request in batch}) != len(batch):
+            raise Conflict("two servers of one name were given to the scheduler")
+        return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: t.Sequence[Request]) -> Placement:
         placed: dict[str, Placed] = {}
         refused: dict[str, Explanation] = {}
-        for request in self._in_order(list(requests)):
+        alike: dict[t.Hashable, Explanation] = {}
+        fewest_first = FewestFirst(self.table, self.filters, batch) if self.settings.batch == "auto" else None
+        for request in fewest_first or batch:
             try:
                 choice = self._choose(request)
             except InvalidInput as exc:
                 refused[request.name] = Explanation(request.name, request.flavor.name, problem=str(exc))
                 continue
             if choice is None:
-                refused[request.name] = self._refuse(request)
-            else:
-                placed[request.name] = choice
-                self.table.consume(self.table.row[choice.host], request)
-                self._refused.clear()
+                refused[request.name] = self._refuse(request, alike)
+                continue
+            placed[request.name] = choice
+            row = self.table.row[choice.host]
+            self.table.consume(row, request)
+            if fewest_first is not None:
+                fewest_first.count(row, request)
+            alike.clear()
         return Placement(placed, refused)
 
-    def _refuse(self, request: Request) -> Explanation:
+    def _refuse(self, request: Request, alike: dict[t.Hashable, Explanation]) -> Explanation:
         """Once a fleet is full, many equal servers are refused in a row: they share the work of one explanation."""
-        shape = dataclasses.replace(request, name="", id=None)
-        for other, explanation in self._refused:
-            if other == shape:
-                return dataclasses.replace(explanation, server=request.name)
-        explanation = self.explain(request)
-        self._refused.append((shape, explanation))
-        return explanation
+        key = shape(request)
+        if key not in alike:
+            alike[key] = self.explain(request)
+        return dataclasses.replace(alike[key], server=request.name)
 
     def explain(self, request: Request) -> Explanation:
         """What each filter leaves and why, and how the hosts left are weighed. Consumes nothing."""
@@ -147,26 +146,6 @@ class Scheduler:
             weights=weights,
             host=next(iter(weights), None),
         )
-
-    def _in_order(self, requests: list[Request]) -> list[Request]:
-        """Servers with the fewest possible hosts first, then the largest; ``batch: off`` keeps the given order.
-
-        A server that fits nowhere as things are goes last: only others of the batch can make a place (same_host).
-        """
-        if len({request.name for request in requests}) != len(requests):
-            raise Conflict("two servers of one name were given to the scheduler")
-        if self.settings.batch == "off":
-            return requests
-
-        def urgency(request: Request) -> tuple[t.Any, ...]:
-            try:
-                hosts = int(self.possible(request).sum())
-                size = [-request.resources.get(resource, 0) for resource in (MEMORY_MB, VCPU)]
-            except InvalidInput:
-                return (True, 0, [], request.name)
-            return (not hosts, hosts, size, request.name)
-
-        return sorted(requests, key=urgency)
 
     def _choose(self, request: Request) -> Placed | None:
         self._refuse_unread_hints(request)

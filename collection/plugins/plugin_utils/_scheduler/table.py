@@ -47,11 +47,16 @@ class Stock:
         self.unreserved: Ints = column(entry.total - entry.reserved for entry in inventories)
         self.ratio: Floats = column((entry.allocation_ratio for entry in inventories), "float64")
         self.capacity: Floats = self.unreserved * self.ratio
+        self._whole: Ints = np.floor(self.capacity).astype("int64")
         self._min: Ints = column(entry.min_unit for entry in inventories)
         self._max: Ints = column(entry.total if entry.max_unit is None else entry.max_unit for entry in inventories)
         self._step: Ints = column(entry.step_size for entry in inventories)
         # Custom minima and steps are rare: two array operations less for each request.
         self._units = bool((self._min > 1).any() or (self._step > 1).any())
+
+    def room(self, rows: t.Any) -> t.Any:
+        """How much more than what is used the providers in *rows* (any numpy index) can give."""
+        return self._whole[rows] - self.used[rows]
 
     def fits(self, amount: int) -> Mask:
         mask: Mask = (self.used + amount <= self.capacity) & (amount <= self._max)

@@ -13,7 +13,13 @@ import ipaddress
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter, HostFilter, names
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import (
+    Filter,
+    HostFilter,
+    Limit,
+    Reach,
+    names,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState, Request
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 
@@ -40,11 +46,36 @@ def hint(request: Request, name: str) -> list[str]:
     return list(values)
 
 
+def same_group(request: Request, placed: Request) -> bool:
+    return request.group is not None and placed.group is not None and request.group.name == placed.group.name
+
+
+def named_by(request: Request, placed: Request, name: str) -> bool:
+    """Does the request's hint name the other server?"""
+    return bool({placed.name, placed.id} & {*hint(request, name)})
+
+
 class ServerGroupAntiAffinityFilter(Filter):
     """Fewer than max_server_per_host members of the group on the host; the server's own host always passes."""
 
     def concerns(self, request: Request) -> bool:
         return request.group is not None and request.group.policy == "anti-affinity"
+
+    def limits(self, table: Table, request: Request) -> list[Limit] | None:
+        group = request.group
+        if group is None or own_row(table, request) is not None:
+            return None
+        members = table.members(group)
+        return [
+            Limit(
+                (self.name, group.name, group.max_server_per_host),
+                1,
+                lambda rows: group.max_server_per_host - members[rows],
+            )
+        ]
+
+    def reach(self, request: Request, placed: Request) -> Reach:
+        return "host" if same_group(request, placed) else "none"
 
     def mask(self, table: Table, request: Request) -> Mask:
         if request.group is None or not self.concerns(request):
@@ -71,6 +102,9 @@ class ServerGroupAffinityFilter(Filter):
 
     def concerns(self, request: Request) -> bool:
         return request.group is not None and request.group.policy == "affinity"
+
+    def reach(self, request: Request, placed: Request) -> Reach:
+        return "fleet" if same_group(request, placed) else "none"
 
     def mask(self, table: Table, request: Request) -> Mask:
         if request.group is None or not self.concerns(request):
@@ -101,6 +135,9 @@ class DifferentHostFilter(Filter):
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "different_host"))
 
+    def reach(self, request: Request, placed: Request) -> Reach:
+        return "fleet" if named_by(request, placed, "different_host") else "none"
+
     def mask(self, table: Table, request: Request) -> Mask:
         mask = table.everywhere()
         for server in hint(request, "different_host"):
@@ -121,6 +158,9 @@ class SameHostFilter(Filter):
 
     def concerns(self, request: Request) -> bool:
         return bool(hint(request, "same_host"))
+
+    def reach(self, request: Request, placed: Request) -> Reach:
+        return "fleet" if named_by(request, placed, "same_host") else "none"
 
     def mask(self, table: Table, request: Request) -> Mask:
         wanted = hint(request, "same_host")

@@ -13,7 +13,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter, HostFilter, names
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import (
+    Filter,
+    HostFilter,
+    Limit,
+    names,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import DISK_GB, HostState, Request
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.words import size_of
@@ -141,6 +146,14 @@ class Placement(Filter):
             else:
                 mask &= table.stock(resource).fits(amount)
         return mask
+
+    def limits(self, table: Table, request: Request) -> list[Limit]:
+        return [self._limit(table, request, resource, amount) for resource, amount in request.resources.items()]
+
+    def _limit(self, table: Table, request: Request, resource: str, amount: int) -> Limit:
+        if resource != DISK_GB:
+            return Limit(resource, amount, table.stock(resource).room)
+        return Limit(DISK_GB, amount, table.disk.room, table.pool_rows(request))
 
     def _disk_mask(self, table: Table, request: Request, amount: int) -> Mask:
         rows = table.pool_rows(request)

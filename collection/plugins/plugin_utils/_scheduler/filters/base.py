@@ -12,6 +12,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import abc
+import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
@@ -20,7 +21,25 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settin
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Mask
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Ints, Mask
+
+# Which hosts a rule may judge otherwise after a placement: none, the one that got the server, those that share the
+# storage pool with it as well, all.
+Reach = t.Literal["none", "host", "pool", "fleet"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """A rule that counts: a server takes ``amount`` of what its provider has, and none may be left with less than 0.
+
+    ``room``: what the providers with these rows have left now. A provider is the host itself, or what ``providers``
+    has for each host (-1: none). Limits of one ``key`` are about the same providers and the same room.
+    """
+
+    key: t.Hashable
+    amount: int
+    room: t.Callable[[t.Any], t.Any]
+    providers: Ints | None = None
 
 
 class Filter(abc.ABC):
@@ -42,6 +61,18 @@ class Filter(abc.ABC):
         """False if the rule passes every host for this request, so that neither view need be asked."""
         return True
 
+    def fixed(self, request: Request) -> bool:
+        """True if no placement changes what the rule says about this request."""
+        return False
+
+    def limits(self, table: Table, request: Request) -> t.Sequence[Limit] | None:
+        """If, of all that the rule looks at, placements change what it counts and nothing else: what it counts."""
+        return None
+
+    def reach(self, request: Request, placed: Request) -> Reach:
+        """How far the placement of another server can change what the rule says about this request."""
+        return "fleet"
+
     @abc.abstractmethod
     def mask(self, table: Table, request: Request) -> Mask:
         """Which hosts pass."""
@@ -57,6 +88,12 @@ class RowFilter(Filter):
     @abc.abstractmethod
     def key(self, request: Request) -> t.Hashable | None:
         """All of the request that the rule looks at; None if it looks at what placements change: nothing is kept."""
+
+    def fixed(self, request: Request) -> bool:
+        return self.key(request) is not None
+
+    def reach(self, request: Request, placed: Request) -> Reach:
+        return "pool"
 
     def mask(self, table: Table, request: Request) -> Mask:
         key = self.key(request)
@@ -87,4 +124,4 @@ def names(values: t.Iterable[str]) -> str:
     return ", ".join(repr(str(value)) for value in sorted(values)) or "none"
 
 
-__all__ = ["Filter", "HostFilter", "RowFilter", "names"]
+__all__ = ["Filter", "HostFilter", "Limit", "Reach", "RowFilter", "names"]

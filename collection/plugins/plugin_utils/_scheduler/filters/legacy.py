@@ -9,10 +9,14 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import abc
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter, HostFilter
+from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import (
+    Filter,
+    HostFilter,
+    Limit,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     DISK_GB,
     MEMORY_MB,
@@ -24,7 +28,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.words import size_of
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Mask
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Ints, Mask
 
 
 class AllHostsFilter(HostFilter):
@@ -56,51 +60,67 @@ class _Overcommit(Filter):
 
     resource: t.ClassVar[str]
 
-    @abc.abstractmethod
-    def stock(self, table: Table, row: int, request: Request) -> tuple[Stock, int]:
-        """The amounts, and the index in them, of the host in *row*; an index of -1 if it has none."""
+    def stock(self, table: Table) -> Stock:
+        return table.stock(self.resource)
+
+    def providers(self, table: Table, request: Request) -> Ints | None:  # noqa: ARG002  # the hosts themselves
+        """The row in the stock of each host, -1 for none; None: the host's own."""
+        return None
+
+    def limits(self, table: Table, request: Request) -> list[Limit]:
+        np = need("numpy")
+        stock = self.stock(table)
+        whole = np.floor(_capacity(stock, slice(None))).astype("int64")
+        amount = request.resources.get(self.resource, 0)
+        return [Limit(self.name, amount, lambda rows: whole[rows] - stock.used[rows], self.providers(table, request))]
 
     def mask(self, table: Table, request: Request) -> Mask:
-        mask = table.everywhere()
-        for row in range(len(table)):
-            mask[row] = self.reason(table, row, request) is None
+        amount, stock = request.resources.get(self.resource, 0), self.stock(table)
+        fits = (amount <= stock.total) & (amount <= _capacity(stock, slice(None)) - stock.used)
+        rows = self.providers(table, request)
+        if rows is None:
+            return t.cast("Mask", fits)
+        mask = table.everywhere() if amount == 0 else table.nowhere()
+        has = rows >= 0
+        mask[has] = fits[rows[has]]
         return mask
 
     def reason(self, table: Table, row: int, request: Request) -> str | None:
         size = size_of(self.resource)
-        amount = request.resources.get(self.resource, 0)
-        stock, index = self.stock(table, row, request)
+        amount, stock = request.resources.get(self.resource, 0), self.stock(table)
+        providers = self.providers(table, request)
+        index = row if providers is None else int(providers[row])
         if index < 0:
             return f"needs {size(amount)}, has none" if amount else None
         total = int(stock.total[index])
-        used = int(stock.used[index]) + total - int(stock.unreserved[index])
         if amount > total:
             return f"needs {size(amount)}, has {size(total)} in all"
-        free = total * float(stock.ratio[index]) - used
+        free = float(_capacity(stock, index)) - int(stock.used[index])
         if amount > free:
             return f"needs {size(amount)}, {size(max(free, 0))} free of {size(total)} x {stock.ratio[index]}"
         return None
 
 
+def _capacity(stock: Stock, rows: t.Any) -> t.Any:
+    return stock.total[rows] * stock.ratio[rows] - (stock.total[rows] - stock.unreserved[rows])
+
+
 class CoreFilter(_Overcommit):
     resource = VCPU
-
-    def stock(self, table: Table, row: int, request: Request) -> tuple[Stock, int]:  # noqa: ARG002
-        return table.stock(VCPU), row
 
 
 class RamFilter(_Overcommit):
     resource = MEMORY_MB
 
-    def stock(self, table: Table, row: int, request: Request) -> tuple[Stock, int]:  # noqa: ARG002
-        return table.stock(MEMORY_MB), row
-
 
 class DiskFilter(_Overcommit):
     resource = DISK_GB
 
-    def stock(self, table: Table, row: int, request: Request) -> tuple[Stock, int]:
-        return table.disk, int(table.pool_rows(request)[row])
+    def stock(self, table: Table) -> Stock:
+        return table.disk
+
+    def providers(self, table: Table, request: Request) -> Ints:
+        return table.pool_rows(request)
 
 
 __all__ = ["AllHostsFilter", "CoreFilter", "DiskFilter", "RamFilter", "RetryFilter"]

@@ -10,9 +10,10 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import abc
+import math
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter, Limit
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState, Request
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
 
@@ -39,6 +40,10 @@ class _Limit(Filter):
         if self not in table.cache:
             table.cache[self] = table.column(self._limit)
         return t.cast("Floats", table.cache[self])
+
+    def limits(self, table: Table, request: Request) -> list[Limit]:  # noqa: ARG002  # the same for every request
+        most = table.column(lambda host: math.ceil(self._limit(host))).astype("int64")
+        return [Limit(self.name, 1, lambda rows: most[rows] - self.count(table)[rows])]
 
     def mask(self, table: Table, request: Request) -> Mask:  # noqa: ARG002  # the same for every request
         return self.count(table) < self._limits(table)

@@ -13,6 +13,13 @@ import pytest
 from tests.support.ledgers import LAN, POOLS, build, claim, record, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
+    DEDICATED,
+    Fit,
+    FitCell,
+    FittedDevice,
+    PciDevice,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
     AddressRow,
     Controller,
@@ -36,6 +43,19 @@ def test_a_claim_draws_an_id_takes_the_lowest_address_and_shows_in_the_snapshot(
     assert server.run_id == run_id
     assert after.claims[place.server_id].ram == 512
     assert after.addresses == (AddressRow("lan", "192.0.2.10", place.server_id),)
+
+
+def test_cores_and_devices_that_are_claimed_are_seen_by_others_until_they_are_let_go(
+    ledger: Ledger, run_id: str
+) -> None:
+    device = FittedDevice("gpu", PciDevice("0000:af:00.0", "10de", "1eb8", numa_node=1))
+    fit = Fit((FitCell(0, 1, (0, 1), 512, 2048, {0: 9, 1: 11}, cpu_policy=DEDICATED),), None, (9, 11), (device,))
+    pinned, plain = win(ledger, run_id, dataclasses.replace(claim("db1"), fit=fit), claim("web1"))
+    claims = ledger.snapshot().claims
+    assert (claims[pinned.server_id].fitted, claims[plain.server_id].fitted) == (fit, None)
+    assert claims[plain.server_id].fit is None
+    ledger.release(run_id)
+    assert ledger.snapshot().claims == {}
 
 
 def test_who_looked_at_an_older_generation_has_to_look_again_and_nothing_is_written(

@@ -205,6 +205,7 @@ def test_what_the_first_schema_held_is_there_in_the_newest(url: str) -> None:
     now = opened(url).snapshot()
     assert now.hosts["kvm1"].failed_builds == 0
     assert (now.claims["a"].ram, now.claims["a"].resources, now.claims["a"].project) == (512, {}, None)
+    assert now.claims["a"].fitted is None
 
 
 ROOT = Path(__file__).parents[2]

@@ -188,6 +188,7 @@ def _claim_row(
         "created": tx.now,
         "resources": dict(claim.resources),
         "project": claim.project,
+        "fit": None if claim.fit is None else claim.fit.to_json(),
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 
 __all__ = [
@@ -146,7 +147,7 @@ class Claim:
 
     ``expects``: the host's generation when it was chosen; None claims no room that wasn't there (a server that stays).
     ``resources``: amounts of the resource classes that have no field of their own; ``project``: whose quota it counts
-    against.
+    against. ``fit``: what it is to have of the host's cores, pages and devices.
     """
 
     server_id: str | None
@@ -160,6 +161,7 @@ class Claim:
     expects: int | None = None
     resources: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     project: str | None = None
+    fit: Fit | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +185,10 @@ class ClaimResult:
 
 @dataclasses.dataclass(frozen=True)
 class ClaimRow:
-    """Room on a host for a server. ``begun``: a step was at work on it, so something of it may be on the host."""
+    """Room on a host for a server. ``begun``: a step was at work on it, so something of it may be on the host.
+
+    ``fit`` is Fit.to_json(), None where nothing of the kind is claimed.
+    """
 
     server_id: str
     name: str
@@ -197,6 +202,11 @@ class ClaimRow:
     created: float
     resources: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     project: str | None = None
+    fit: Json | None = None
+
+    @property
+    def fitted(self) -> Fit | None:
+        return None if self.fit is None else Fit.from_json(self.fit)
 
 
 @dataclasses.dataclass(frozen=True)

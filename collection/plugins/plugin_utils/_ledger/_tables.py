@@ -137,6 +137,7 @@ def tables() -> Tables:
             time("created", nullable=False),
             json("resources", nullable=False),
             text("project"),
+            json("fit", type_=sa.JSON(none_as_null=True)),
         ),
         addresses=table(
             "addresses",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -36,10 +37,21 @@ class Lab:
         self.inventory = ""
 
     def up(self, hosts: int) -> None:
+        self._take()
         self("down")
         self.ok("up", "--hosts", str(hosts))
         self.facts = json.loads(self.ok("status", "--json"))
         self.inventory = self.ok("inventory")
+
+    def _take(self) -> None:
+        """Two runs of the tests on one machine would take each other's hosts away. The lock ends with the process."""
+        self._lock = open(f"/run/lock/flotilla-tests-{self.name}", "w", encoding="utf-8")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AssertionError(
+                f"other tests are using the lab {self.name!r}: wait for their end, or name another one by FLOTILLA_LAB"
+            ) from None
 
     def down(self) -> None:
         shutil.rmtree(self._sockets, ignore_errors=True)

@@ -17,7 +17,9 @@ import hashlib
 import ipaddress
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import PciAlias
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Image, Json, Server
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware import pci_aliases
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import ComputeSettings, compute_settings
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
 
@@ -121,6 +123,7 @@ class Catalogs:
     aggregates: t.Mapping[str, Aggregate]
     computes: t.Mapping[str, ComputeSettings]
     zones: t.Mapping[str, str]
+    pci_aliases: tuple[PciAlias, ...] = ()
 
 
 def flavor(name: str, data: Data) -> Flavor:
@@ -213,6 +216,7 @@ def catalogs(
         aggregates=aggregates,
         computes=settings,
         zones={host: zone_of(host, one, aggregates.values(), default_zone(fleet)) for host, one in settings.items()},
+        pci_aliases=pci_aliases(fleet),
     )
 
 

@@ -14,6 +14,10 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import coerced, document
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware import (
+    HardwareSettings,
+    hardware_settings,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
 
 __all__ = ["ComputeSettings", "FleetSettings", "compute_settings", "count_of", "fleet_settings"]
@@ -80,6 +84,7 @@ class ComputeSettings:
     state_reason: str | None
     traits: tuple[str, ...]
     state_dir: str
+    hardware: HardwareSettings = dataclasses.field(default_factory=HardwareSettings)
 
 
 def fleet_settings(fleet: Data) -> FleetSettings:
@@ -114,6 +119,7 @@ def compute_settings(data: Data) -> ComputeSettings:
         state_reason=_value(data, "compute_state_reason"),
         traits=tuple(_value(data, "compute_traits")),
         state_dir=_value(data, "compute_state_dir"),
+        hardware=hardware_settings(data),
     )
 
 

@@ -18,6 +18,7 @@ import re
 import typing as t
 import uuid
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import parse_cpus
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema import sizes
@@ -229,6 +230,7 @@ _KEYWORDS: dict[str, c.Callable[[t.Any], str]] = {
     "maxProperties": lambda limit: f"at most {limit} entries",
     "minimum": lambda limit: f"a number of at least {limit}",
     "minItems": lambda limit: f"a list of at least {limit}",
+    "minProperties": lambda limit: f"at least {limit} entry" if limit == 1 else f"at least {limit} entries",
     "minLength": lambda limit: "text that is not empty" if limit == 1 else f"text of at least {limit} characters",
     "pattern": lambda pattern: f"text that matches {pattern}",
     "type": _types,
@@ -346,9 +348,27 @@ def _uuid(value: str) -> str | None:
     return None if value.lower() == canonical else "a UUID such as 6f2c1a54-6a3f-4c55-9f0e-8b6c1c0f6c11"
 
 
+def _cpus(value: str) -> str | None:
+    allowed = "numbers and ranges of CPUs, without those after ^, such as 0-3,^2,8"
+    try:
+        return None if parse_cpus(value) else f"{allowed}; at least one is left"
+    except InvalidInput:
+        return allowed
+
+
+def _regex(value: str) -> str | None:
+    try:
+        re.compile(value)
+    except re.error as exc:
+        return f"a regular expression ({exc})"
+    return None
+
+
 _FORMATS: dict[str, c.Callable[[str], str | None]] = {
     "cidr": _cidr,
+    "cpus": _cpus,
     "ip-address": _ip_address,
     "mac": _mac,
+    "regex": _regex,
     "uuid": _uuid,
 }

@@ -29,7 +29,8 @@ def status_json() -> str:
     facts = {
         "name": lab.name,
         "folder": str(lab.folder),
-        "image": str(CACHE / "tick.qcow2"),
+        # By its own name: the link may lead to another image when a lab of another checkout has been started.
+        "image": str((CACHE / "tick.qcow2").resolve()),
         "ssh_config": str(lab.ssh / "config"),
         "host_network": f"{lab.host_network}.0/24",
         "guest_network": f"{lab.guest_network}.0/24",

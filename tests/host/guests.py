@@ -142,11 +142,12 @@ def host() -> Iterator[HostUnderTest]:
     lab("exec", "kvm1", "sh", "-c", f"mkdir -p {STATE} && cat >{STATE}/host.json", stdin=marker)
     for pool in ("local", "shared"):
         virsh("vol-create-as", pool, f"flotilla-pool-{POOL_ID}", "0")
-    checksum = (CACHE / "tick.sha256").read_text().split()[0]
+    file = (CACHE / "tick.qcow2").resolve()  # a lab of another checkout may change the link meanwhile
+    checksum = file.with_suffix(".sha256").read_text().split()[0]
     image = Image("tick", "qcow2", f"sha256:{checksum.removeprefix('sha256:')}")
     tested = HostUnderTest(image)
     for pool in ("local", "shared"):
-        tested.ask("image", pool=pool, image=image.to_json(), path=str(CACHE / "tick.qcow2"))
+        tested.ask("image", pool=pool, image=image.to_json(), path=str(file))
     yield tested
     lab("down")
 

@@ -2,56 +2,29 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of module server: claims, makes the config drive, has the host carry out the steps, records."""
+"""The controller's half of module server: makes a server's entry of a plan, or takes it from one, and has it done."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import typing as t
-import zlib
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import (
+    LOCK_TIMEOUT,
+    Carrier,
+    catalogs_of,
+    names_of,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
-from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
-
-if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
-#: Step -> Nova's task_state while it is at work (nova/compute/task_states.py).
-_TASKS = {
-    "create": "spawning",
-    "define": "spawning",
-    "start": "powering-on",
-    "stop": "powering-off",
-    "pause": "pausing",
-    "unpause": "unpausing",
-    "suspend": "suspending",
-    "resume": "resuming",
-    "reconfigure": "resize_prep",
-    "rebuild": "rebuilding",
-    "soft_delete": "soft-deleting",
-    "restore": "restoring",
-    "delete": "deleting",
-}
-#: Seconds that a step of a run that was killed, and that goes on on the host, is waited for: a clean stop takes the
-#: longest.
-_LOCK_TIMEOUT = 180
-#: Seconds to wait for one of the host's slots: others may be stopping slowly before us.
-_SLOT_TIMEOUT = 3600.0
-#: What Ansible itself reads in a result.
-_KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
 #: Option of a user's task -> its type, and the inventory variable that it stands for.
 _OPTIONS = {
     "state": ("str", "server_state"),
@@ -69,7 +42,6 @@ _OPTIONS = {
 }
 #: Variables that Server.spec calls otherwise.
 _SPEC = {"server_scheduler_hints": "hints"}
-_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 
 # Once, in the process that forks the workers: each would pay for it otherwise.
@@ -78,7 +50,7 @@ with contextlib.suppress(FlotillaError):
     need("pycdlib.pycdlib")
 
 
-class ActionModule(Planner):
+class ActionModule(Carrier):
     """Carries out one server's entry of a plan; for a task of a user's own it makes that entry first."""
 
     _requires_connection = True
@@ -94,7 +66,7 @@ class ActionModule(Planner):
         },
         "uri": {"type": "str"},
         "state_dir": {"type": "path"},
-        "lock_timeout": {"type": "int", "default": _LOCK_TIMEOUT},
+        "lock_timeout": {"type": "int", "default": LOCK_TIMEOUT},
     }
     constraints: t.ClassVar[dict[str, t.Any]] = {
         "required_one_of": [["entry", "name"]],
@@ -102,25 +74,25 @@ class ActionModule(Planner):
     }
 
     def perform(self, args: Arguments) -> Result:
-        return self._enter(args["entry"]) if args["entry"] else self._one(args)
+        return self.enter(args["entry"]) if args["entry"] else self._one(args)
 
     def _one(self, args: Arguments) -> Result:
         """One server of a user's own task, on the host that the task is delegated to."""
-        host = str(self._task.delegate_to or self._task_vars["inventory_hostname"])
+        host = self.target_host()
         declared = self._declared(args, host)
         if declared is None:
             return {"changed": False, "host": host, "steps": [], "server": {"name": args["name"], "id": None}}
         ledger = self.open_ledger(create=not self.check_mode)
         since = self.now(ledger)
-        survey = self._survey(declared, host)
+        survey = self.survey(declared, host)
         if survey.get("failed") or survey.get("unreachable"):
             return survey
-        run = Run(ledger, None, min(since, self._surveyed_since(since, declared)))
+        run = Run(ledger, None, min(since, self.surveyed_since(since, declared)))
         if ledger is not None and not self.check_mode:
             run = dataclasses.replace(run, id=self.start_run(ledger))
         with ended_on_error(run):
             plan, fleet = reconcile(
-                declared, self._known(declared, host, survey, since), run, now=self.now(ledger), host=host
+                declared, self.known(declared, host, survey, since), run, now=self.now(ledger), host=host
             )
             result = self._planned(args["name"], host, plan_result(plan, declared, run_id=run.id, fleet=fleet))
         if ledger is not None and run.id is not None:
@@ -134,11 +106,11 @@ class ActionModule(Planner):
         """
         name = args["name"]
         given = {variable: args[option] for option, (_kind, variable) in _OPTIONS.items() if args[option] is not None}
-        record = self._recorded(name)
+        record = self.recorded(name)
         if record is None and args["state"] == "absent":
             return None
-        written = given if record is None else {**_names(record), **given}
-        declared = self.declare({name: written}, _catalogs(record) if record is not None else None)
+        written = given if record is None else {**names_of(record), **given}
+        declared = self.declare({name: written}, catalogs_of(record) if record is not None else None)
         if host not in declared.computes:
             known = ", ".join(sorted(declared.computes)) or "none"
             raise InvalidInput(
@@ -153,27 +125,6 @@ class ActionModule(Planner):
             declared.settings, servers=(name,), allow=declared.settings.allow | frozenset(args["allow"])
         )
         return dataclasses.replace(declared, settings=settings, servers={name: server})
-
-    def _surveyed_since(self, now: float, declared: Declared) -> float:
-        """When the surveys that other tasks have registered were begun; *now* if there are none that are fresh."""
-        read = self._task_vars["hostvars"].raw_get("localhost").get("fleet_declared") or {}
-        since = float((read.get("run") or {}).get("since") or 0)
-        return since if now - since <= declared.settings.survey_max_age else now
-
-    def _known(self, declared: Declared, host: str, survey: Result, now: float) -> list[Compute]:
-        """This host as it is now; the others as they were surveyed in this run, if that is not too long ago."""
-        if self._surveyed_since(now, declared) < now:
-            return self.computes(declared, {host: survey})
-        return surveyed(declared.computes, {host: survey})
-
-    def _survey(self, declared: Declared, host: str) -> Result:
-        settings = declared.computes[host]
-        found: Result = self._execute_module(
-            module_name="flotilla.compute.compute_info",
-            module_args={"uri": settings.uri, "state_dir": settings.state_dir},
-            task_vars=self._task_vars,
-        )
-        return found
 
     def _planned(self, name: str, host: str, plan: Result) -> Result:
         """Carry out the one entry of a plan that was made for it."""
@@ -191,179 +142,5 @@ class ActionModule(Planner):
                 f"{host} is not ready for {name}: {', '.join(mine['steps'])} is still to be done; "
                 "use flotilla.compute.compute and flotilla.compute.image first, or the reconcile playbook"
             )
-        result = self._enter(entry)
+        result = self.enter(entry)
         return {**result, "held": entry["held"]} if entry["held"] else result
-
-    def _enter(self, entry: Arguments) -> Result:
-        kinds = [step["kind"] for step in entry["steps"]]
-        result: Result = {
-            "changed": bool(kinds),
-            "host": entry["host"],
-            "steps": kinds,
-            "server": {"name": entry["name"], "id": entry["id"], "host": entry["host"]},
-        }
-        if self.diff_mode:
-            result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
-        if self.check_mode or not kinds:
-            return result
-        self._check_image(entry)
-        return {**result, **self._carry_out(entry)}
-
-    def _check_image(self, entry: Arguments) -> None:
-        """What keeps a server from being built is told as it is, not as what follows from it on the host."""
-        wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if deed["kind"] in ("create", "rebuild")}
-        fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
-        for item in fetched.get("results", []):
-            if item.get("failed") and item["item"]["name"] in wanted:
-                cause = " ".join(str(item.get("msg")).split())
-                raise FlotillaError(f"its image could not be brought to {entry['host']}: {cause}")
-
-    def _carry_out(self, entry: Arguments) -> Result:
-        deeds = entry["deeds"]
-        if entry["copy"]:
-            return self._result(entry, self._call(entry, deeds))
-        ledger = self.open_ledger(create=True)
-        run_id, server_id = entry["run_id"], entry["id"]
-        first = deeds[0]["kind"]
-        # How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where.
-        ledger.begin_step(
-            run_id,
-            server_id,
-            _TASKS.get(first, "updating"),
-            action=first,
-            host=entry["host"],
-            limit=entry["host_slots"],
-            timeout=_SLOT_TIMEOUT,
-        )
-        outcome: Result = {}
-        try:
-            with ledger.renewing(run_id):
-                outcome = self._call(entry, deeds)
-        except BaseException as exc:
-            # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
-            self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
-            raise
-        if outcome.get("failed"):
-            self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
-        else:
-            self._note_success(ledger, entry, outcome)
-        return self._result(entry, outcome)
-
-    def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
-        module_args = {
-            "name": entry["name"],
-            "uri": entry["uri"],
-            "state_dir": entry["host_state_dir"],
-            "run_id": entry["run_id"],
-            "fleet_id": entry["fleet_id"],
-            "steps": list(deeds),
-            "drives": self._drives(entry, deeds),
-            "lock_timeout": _LOCK_TIMEOUT,
-        }
-        called: Result = self._execute_module(
-            module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
-        )
-        return called
-
-    def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
-        """The config drive, compressed for the way: an ISO is mostly empty."""
-        makes = [deed for deed in deeds if deed["kind"] in _MAKES_DRIVE]
-        if not makes:
-            return {}
-        record = Record.from_json(makes[-1]["record"])
-        if not any(disk.role == "config" for disk in record.disks):
-            return {}
-        key = record.spec.get("key_name") or {}
-        drive = config_drive(
-            Personality(
-                record=record,
-                secret=self._seed(entry),
-                key_name=key.get("name"),
-                public_key=key.get("public_key"),
-                user_data=self._user_data(record),
-                availability_zone=entry.get("zone") or "nova",
-            )
-        )
-        return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
-
-    def _seed(self, entry: Arguments) -> bytes:
-        """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
-        return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
-
-    def _recorded(self, name: str) -> Record | None:
-        """The server as the ledger remembers it."""
-        ledger = self.open_ledger(create=False)
-        rows = ledger.snapshot().servers.values() if ledger is not None else ()
-        return next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
-
-    def _user_data(self, record: Record) -> bytes | None:
-        """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
-        if "user_data" not in record.spec:
-            return None
-        given = self._task.args.get("user_data")
-        text = self.variable("server_user_data") if given is None else given
-        if text is None:
-            raise FlotillaError(
-                f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
-                "run the reconcile playbook with the server in inventory"
-            )
-        return str(text).encode()
-
-    def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
-        last = outcome["results"][-1]
-        record = _last_record(outcome) or _applied(entry)
-        deleted = last["kind"] == "delete"
-        state = last.get("state")
-        if record is None and not deleted:
-            # No record is the ledger's word for a server that is no more: only a deletion may say it.
-            ledger.end_task(entry["run_id"], entry["id"])
-            return
-        ledger.finish(
-            entry["run_id"],
-            entry["id"],
-            record=None if deleted else record,
-            host=entry["host"],
-            vm_state="soft-delete"
-            if record is not None and "soft_delete" in record.marks
-            else vm_state(state or "shutoff"),
-            power_state=power_state(state or "shutoff"),
-            message=", ".join(result["kind"] for result in outcome["results"]),
-        )
-
-    def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
-        # The ledger may be what failed; then the host's own record tells the next run.
-        with contextlib.suppress(FlotillaError):
-            ledger.fail(entry["run_id"], entry["id"], message, record=_last_record(outcome))
-
-    def _result(self, entry: Arguments, outcome: Result) -> Result:
-        results = outcome.get("results", [])
-        kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
-        state = results[-1].get("state") if results else None
-        server = {"name": entry["name"], "id": entry["id"], "host": entry["host"], "state": state}
-        return {
-            **kept,
-            "server": server,
-            "steps": [result["kind"] for result in results] or [s["kind"] for s in entry["steps"]],
-        }
-
-
-def _names(record: Record) -> dict[str, str]:
-    """What every server must have, as it was applied."""
-    return {"server_flavor": record.flavor.name, "server_image": record.image.name}
-
-
-def _catalogs(record: Record) -> dict[str, dict[str, Json]]:
-    """A server's flavor and image are its own copies: it can be dealt with when the catalogs no longer have them."""
-    return {
-        "flavors": {record.flavor.name: record.flavor.to_json()},
-        "images": {record.image.name: record.image.to_json()},
-    }
-
-
-def _last_record(outcome: Result) -> Record | None:
-    records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
-    return Record.from_json(records[-1]) if records else None
-
-
-def _applied(entry: Arguments) -> Record | None:
-    return Record.from_json(entry["record"]) if entry.get("record") else None

@@ -43,7 +43,7 @@ def _server(domain: Domain) -> dict[str, Json] | None:
 
 
 def _shown(record: Record, state: str) -> dict[str, Json]:
-    nova = "soft-delete" if "soft_delete" in record.marks else vm_state(state)
+    nova = vm_state(state, record.marks)
     return {
         "id": record.id,
         "name": record.name,

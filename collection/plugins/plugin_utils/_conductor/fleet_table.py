@@ -63,7 +63,7 @@ def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Sna
             if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
                 continue
             known = remembered.get(record.name)
-            state = "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
+            state = vm_state(guest.state, record.marks)
             # The ledger knows since when, as long as it knows the same state.
             since = known.since if known is not None and known.status == status(state) else None
             remembered[record.name] = Row(
@@ -78,7 +78,7 @@ def fleet_text(rows: t.Sequence[Row]) -> str:
 
 def _row(row: ServerRow, down: t.Collection[str]) -> Row:
     record = row.loads()
-    shown = status(None if row.host in down else row.vm_state)
+    shown = status(None if row.host in down else row.vm_state, row.task_state)
     flavor = record.flavor.name if record is not None else ""
     return Row(row.name, shown, row.host, flavor, _addresses(record), row.since)
 

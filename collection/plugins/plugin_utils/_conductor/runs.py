@@ -201,7 +201,7 @@ def _seen(compute: Compute, guest: Guest) -> ServerSeen:
 
 
 def _state(guest: Guest, record: Record) -> str:
-    return "soft-delete" if "soft_delete" in record.marks else vm_state(guest.state)
+    return vm_state(guest.state, record.marks)
 
 
 def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:

@@ -1,0 +1,249 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What carries out a plan's entry for one server: its slot and task in the ledger, the module call, the journal.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import typing as t
+import zlib
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+
+#: Seconds that a step of a run that was killed, and that goes on on the host, is waited for: a clean stop takes the
+#: longest.
+LOCK_TIMEOUT = 180
+#: Seconds to wait for one of the host's slots: others may be stopping slowly before us.
+_SLOT_TIMEOUT = 3600.0
+#: What Ansible itself reads in a result.
+_KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
+_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
+
+
+class Carrier(Planner):
+    """An action that has a compute host carry out what is planned for one server."""
+
+    def secrets(self, _entry: Arguments) -> dict[str, str]:
+        """What the entry's steps need and neither plan nor ledger may see."""
+        return {}
+
+    def enter(self, entry: Arguments) -> Result:
+        """Carry out an entry of a plan; in check mode only say what would be done."""
+        kinds = [step["kind"] for step in entry["steps"]]
+        result: Result = {
+            "changed": bool(kinds),
+            "host": entry["host"],
+            "steps": kinds,
+            "server": {"name": entry["name"], "id": entry["id"], "host": entry["host"]},
+        }
+        if self.diff_mode:
+            result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
+        if self.check_mode or not kinds:
+            return result
+        self._check_image(entry)
+        return {**result, **self._carry_out(entry)}
+
+    def _check_image(self, entry: Arguments) -> None:
+        """What keeps a server from being built is told as it is, not as what follows from it on the host."""
+        wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if deed["kind"] in ("create", "rebuild")}
+        fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
+        for item in fetched.get("results", []):
+            if item.get("failed") and item["item"]["name"] in wanted:
+                cause = " ".join(str(item.get("msg")).split())
+                raise FlotillaError(f"its image could not be brought to {entry['host']}: {cause}")
+
+    def _carry_out(self, entry: Arguments) -> Result:
+        deeds = entry["deeds"]
+        if entry["copy"]:
+            return self._result(entry, self._call(entry, deeds))
+        ledger = self.open_ledger(create=True)
+        run_id, server_id = entry["run_id"], entry["id"]
+        first = deeds[0]["kind"]
+        # How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where.
+        ledger.begin_step(
+            run_id,
+            server_id,
+            TASKS.get(first, "updating"),
+            action=entry.get("action") or first,
+            host=entry["host"],
+            limit=entry["host_slots"],
+            timeout=_SLOT_TIMEOUT,
+        )
+        outcome: Result = {}
+        try:
+            with ledger.renewing(run_id):
+                outcome = self._call(entry, deeds)
+        except BaseException as exc:
+            # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
+            self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
+            raise
+        if outcome.get("failed"):
+            self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
+        else:
+            self._note_success(ledger, entry, outcome)
+        return self._result(entry, outcome)
+
+    def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
+        secrets = self.secrets(entry)
+        module_args = {
+            "name": entry["name"],
+            "uri": entry["uri"],
+            "state_dir": entry["host_state_dir"],
+            "run_id": entry["run_id"],
+            "fleet_id": entry["fleet_id"],
+            "steps": list(deeds),
+            "drives": self._drives(entry, deeds),
+            "secrets": {entry["id"]: secrets} if secrets else {},
+            "lock_timeout": LOCK_TIMEOUT,
+        }
+        called: Result = self._execute_module(
+            module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
+        )
+        return called
+
+    def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
+        """The config drive, compressed for the way: an ISO is mostly empty."""
+        makes = [deed for deed in deeds if deed["kind"] in _MAKES_DRIVE]
+        if not makes:
+            return {}
+        record = Record.from_json(makes[-1]["record"])
+        if not any(disk.role == "config" for disk in record.disks):
+            return {}
+        key = record.spec.get("key_name") or {}
+        drive = config_drive(
+            Personality(
+                record=record,
+                secret=self._seed(entry),
+                key_name=key.get("name"),
+                public_key=key.get("public_key"),
+                user_data=self._user_data(record),
+                availability_zone=entry.get("zone") or "nova",
+            )
+        )
+        return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
+
+    def _seed(self, entry: Arguments) -> bytes:
+        """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
+        return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
+
+    def target_host(self) -> str:
+        """The compute host that the task is for."""
+        return str(self._task.delegate_to or self._task_vars["inventory_hostname"])
+
+    def survey(self, declared: Declared, host: str) -> Result:
+        settings = declared.computes[host]
+        found: Result = self._execute_module(
+            module_name="flotilla.compute.compute_info",
+            module_args={"uri": settings.uri, "state_dir": settings.state_dir},
+            task_vars=self._task_vars,
+        )
+        return found
+
+    def surveyed_since(self, now: float, declared: Declared) -> float:
+        """When the surveys that other tasks have registered were begun; *now* if there are none that are fresh."""
+        read = self._task_vars["hostvars"].raw_get("localhost").get("fleet_declared") or {}
+        since = float((read.get("run") or {}).get("since") or 0)
+        return since if now - since <= declared.settings.survey_max_age else now
+
+    def known(self, declared: Declared, host: str, survey: Result, now: float) -> list[Compute]:
+        """This host as it is now; the others as they were surveyed in this run, if that is not too long ago."""
+        if self.surveyed_since(now, declared) < now:
+            return self.computes(declared, {host: survey})
+        return surveyed(declared.computes, {host: survey})
+
+    def _user_data(self, record: Record) -> bytes | None:
+        """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
+        if "user_data" not in record.spec:
+            return None
+        given = self._task.args.get("user_data")
+        text = self.variable("server_user_data") if given is None else given
+        if text is None:
+            raise FlotillaError(
+                f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
+                "run the reconcile playbook with the server in inventory"
+            )
+        return str(text).encode()
+
+    def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
+        last = outcome["results"][-1]
+        record = _last_record(outcome) or _applied(entry)
+        deleted = last["kind"] == "delete"
+        state = last.get("state")
+        if record is None and not deleted:
+            # No record is the ledger's word for a server that is no more: only a deletion may say it.
+            ledger.end_task(entry["run_id"], entry["id"])
+            return
+        ledger.finish(
+            entry["run_id"],
+            entry["id"],
+            record=None if deleted else record,
+            host=entry["host"],
+            vm_state=vm_state(state or "shutoff", () if record is None else record.marks),
+            power_state=power_state(state or "shutoff"),
+            message=", ".join(result["kind"] for result in outcome["results"]),
+        )
+
+    def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
+        # The ledger may be what failed; then the host's own record tells the next run.
+        with contextlib.suppress(FlotillaError):
+            ledger.fail(entry["run_id"], entry["id"], message, record=_last_record(outcome))
+
+    def recorded(self, name: str) -> Record | None:
+        """The server as the ledger remembers it."""
+        ledger = self.open_ledger(create=False)
+        rows = ledger.snapshot().servers.values() if ledger is not None else ()
+        return next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
+
+    def _result(self, entry: Arguments, outcome: Result) -> Result:
+        results = outcome.get("results", [])
+        kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
+        state = results[-1].get("state") if results else None
+        server = {"name": entry["name"], "id": entry["id"], "host": entry["host"], "state": state}
+        found: Result = {
+            **kept,
+            "server": server,
+            "steps": [result["kind"] for result in results] or [s["kind"] for s in entry["steps"]],
+        }
+        told = {key: value for result in results for key, value in result.get("told", {}).items()}
+        return {**found, "details": told} if told else found
+
+
+def _last_record(outcome: Result) -> Record | None:
+    records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
+    return Record.from_json(records[-1]) if records else None
+
+
+def _applied(entry: Arguments) -> Record | None:
+    return Record.from_json(entry["record"]) if entry.get("record") else None
+
+
+def names_of(record: Record) -> dict[str, str]:
+    """What every server must have, as it was applied."""
+    return {"server_flavor": record.flavor.name, "server_image": record.image.name}
+
+
+def catalogs_of(record: Record) -> dict[str, dict[str, Json]]:
+    """A server's flavor and image are its own copies: it can be dealt with when the catalogs no longer have them."""
+    return {
+        "flavors": {record.flavor.name: record.flavor.to_json()},
+        "images": {record.image.name: record.image.to_json()},
+    }
+
+
+__all__ = ["LOCK_TIMEOUT", "Carrier", "catalogs_of", "names_of"]

@@ -33,7 +33,7 @@ def parse_cpus(text: str) -> CpuSet:
         match = _PART.fullmatch(part.strip())
         first = int(match[2]) if match else 0
         last = int(match[3]) if match and match[3] else first
-        if match is None or last < first or last >= _MOST or (match[1] and match[3]):
+        if match is None or last < first or last >= _MOST:
             raise InvalidInput(
                 f"{text!r} is no set of CPUs ({part.strip()!r}); it should be numbers, ranges and ^exceptions "
                 "with commas between them, such as 0-3,^2,8"

@@ -22,13 +22,14 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
         ("^2, 0 - 3", (0, 1, 3)),  # Nova: an exception counts wherever it stands
         ("1,1,0-1,", (0, 1)),
         ("^1", ()),
+        ("0-7,^2-5", (0, 1, 6, 7)),
     ],
 )
 def test_novas_syntax(text: str, cpus: tuple[int, ...]) -> None:
     assert parse_cpus(text) == cpus
 
 
-@pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "^0-3", "1;2", "0-99999", "1.5", "--", "٣"])
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "^3-0", "1;2", "0-99999", "1.5", "--", "٣"])
 def test_what_is_no_set_is_refused_by_its_part(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no set of CPUs"):
         parse_cpus(text)

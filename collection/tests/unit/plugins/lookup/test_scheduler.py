@@ -48,6 +48,7 @@ def survey(memory: int, **more: t.Any) -> dict[str, t.Any]:
         "allocation": 0,
         "capabilities": [],
         "volumes": {},
+        "volumes_total": 0,
     }
     return {
         "host_id": None,

@@ -20,7 +20,9 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import amounts_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
+    DISK_GB,
     MEMORY_MB,
     VCPU,
     HostState,
@@ -28,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
     Inventory,
     Pool,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.traits import host_traits
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
@@ -162,7 +165,8 @@ def _why(answer: Survey) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """What one server or foreign guest takes on a host. ``disks``: GiB by pool name."""
+    """What one server or foreign guest takes on a host. ``disks``: GiB by pool name; ``others``: amounts of further
+    resource classes."""
 
     id: str
     name: str
@@ -171,6 +175,7 @@ class Use:
     disks: t.Mapping[str, float]
     group: str | None = None
     image_properties: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    others: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def host_states(
@@ -205,7 +210,12 @@ def _host_state(
         reason=compute.why if not compute.up else _reason(state, reason),
         zone=catalogs.zones[compute.name],
         aggregates=tuple(a.metadata for a in catalogs.aggregates.values() if compute.name in a.hosts),
-        traits=compute.settings.traits,
+        traits=host_traits(
+            compute.survey["cpu"] if compute.survey is not None else {},
+            enabled=state == "enabled",
+            added=compute.settings.traits,
+        ),
+        failed_builds=row.failed_builds if row is not None else 0,
     )
     survey = compute.survey
     if survey is None:
@@ -217,14 +227,30 @@ def _host_state(
     return dataclasses.replace(
         base,
         inventories={
-            VCPU: Inventory(survey["cpu"]["count"], settings.vcpus_reserved, settings.vcpus_ratio, vcpus),
-            MEMORY_MB: Inventory(survey["memory"], settings.memory_reserved, settings.memory_ratio, ram),
+            VCPU: Inventory(
+                survey["cpu"]["count"], settings.vcpus_reserved, settings.vcpus_ratio, vcpus, **settings.units(VCPU)
+            ),
+            MEMORY_MB: Inventory(
+                survey["memory"],
+                settings.memory_reserved,
+                settings.memory_ratio,
+                ram,
+                **settings.units(MEMORY_MB),
+            ),
+            **{
+                name: Inventory(**given, used=sum(use.others.get(name, 0) for use in uses))
+                for name, given in settings.custom_resources.items()
+            },
         },
         pools={
             name: Pool(
                 compute.room_key(name),
                 Inventory(
-                    pool["capacity"] // GIB, settings.disk_reserved, settings.disk_ratio, disk[compute.room_key(name)]
+                    pool["capacity"] // GIB,
+                    settings.disk_reserved,
+                    settings.disk_ratio,
+                    disk[compute.room_key(name)],
+                    **settings.units(DISK_GB),
                 ),
             )
             for name, pool in compute.pools.items()
@@ -266,7 +292,13 @@ def _uses(
                 pool = claim.pool or compute.default_pool or ""
                 name = groups.get(claim.name, None)
                 found[claim.server_id] = Use(
-                    claim.server_id, claim.name, claim.vcpus, claim.ram, {pool: claim.disk_gb}, name
+                    claim.server_id,
+                    claim.name,
+                    claim.vcpus,
+                    claim.ram,
+                    {pool: claim.disk_gb},
+                    name,
+                    others=claim.resources,
                 )
     return [use for use in found.values() if use.id not in moving]
 
@@ -283,7 +315,10 @@ def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
         if disk.role != "config":
             disks[disk.pool] = disks.get(disk.pool, 0) + disk.size / GIB
     group = groups[record.name] if record.name in groups else record.spec.get("group")
-    return Use(record.id, record.name, record.flavor.vcpus, record.flavor.ram, disks, group, record.image.properties)
+    amounts = amounts_of(record.flavor)
+    vcpus, ram = amounts.pop(VCPU, 0), amounts.pop(MEMORY_MB, 0)
+    amounts.pop(DISK_GB, None)  # its disks say it better
+    return Use(record.id, record.name, vcpus, ram, disks, group, record.image.properties, amounts)
 
 
 def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Use]]) -> dict[str, int]:

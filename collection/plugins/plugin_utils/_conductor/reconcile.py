@@ -53,6 +53,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
     Whereabouts,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Claimed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import (
+    DISK_GB,
+    MEMORY_MB,
+    VCPU,
+    amounts_of,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
 
 if t.TYPE_CHECKING:
@@ -151,15 +157,8 @@ class Reconcile:
             return False
         if draft.new:
             return True
-        wanted, applied = _flavor_after(draft), t.cast(Record, draft.record).flavor
-        return any(
-            a > b
-            for a, b in (
-                (wanted.vcpus, applied.vcpus),
-                (wanted.ram, applied.ram),
-                (wanted.disk_gb, applied.disk_gb),
-            )
-        )
+        wanted, applied = amounts_of(_flavor_after(draft)), amounts_of(t.cast(Record, draft.record).flavor)
+        return any(amount > applied.get(resource, 0) for resource, amount in wanted.items())
 
     def _request(self, draft: Draft) -> Request:
         server = t.cast(Server, draft.server)
@@ -197,7 +196,7 @@ class Reconcile:
 
     def _claim(self, draft: Draft) -> Claim:
         snapshot = t.cast("Snapshot", self._given.snapshot)
-        flavor = _flavor_after(draft)
+        amounts = amounts_of(_flavor_after(draft))
         host = str(draft.host)
         row = snapshot.hosts.get(host)
         chosen = draft.new or self._needs_place(draft)
@@ -205,9 +204,10 @@ class Reconcile:
             server_id=draft.server_id or self._given.half_built.get(draft.name),
             name=draft.name,
             host=host,
-            vcpus=flavor.vcpus,
-            ram=flavor.ram,
-            disk_gb=flavor.disk_gb,
+            vcpus=amounts.pop(VCPU, 0),
+            ram=amounts.pop(MEMORY_MB, 0),
+            disk_gb=amounts.pop(DISK_GB, 0),
+            resources=amounts,
             pool=self._pool(draft),
             addresses=self._wishes(draft),
             expects=row.generation if chosen and row is not None else None,

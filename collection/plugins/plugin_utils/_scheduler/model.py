@@ -15,12 +15,15 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
-
-VCPU = "VCPU"
-MEMORY_MB = "MEMORY_MB"
-DISK_GB = "DISK_GB"
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import (
+    DISK_GB,
+    MEMORY_MB,
+    PCPU,
+    VCPU,
+    amounts_of,
+    traits_of,
+)
 
 Policy = t.Literal["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]
 Properties = t.Mapping[str, t.Any]
@@ -157,30 +160,18 @@ class Request:
     @functools.cached_property
     def resources(self) -> dict[str, int]:
         """Amounts by resource class; ``resources:CLASS`` in extra specs overrides the flavor's."""
-        amounts = {VCPU: self.flavor.vcpus, MEMORY_MB: self.flavor.ram, DISK_GB: self.flavor.disk_gb}
-        for key, value in self.flavor.extra_specs.items():
-            scope, _colon, resource = key.partition(":")
-            if scope == "resources":
-                amounts[resource] = self._amount(key, value)
-        return {resource: amount for resource, amount in amounts.items() if amount}
-
-    def _amount(self, key: str, value: str) -> int:
-        if not str(value).isdecimal():
-            raise InvalidInput(
-                f"flavor {self.flavor.name!r}: extra spec {key!r} should be a whole number, found {value!r}"
-            )
-        return int(value)
+        return amounts_of(self.flavor)
 
     @functools.cached_property
     def traits(self) -> dict[str, str]:
         """Trait -> required or forbidden, from the flavor's extra specs and the image's properties."""
-        wishes = {**self.image_properties, **self.flavor.extra_specs}
-        return {key.partition(":")[2]: str(value) for key, value in wishes.items() if key.startswith("trait:")}
+        return traits_of(self.flavor, self.image_properties)
 
 
 __all__ = [
     "DISK_GB",
     "MEMORY_MB",
+    "PCPU",
     "VCPU",
     "HostState",
     "Instance",

@@ -15,6 +15,11 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import aggregate, default_zone, matching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import Review
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Clauses, listed, nearest, shown
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.placement import (
+    check_resources,
+    check_traits,
+    check_wishes,
+)
 
 __all__ = ["check_computes", "zones"]
 
@@ -26,12 +31,15 @@ def check_computes(review: Review) -> None:
     networks = review.names("fleet_networks")
     for host, data in review.computes.items():
         _default_pool(review, host, data)
+        check_resources(review, host, data)
+        check_traits(review, host, data)
         for name in data.get("compute_networks", {}):
             if networks is not None and name not in networks:
                 clauses: Clauses = {"found": shown(name), "allowed": _of("a network", "fleet_networks", networks)}
                 review.add("compute_networks", (name,), hosts=(host,), **clauses, hint=nearest(name, networks))
     _aggregate_hosts(review)
     _two_zones(review)
+    check_wishes(review)
 
 
 def zones(review: Review) -> dict[str, set[str]] | None:

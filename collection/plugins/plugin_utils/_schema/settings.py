@@ -20,7 +20,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware 
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
 
-__all__ = ["ComputeSettings", "FleetSettings", "compute_settings", "count_of", "fleet_settings"]
+__all__ = ["MEASURED", "ComputeSettings", "FleetSettings", "compute_settings", "count_of", "fleet_settings"]
+
+#: Resource classes whose totals a survey measures, and whose ratios and reserved amounts have variables of their own.
+MEASURED = ("VCPU", "MEMORY_MB", "DISK_GB")
 
 Data = t.Mapping[str, Json]
 
@@ -64,6 +67,7 @@ class FleetSettings:
 class ComputeSettings:
     """The variables of a compute host. Ratios and reserved amounts as Placement has them; memory in MiB, disk in GiB.
 
+    ``resources``: what compute_resources gives, by resource class, each as a mapping.
     ``zone`` is what compute_availability_zone says; an aggregate may say otherwise (catalog.zone_of). ``pools`` None:
     all active ones.
     """
@@ -85,6 +89,16 @@ class ComputeSettings:
     traits: tuple[str, ...]
     state_dir: str
     hardware: HardwareSettings = dataclasses.field(default_factory=HardwareSettings)
+    resources: t.Mapping[str, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def custom_resources(self) -> dict[str, t.Mapping[str, t.Any]]:
+        """Placement's inventory of each resource class of the site's own: total, reserved, allocation_ratio …"""
+        return {name: given for name, given in self.resources.items() if name not in MEASURED}
+
+    def units(self, resource: str) -> dict[str, int]:
+        """min_unit, max_unit and step_size of a resource class that the survey measures, as far as they are given."""
+        return dict(self.resources.get(resource, {}))
 
 
 def fleet_settings(fleet: Data) -> FleetSettings:
@@ -120,6 +134,10 @@ def compute_settings(data: Data) -> ComputeSettings:
         traits=tuple(_value(data, "compute_traits")),
         state_dir=_value(data, "compute_state_dir"),
         hardware=hardware_settings(data),
+        resources={
+            name: {"total": given} if isinstance(given, int) else dict(given)
+            for name, given in _value(data, "compute_resources").items()
+        },
     )
 
 

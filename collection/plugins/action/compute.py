@@ -59,7 +59,8 @@ class ActionModule(FleetAction):
             return
         pools = sorted({*row.summary.get("pools", []), *(result.get("pools") or {}).values()})
         if (row.host_id, list(row.summary.get("pools", []))) != (marker["host_id"], pools):
-            seen = HostSeen(row.name, marker["host_id"], row.service_state, row.service_reason, {"pools": pools})
+            summary = {**row.summary, "pools": pools}
+            seen = HostSeen(row.name, marker["host_id"], row.service_state, row.service_reason, summary)
             ledger.save_survey([seen])
 
     def _host(self) -> str:

@@ -48,14 +48,18 @@ class CatalogAction(FleetAction):
                 "ledger too; change it there, or use another name"
             )
 
-    def check(self, name: str, entry: Entry) -> None:
-        """Refuse what would be refused in inventory, all mistakes at once."""
-        whole = InventoryInput({self.inventory_variable: {name: entry}}, computes={}, servers={})
-        mistakes = [mistake for mistake in validate(whole) if mistake.variable == self.inventory_variable]
+    def check(self, name: str, entry: Entry, *, beside: InventoryInput | None = None) -> None:
+        """Refuse what would be refused in inventory, all mistakes at once; with *beside* as a part of that."""
+        alone = InventoryInput({self.inventory_variable: {name: entry}}, computes={}, servers={})
+        mistakes = [mistake for mistake in validate(beside or alone) if self.concerns(mistake, name)]
         if mistakes:
             place = path_text(self.inventory_variable, (name,))
             told = "; ".join(_clause(mistake, place) for mistake in mistakes)
             raise InvalidInput(f"{self.kind} {name!r}: {told}")
+
+    def concerns(self, mistake: Mistake, name: str) -> bool:  # noqa: ARG002  # a subclass may look at the name
+        """Whether a mistake is one of the entry."""
+        return mistake.variable == self.inventory_variable
 
     def store(self, name: str, before: Entry | None, after: Entry | None) -> Result:
         """Bring the ledger's entry from *before* to *after* (None: no entry), and give the task's result."""

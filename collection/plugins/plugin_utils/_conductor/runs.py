@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE, refuse_moved_zones
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
 
 if t.TYPE_CHECKING:
@@ -71,13 +72,16 @@ def reconcile(
         take_over=declared.settings.take_over,
     )
     taken_over = fleet_id is not None and (fleet is None or fleet.fleet_id != fleet_id)
+    snapshot = run.ledger.snapshot() if run.ledger is not None else None
+    refuse_moved_zones(declared.catalogs, computes, snapshot, fleet_id)
     if run.id is not None:
-        fleet = _remember(declared, computes, run, fleet_id)
+        fleet = _remember(declared, computes, run, fleet_id, t.cast("Snapshot", snapshot))
         fleet_id = fleet.fleet_id
+        snapshot = t.cast("Ledger", run.ledger).snapshot()
     situation = Situation(
         declared=declared,
         computes=tuple(computes),
-        snapshot=run.ledger.snapshot() if run.ledger is not None else None,
+        snapshot=snapshot,
         fleet_id=fleet_id,
         ledger_id=fleet.ledger_id if fleet else None,
         leave=Leave(declared.settings.allow, declared.settings.reclaim * 3600, now),
@@ -91,12 +95,13 @@ def reconcile(
     return (dataclasses.replace(plan, notes=(*plan.notes, _LOST)) if taken_over else plan), fleet
 
 
-def _remember(declared: Declared, computes: t.Sequence[Compute], run: Run, fleet_id: str | None) -> FleetRow:
+def _remember(
+    declared: Declared, computes: t.Sequence[Compute], run: Run, fleet_id: str | None, snapshot: Snapshot
+) -> FleetRow:
     """The ledger learns what the surveys found: its rows are a cache of what the hosts hold."""
     ledger = t.cast("Ledger", run.ledger)
     known = ledger.fleet()
-    hosts = [_host_seen(compute) for compute in computes if compute.up]
-    snapshot = ledger.snapshot()
+    hosts = [_host_seen(compute, declared.catalogs.zones[compute.name]) for compute in computes if compute.up]
     servers = _servers_seen(computes, fleet_id, snapshot)
     servers = [server for server in servers if not _outranked(server, snapshot, computes)]
     if known is None or known.fleet_id != fleet_id:
@@ -155,10 +160,10 @@ def _gone(
     ]
 
 
-def _host_seen(compute: Compute) -> HostSeen:
+def _host_seen(compute: Compute, zone: str) -> HostSeen:
     state, reason = compute.service(None)
     pools = sorted(mark for pool in compute.pools.values() for mark in pool.get("markers", []))
-    return HostSeen(compute.name, compute.host_id, state, reason or None, {"pools": pools})
+    return HostSeen(compute.name, compute.host_id, state, reason or None, {"pools": pools, ZONE: zone})
 
 
 def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot) -> list[ServerSeen]:

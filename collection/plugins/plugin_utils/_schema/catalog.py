@@ -190,10 +190,10 @@ def default_zone(fleet: Data) -> str:
     return str((fleet.get("fleet_scheduler") or {}).get("default_availability_zone", DEFAULT_ZONE))
 
 
-def zone_of(host: str, settings: ComputeSettings, aggregates: t.Iterable[Aggregate], default: str) -> str:
-    """The host's availability zone: an aggregate's, else its own, else the default."""
+def zone_of(host: str, own: str | None, aggregates: t.Iterable[Aggregate], default: str) -> str:
+    """The host's availability zone: an aggregate's, else its own (compute_availability_zone), else the default."""
     given = (one.metadata.get("availability_zone") for one in aggregates if host in one.hosts)
-    return next((zone for zone in given if zone), None) or settings.zone or default
+    return next((zone for zone in given if zone), None) or own or default
 
 
 def catalogs(
@@ -215,7 +215,9 @@ def catalogs(
         groups={name: server_group(name, data) for name, data in entries("server_groups").items()},
         aggregates=aggregates,
         computes=settings,
-        zones={host: zone_of(host, one, aggregates.values(), default_zone(fleet)) for host, one in settings.items()},
+        zones={
+            host: zone_of(host, one.zone, aggregates.values(), default_zone(fleet)) for host, one in settings.items()
+        },
         pci_aliases=pci_aliases(fleet),
     )
 

@@ -92,7 +92,7 @@ def _references(review: Review) -> None:
         names = review.names(catalog)
         if names is None:
             continue
-        ledger = " or of the ledger" if catalog in ("fleet_flavors", "fleet_keypairs") else ""
+        ledger = " or of the ledger" if catalog in ("fleet_flavors", "fleet_keypairs", "fleet_server_groups") else ""
         allowed = f"{what} of {catalog}{ledger} ({listed(sorted(names))})"
         for host, data in review.servers.items():
             for path, name in _named(data.get(variable)):

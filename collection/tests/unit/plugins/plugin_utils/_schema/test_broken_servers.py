@@ -59,8 +59,8 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         "server group unknown",
         lambda e: e.web1.update(server_group="spred"),
         (
-            "server_group (host web1): found 'spred', allowed is a server group of fleet_server_groups "
-            "(near, spread); did you mean 'spread'?"
+            "server_group (host web1): found 'spred', allowed is a server group of fleet_server_groups or of the "
+            "ledger (near, spread); did you mean 'spread'?"
         ),
     ),
     (

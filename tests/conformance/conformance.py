@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import FILTERS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
@@ -21,7 +22,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
     HostState,
     Instance,
     Inventory,
-    PciPool,
     Pool,
     Request,
     ServerGroup,
@@ -136,7 +136,10 @@ def host_of(host: Vector, spec: Vector, mocked: Vector) -> HostState:
         hypervisor_version=host["hypervisor_version"],
         supported_instances=host["supported_instances"] or (),
         metrics={item["name"]: item.get("value", 0) for item in (host["metrics"] or {}).get("objects", ())},
-        pci=[PciPool(count) for count in mocked.get("pci", {}).get(host["host"], ())],
+        pci_devices=[
+            PciDevice(f"0000:{number:02x}:00.0", "8086", "1520")
+            for number in range(sum(mocked.get("pci", {}).get(host["host"], ())))
+        ],
         facts=facts_of(host),
     )
 

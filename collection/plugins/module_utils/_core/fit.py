@@ -228,12 +228,12 @@ class Fit:
 class PciAlias:
     """One way to meet a request for the device ``name`` (Nova: [pci] alias). Several of one name are alternatives.
 
-    What is None is not asked. ``numa_policy`` None is that of flavor or image, else legacy.
+    ``device_type`` None is any but a physical function; ``numa_policy`` None is that of flavor or image, else legacy.
     """
 
     name: str
-    vendor_id: str | None = None
-    product_id: str | None = None
+    vendor_id: str
+    product_id: str
     device_type: str | None = None
     numa_policy: str | None = None
 

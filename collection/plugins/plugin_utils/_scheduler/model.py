@@ -15,6 +15,12 @@ import dataclasses
 import functools
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
+    SHARED,
+    HostTopology,
+    PciAlias,
+    PciDevice,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import (
     DISK_GB,
@@ -23,6 +29,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amount
     VCPU,
     amounts_of,
     traits_of,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.devices import WantedDevices, wanted_devices
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.wanted import (
+    WantedTopology,
+    wanted_topology,
 )
 
 Policy = t.Literal["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]
@@ -55,14 +66,6 @@ class Pool:
 
 
 @dataclasses.dataclass(frozen=True)
-class PciPool:
-    """Free PCI devices of one kind on a host."""
-
-    count: int
-    attributes: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
 class Instance:
     """A server on a host, or a foreign guest: that one has neither group nor name, hints never mean it."""
 
@@ -79,6 +82,8 @@ class HostState:
     ``inventories`` maps resource classes (VCPU, MEMORY_MB, CUSTOM_…) to amounts; disk is in ``pools`` (by name on this
     host), of which ``default_pool`` serves requests that name none. ``used`` includes foreign guests and claims.
     ``aggregates`` holds the metadata of each aggregate the host is in; ``networks`` the fleet's networks that it has.
+    ``topology`` counts what is used of the host's NUMA cells, None where they aren't known; ``pci_devices`` are those
+    that no server has.
     ``facts`` are further attributes for ComputeCapabilitiesFilter and JsonFilter (Nova's HostState.stats).
     """
 
@@ -103,7 +108,8 @@ class HostState:
     hypervisor_hostname: str | None = None
     supported_instances: t.Sequence[t.Sequence[str]] = ()
     metrics: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
-    pci: t.Sequence[PciPool] = ()
+    topology: HostTopology | None = None
+    pci_devices: t.Sequence[PciDevice] = ()
     facts: Properties = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -138,7 +144,8 @@ class ServerGroup:
 class Request:
     """A server that needs a host. ``name`` seeds random choices; ``id`` is known for a server that exists already.
 
-    ``pool`` None is each host's default pool. ``host`` pins; ``hints`` are Nova's scheduler hints.
+    ``pool`` None is each host's default pool. ``host`` pins; ``hints`` are Nova's scheduler hints. ``pci_aliases`` are
+    the fleet's, by which the flavor asks for devices.
     """
 
     name: str
@@ -155,12 +162,28 @@ class Request:
     ignore_hosts: t.Collection[str] = ()
     retry_hosts: t.Collection[str] = ()
     project: str | None = None
-    pci_requests: t.Sequence[PciPool] = ()
+    pci_aliases: t.Sequence[PciAlias] = ()
+
+    @functools.cached_property
+    def topology(self) -> WantedTopology | None:
+        """The NUMA cells that flavor and image ask for; None for a server that may float over the whole host."""
+        return wanted_topology(self.flavor, self.image_properties)
+
+    @functools.cached_property
+    def devices(self) -> tuple[WantedDevices, ...]:
+        """The PCI devices that the flavor asks for."""
+        return wanted_devices(self.flavor, self.image_properties, self.pci_aliases)
 
     @functools.cached_property
     def resources(self) -> dict[str, int]:
         """Amounts by resource class; ``resources:CLASS`` in extra specs overrides the flavor's."""
-        return amounts_of(self.flavor)
+        amounts = amounts_of(self.flavor)
+        if self.topology is None or self.topology.cpu_policy == SHARED:
+            return amounts
+        cores = sum(len(cell.dedicated) for cell in self.topology.cells)
+        # A core for each vCPU that has one of its own, and for the emulator's threads (Nova: scheduler/utils.py).
+        amounts |= {VCPU: self.flavor.vcpus - cores, PCPU: cores + self.topology.reserved}
+        return {resource: amount for resource, amount in amounts.items() if amount}
 
     @functools.cached_property
     def traits(self) -> dict[str, str]:
@@ -176,7 +199,6 @@ __all__ = [
     "HostState",
     "Instance",
     "Inventory",
-    "PciPool",
     "Policy",
     "Pool",
     "Properties",

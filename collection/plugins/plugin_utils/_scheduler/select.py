@@ -14,6 +14,7 @@ import random
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import FILTERS, build_filters
@@ -32,11 +33,15 @@ _FEW = 8
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """Where a server goes: its weights by weigher, and the next best hosts should the build fail there."""
+    """Where a server goes: its weights by weigher, and the next best hosts should the build fail there.
+
+    ``fit`` is what of the host's special hardware it has been given; None for a server that needs none.
+    """
 
     host: str
     weights: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
     alternates: t.Sequence[str] = ()
+    fit: Fit | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +99,8 @@ class Scheduler:
             if choice is None:
                 refused[request.name] = self._refuse(request, alike)
                 continue
-            placed[request.name] = choice
             row = self.table.row[choice.host]
-            self.table.consume(row, request)
+            placed[request.name] = dataclasses.replace(choice, fit=self.table.consume(row, request))
             if fewest_first is not None:
                 fewest_first.count(row, request)
             alike.clear()

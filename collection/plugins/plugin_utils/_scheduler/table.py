@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, PciDevice, free_devices
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     DISK_GB,
@@ -20,6 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
     Request,
     ServerGroup,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.numa import fit
 
 if t.TYPE_CHECKING:
     import numpy as np
@@ -99,6 +101,10 @@ class Table:
         self._stocks: dict[str, Stock] = {}
         self._members: dict[str, Ints] = {}
         self._placed: dict[int, list[Request]] = {}
+        self._topologies = [host.topology for host in self.hosts]
+        self._devices: list[t.Sequence[PciDevice]] = [host.pci_devices for host in self.hosts]
+        self.num_devices: Ints = np.array([len(devices) for devices in self._devices], dtype="int64")
+        self._fits: dict[t.Hashable, dict[int, Fit | str]] = {}
         self._pool_keys, self.disk = _pools(self.hosts)
         self._where: dict[str, int] = {}
         self._grouped: dict[str, list[int]] = {}
@@ -160,8 +166,22 @@ class Table:
         """What this batch has put on a host."""
         return self._placed.get(row, ())
 
-    def consume(self, row: int, request: Request) -> None:
-        """Count a server on a host (Nova: HostState.consume_from_request)."""
+    def devices(self, row: int) -> t.Sequence[PciDevice]:
+        """The PCI devices of a host that nobody has yet."""
+        return self._devices[row]
+
+    def fit(self, row: int, request: Request) -> Fit | str:
+        """What of its special hardware a host would give a server that needs some, or why it can't. Kept until
+        something on the host is given away: servers that are alike share the work."""
+        wish = (request.topology, request.devices)
+        answers = self._fits.setdefault(wish, {})
+        if row not in answers:
+            answers[row] = fit(self._topologies[row], self._devices[row], *wish)
+        return answers[row]
+
+    def consume(self, row: int, request: Request) -> Fit | None:
+        """Count a server on a host (Nova: HostState.consume_from_request); what it has been given of the host's special
+        hardware, None if it needs none."""
         for resource, amount in request.resources.items():
             if resource != DISK_GB:
                 self.stock(resource).used[row] += amount
@@ -176,6 +196,20 @@ class Table:
         for alias in (request.id, request.name):
             if alias:
                 self._where[alias] = row
+        return self._give(row, request) if request.topology is not None or request.devices else None
+
+    def _give(self, row: int, request: Request) -> Fit | None:
+        given = self.fit(row, request)
+        if isinstance(given, str):
+            return None
+        topology = self._topologies[row]
+        if topology is not None:
+            self._topologies[row] = topology.with_usage([given])
+        self._devices[row] = free_devices(self._devices[row], given.addresses)
+        self.num_devices[row] = len(self._devices[row])
+        for answers in self._fits.values():
+            answers.pop(row, None)
+        return given
 
 
 def _pools(hosts: t.Sequence[HostState]) -> tuple[dict[str, int], Stock]:

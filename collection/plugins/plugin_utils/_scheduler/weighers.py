@@ -147,13 +147,13 @@ class FactWeigher(Weigher):
         return t.cast("Floats", table.cache[key][rows])
 
 
-class PCIWeigher(FactWeigher):
+class PCIWeigher(Weigher):
     """Hosts with few free PCI devices first: those with many stay free for servers that need many."""
 
     option = "pci_weight_multiplier"
 
-    def fact(self, host: HostState) -> float:
-        return MAX_DEVS - min(sum(pool.count for pool in host.pci), MAX_DEVS - 1)
+    def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
+        return t.cast("Floats", MAX_DEVS - table.num_devices[rows].clip(max=MAX_DEVS - 1).astype("float64"))
 
 
 class MetricsWeigher(FactWeigher):

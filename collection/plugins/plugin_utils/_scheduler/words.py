@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     DISK_GB,
     MEMORY_MB,
+    PCPU,
     VCPU,
     Request,
 )
@@ -38,7 +39,16 @@ def vcpus(value: float) -> str:
     return f"{number(value)} vCPU" + ("" if value == 1 else "s")
 
 
-_SIZES: dict[str, t.Callable[[float], str]] = {VCPU: vcpus, MEMORY_MB: mebibytes, DISK_GB: gibibytes}
+def pcpus(value: float) -> str:
+    return f"{number(value)} dedicated CPU" + ("" if value == 1 else "s")
+
+
+_SIZES: dict[str, t.Callable[[float], str]] = {
+    VCPU: vcpus,
+    PCPU: pcpus,
+    MEMORY_MB: mebibytes,
+    DISK_GB: gibibytes,
+}
 
 
 def size_of(resource: str) -> t.Callable[[float], str]:
@@ -49,10 +59,10 @@ def size_of(resource: str) -> t.Callable[[float], str]:
 def wants(request: Request) -> str:
     """``8 GiB, 4 vCPUs, 20 GiB disk``."""
     amounts = request.resources
-    order = [MEMORY_MB, VCPU, DISK_GB]
+    order = [MEMORY_MB, VCPU, PCPU, DISK_GB]
     order += sorted(set(amounts) - set(order))
     words = [size_of(name)(amounts[name]) + (" disk" if name == DISK_GB else "") for name in order if name in amounts]
     return ", ".join(words) or "nothing"
 
 
-__all__ = ["gibibytes", "mebibytes", "number", "size_of", "vcpus", "wants"]
+__all__ = ["gibibytes", "mebibytes", "number", "pcpus", "size_of", "vcpus", "wants"]

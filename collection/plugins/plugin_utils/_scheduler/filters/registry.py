@@ -17,6 +17,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filter
     aggregates,
     always,
     capabilities,
+    hardware,
     isolated,
     json_query,
     legacy,
@@ -36,6 +37,8 @@ ALWAYS: tuple[type[Filter], ...] = (
     always.Networks,
     always.StoragePool,
     always.Placement,
+    hardware.PciPassthroughFilter,
+    hardware.NUMATopologyFilter,
 )
 
 FILTERS: dict[str, type[Filter]] = {
@@ -61,6 +64,8 @@ FILTERS: dict[str, type[Filter]] = {
         isolated.IsolatedHostsFilter,
         json_query.JsonFilter,
         metrics.MetricsFilter,
+        hardware.NUMATopologyFilter,
+        hardware.PciPassthroughFilter,
         legacy.AllHostsFilter,
         legacy.RetryFilter,
         legacy.CoreFilter,

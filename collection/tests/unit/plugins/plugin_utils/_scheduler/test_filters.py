@@ -13,6 +13,12 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
+    HostCell,
+    HostTopology,
+    PciAlias,
+    PciDevice,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import (
     ALWAYS,
     FILTERS,
@@ -34,6 +40,10 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._sched
 
 EVERY_FILTER = {rule.__name__: rule for rule in (*ALWAYS, *FILTERS.values())}
 
+CELLS = HostTopology((HostCell(0, (0,), (2, 3), memory=4096), HostCell(1, (1,), (4, 5, 6), memory=4096)))
+PINNED = {"hw:cpu_policy": "dedicated"}
+GPU = [PciAlias("gpu", "10de", "1eb8")]
+ONE_GPU = [PciDevice("0000:03:00.0", "10de", "1eb8", numa_node=0)]
 SPREAD = ServerGroup("web", "anti-affinity")
 PAIRS = ServerGroup("web", "anti-affinity", 2)
 TOGETHER = ServerGroup("web", "affinity")
@@ -173,6 +183,13 @@ CASES: list[tuple[str, HostState, Request, str | None]] = [
     ("RamFilter", host(**memory(2048, reserved=512)), request(ram=2048), "needs 2 GiB, 1.5 GiB free of 2 GiB x 1.0"),
     ("DiskFilter", host(**disk(20, used=15)), request(disk=10), "needs 10 GiB, 5 GiB free of 20 GiB x 1.0"),
     ("DiskFilter", host(pools={}), request(disk=10), "needs 10 GiB, has none"),
+    ("PciPassthroughFilter", host(), request(), None),
+    ("PciPassthroughFilter", host(pci_devices=ONE_GPU), request(pci_aliases=GPU, extra_specs={"pci_passthrough:alias": "gpu:1"}), None),
+    ("PciPassthroughFilter", host(pci_devices=ONE_GPU), request(pci_aliases=GPU, extra_specs={"pci_passthrough:alias": "gpu:2"}), "needs 2 of PCI alias 'gpu' (10de:1eb8), has 1 free"),
+    ("NUMATopologyFilter", host(), request(), None),
+    ("NUMATopologyFilter", host(), request(extra_specs=PINNED), "needs a NUMA topology, the host's is not known"),
+    ("NUMATopologyFilter", host(topology=CELLS), request(vcpus=3, extra_specs=PINNED), None),
+    ("NUMATopologyFilter", host(topology=CELLS), request(vcpus=4, extra_specs=PINNED), "no cell has 4 free dedicated CPUs (cell 0: 2, cell 1: 3)"),
 ]  # fmt: skip
 
 

@@ -13,7 +13,8 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Instance, PciPool, ServerGroup
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import PciDevice
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Instance, ServerGroup
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.operators import match
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import place
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
@@ -64,7 +65,7 @@ def test_match_refuses_what_nova_crashes_on(value: str, requirement: str) -> Non
         ("CPUWeigher", {"vcpus": 4}, {"vcpus": 2}, {}),
         ("DiskWeigher", {"disk": 100}, {"disk": 50}, {}),
         ("IoOpsWeigher", {}, {"num_io_ops": 3}, {}),
-        ("PCIWeigher", {}, {"pci": [PciPool(4)]}, {}),
+        ("PCIWeigher", {}, {"pci_devices": [PciDevice("0000:03:00.0", "8086", "1520")]}, {}),
         ("MetricsWeigher", {"metrics": {"idle": 0.9}}, {"metrics": {}}, {}),
         ("ServerGroupSoftAffinityWeigher", {"instances": [Instance("a", group="g")]}, {}, {"group": ServerGroup("g", "soft-affinity")}),
         ("ServerGroupSoftAntiAffinityWeigher", {}, {"instances": [Instance("a", group="g")]}, {"group": ServerGroup("g", "soft-anti-affinity")}),

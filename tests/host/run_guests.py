@@ -4,8 +4,8 @@
 
 """Runs inside a lab host: steps, or what a test needs to know of the host. JSON comes on stdin, JSON goes to stdout.
 
-``kill_at`` N has this process end, as by kill -9, after N calls of libvirt: the connection is wrapped in proxies that
-count. The product knows nothing of it.
+``kill_at`` N has this process end, as by kill -9, after N calls of libvirt, ``kill_before`` before the first call of
+that name: the connection is wrapped in proxies that count. The product knows nothing of it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,30 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import guests, images, servers, sources
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    guests,
+    images,
+    servers,
+    shelving,
+    snapshots,
+    sources,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import connect, libvirt
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 URI = "qemu:///system"
 _WRAPPED = (libvirt.virConnect, libvirt.virDomain, libvirt.virStoragePool, libvirt.virStorageVol, libvirt.virStream)
 
 
 class Counter:
-    def __init__(self, kill_at: int | None) -> None:
+    def __init__(self, kill_at: int | None, kill_before: str | None) -> None:
         self.calls: list[str] = []
         self._kill_at = kill_at
+        self._kill_before = kill_before
+
+    def calling(self, name: str) -> None:
+        if name == self._kill_before:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def called(self, name: str) -> None:
         self.calls.append(name)
@@ -49,6 +62,7 @@ class Proxy:
             return attribute
 
         def call(*args: t.Any) -> t.Any:
+            self.counter.calling(name)
             try:
                 result = attribute(*(arg.target if isinstance(arg, Proxy) else arg for arg in args))
             finally:
@@ -65,7 +79,7 @@ def wrapped(value: t.Any, counter: Counter) -> t.Any:
 
 
 def run_steps(request: dict[str, t.Any]) -> dict[str, t.Any]:
-    counter = Counter(request.get("kill_at"))
+    counter = Counter(request.get("kill_at"), request.get("kill_before"))
     results = guests.run_steps(
         Proxy(connect(URI), counter),
         request["steps"],
@@ -94,10 +108,26 @@ def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
         pool.refresh(0)
         volumes[pool.name()] = {volume.name(): volume.info()[1] for volume in pool.listAllVolumes(0)}
     domains = {domain.UUIDString(): domain.name() for domain in conn.listAllDomains(0)}
-    return {"servers": servers.servers(conn), "volumes": volumes, "domains": domains}
+    storage = Storage(conn)
+    pools = storage.active_pools()
+    return {
+        "servers": servers.servers(conn),
+        "volumes": volumes,
+        "domains": domains,
+        "snapshots": [kept.to_json() for pool in pools for kept in snapshots.list_snapshots(storage, pool)],
+        "shelved": [record.to_json() for pool in pools for record in shelving.shelved_in(storage, pool)],
+    }
 
 
-_ACTIONS = {"steps": run_steps, "image": bring_image, "look": look}
+def remove_snapshots(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    host = guests.host_of(connect(URI), state_dir=request["state_dir"], run_id="test", fleet_id=request["fleet_id"])
+    for pool in host.storage.active_pools():
+        for snapshot in snapshots.list_snapshots(host.storage, pool):
+            snapshots.remove(host, snapshot)
+    return {}
+
+
+_ACTIONS = {"steps": run_steps, "image": bring_image, "look": look, "remove_snapshots": remove_snapshots}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ FOLDERS = ("bin", "config", "dev", "modules", "proc", "sys")
 # What the guest's devices and its config drive need; what these depend on is found in the modules themselves.
 MODULES = (
     "virtio_pci virtio_blk virtio_net virtio_scsi sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 "
-    "virtio-rng button evdev virtio_balloon"
+    "virtio-rng button evdev virtio_balloon virtio_console"
 )
 CONSOLE_DEVICE = (5, 1)
 

@@ -22,6 +22,7 @@ from xml.etree.ElementTree import Element, SubElement
 from . import namespace
 from .errors import InvalidInput, InvalidRecord
 from .model import MIB, Disk, Nic, Record
+from .rescue import booted
 from .tuning import Tuning
 
 #: cloud-init's ds-identify knows the OpenStack datasource by this product name.
@@ -124,7 +125,7 @@ def domain_xml(record: Record, host: HostFacts, *, existing: str | None = None) 
     Tuning.of(record.fit).write(root)
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(root, f"on_{event}", action)
-    _devices(root, record, host)
+    _devices(root, booted(record), host)
     return ET.tostring(root, encoding="unicode")
 
 
@@ -258,8 +259,9 @@ def _devices(root: Element, record: Record, host: HostFacts) -> None:
     devices = SubElement(root, "devices")
     if host.emulator is not None:
         _text(devices, "emulator", host.emulator)
+    first = _boot_disk(record)
     for disk in record.disks:
-        _disk(devices, disk, host)
+        _disk(devices, disk, host, first=disk is first)
     buses = {disk.bus for disk in record.disks}
     tablet = record.image.properties.get("os_type") == "windows"
     if "scsi" in buses:
@@ -285,7 +287,12 @@ def _devices(root: Element, record: Record, host: HostFacts) -> None:
     SubElement(balloon, "stats", period="10")
 
 
-def _disk(devices: Element, disk: Disk, host: HostFacts) -> None:
+def _boot_disk(record: Record) -> Disk:
+    """The disk that the guest boots from: the rescue disk if there is one, else the root."""
+    return next((disk for disk in record.disks if disk.role == "rescue"), record.root)
+
+
+def _disk(devices: Element, disk: Disk, host: HostFacts, *, first: bool) -> None:
     source = host.sources[(disk.pool, disk.volume)]
     element = SubElement(devices, "disk", type=source.kind, device=disk.device)
     driver = SubElement(element, "driver", name="qemu", type=disk.format)
@@ -300,7 +307,7 @@ def _disk(devices: Element, disk: Disk, host: HostFacts) -> None:
     else:
         # The guest finds it as /dev/disk/by-id/virtio-<role>; 20 characters is virtio-blk's limit.
         _text(element, "serial", disk.role[:20])
-    if disk.role == "root":
+    if first:
         SubElement(element, "boot", order="1")
 
 

@@ -34,7 +34,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 _MACHINE = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 #: Device names per bus: (prefix, how many the bus takes). Nova's block_device names.
-_TARGETS: dict[str, tuple[str, int]] = {
+TARGETS: dict[str, tuple[str, int]] = {
     "ide": ("hd", 4),
     "sata": ("sd", 26),
     "scsi": ("sd", 26),
@@ -113,7 +113,7 @@ class _Names:
         self._used: dict[str, int] = {}
 
     def next(self, bus: str) -> str:
-        prefix, most = _TARGETS[bus]
+        prefix, most = TARGETS[bus]
         index = self._used.get(prefix, 0)
         if index >= most:
             raise InvalidInput(
@@ -160,4 +160,4 @@ def _choice(image: Image, name: str, default: str) -> str:
     return value
 
 
-__all__ = ["disks_of", "hardware_of"]
+__all__ = ["TARGETS", "disks_of", "hardware_of"]

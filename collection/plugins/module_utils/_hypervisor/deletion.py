@@ -31,7 +31,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 
 #: What Flotilla names its volumes after the server's id. Anything else that carries the id is somebody else's idea.
-_OURS = re.compile(r"-(root|root\.copying|ephemeral[0-9]+|swap|config|record)")
+_OURS = re.compile(r"-((root|ephemeral[0-9]+|rescue)(\.copying)?|swap|config|record|shelved|snapshot)")
 _QCOW2 = struct.Struct(">4sIQI")
 _FILENAME = re.compile(r'"(?:file\.)?filename"\s*:\s*"([^"]+)"')
 #: Chains deeper than this are a loop.
@@ -44,6 +44,10 @@ class References:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._users: dict[str, dict[str, str]] | None = None
+
+    def renewed(self) -> References:
+        """To be read anew: domains have been defined since."""
+        return References(self._conn)
 
     def user_of(self, path: str, *, but: str) -> str | None:
         """The name of a domain, other than that of id ``but``, that names this file.

@@ -70,7 +70,7 @@ def run_steps(
     unknown = sorted({order.kind for order in orders} - set(HANDLERS))
     if unknown:
         raise InvalidInput(f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(HANDLERS))}")
-    host = _host(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives or {})
+    host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives)
     host = dataclasses.replace(host, secrets=secrets or {})
     results: list[dict[str, Json]] = []
     for server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
@@ -198,7 +198,10 @@ def _marks(record: Record) -> dict[str, Json]:
     return marks
 
 
-def _host(conn: Connection, *, state_dir: str, run_id: str, fleet_id: str, drives: t.Mapping[str, bytes]) -> Host:
+def host_of(
+    conn: Connection, *, state_dir: str, run_id: str, fleet_id: str, drives: t.Mapping[str, bytes] | None = None
+) -> Host:
+    """This host for one module call of a run of its fleet."""
     marker = read_marker(state_dir)
     if marker is None:
         raise InvalidInput(
@@ -215,7 +218,7 @@ def _host(conn: Connection, *, state_dir: str, run_id: str, fleet_id: str, drive
         references=References(conn),
         fleet_id=fleet_id,
         host_id=marker.host_id,
-        drives=drives,
+        drives=drives or {},
         state_dir=state_dir,
         run_id=run_id,
     )
@@ -247,4 +250,4 @@ def _result(
     return result
 
 
-__all__ = ["run_steps", "unpack_drive"]
+__all__ = ["host_of", "run_steps", "unpack_drive"]

@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.rescue import booted
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import machine_name, virt_type
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection, Domain, found
@@ -118,7 +119,7 @@ class Host:
         )
 
     def define(self, record: Record, *, existing: str | None = None) -> Domain:
-        sources = {(disk.pool, disk.volume): self.storage.source(disk) for disk in record.disks}
+        sources = {(disk.pool, disk.volume): self.storage.source(disk) for disk in booted(record).disks}
         facts = HostFacts(virt_type(self.conn, record.hardware.arch), sources)
         return self.conn.defineXML(domain_xml(record, facts, existing=existing))
 

@@ -41,7 +41,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
 }
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_OURS = re.compile(rf"{_UUID}-[a-z][a-z0-9_-]*|image-[0-9a-f]{{64}}(?:\.ok)?|{MARKER}{_UUID}")
+_OURS = re.compile(rf"{_UUID}-[a-z][a-z0-9_-]*|image-[0-9a-f]{{64}}(?:\.ok)?|(?:{MARKER}|snapshot-){_UUID}")
 _MARKED = re.compile(rf"{MARKER}({_UUID})")
 
 Facts = dict[str, t.Any]

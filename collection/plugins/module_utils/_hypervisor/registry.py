@@ -11,8 +11,20 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import deeds, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    deeds,
+    handlers,
+    rescue,
+    shelving,
+    snapshots,
+)
 
-HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {**handlers.HANDLERS, **deeds.HANDLERS}
+HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
+    **deeds.HANDLERS,
+    **handlers.HANDLERS,
+    **rescue.HANDLERS,
+    **snapshots.HANDLERS,
+    **shelving.HANDLERS,  # its `delete` knows of shelved servers, too
+}
 
 __all__ = ["HANDLERS"]

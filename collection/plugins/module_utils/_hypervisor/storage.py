@@ -43,6 +43,29 @@ _BUILT_WITHIN = 1800.0
 _CHUNK = 1024 * 1024
 
 
+class VolumeReader:
+    """A volume while it is read (sources.Reader). ``size`` in bytes."""
+
+    def __init__(self, stream: t.Any, size: int) -> None:
+        self.size = size
+        self._stream = stream
+        self._left = size
+
+    def read(self, length: int) -> bytes:
+        """Up to *length* bytes; fewer only at the end."""
+        parts: list[bytes] = []
+        wanted = min(length, self._left)
+        while wanted > 0:
+            part = self._stream.recv(min(_CHUNK, wanted))
+            if not part:
+                self._left = 0
+                break
+            parts.append(part)
+            wanted -= len(part)
+            self._left -= len(part)
+        return b"".join(parts)
+
+
 class Pool:
     """One active pool of this host, for one module call."""
 
@@ -94,6 +117,11 @@ class Pool:
             return str(volume.path())
         return os.path.join(self._xml().findtext("target/path", ""), name)
 
+    @property
+    def handle(self) -> t.Any:
+        """Libvirt's own object."""
+        return self._handle
+
     def names(self) -> list[str]:
         return list(self._handle.listVolumes())
 
@@ -135,16 +163,23 @@ class Pool:
             time.sleep(0.1)
 
     def download(self, volume: Volume, length: int) -> bytes:
+        with self.open(volume, length) as reader:
+            return reader.read(length)
+
+    @contextlib.contextmanager
+    def open(self, volume: Volume, size: int | None = None) -> t.Iterator[VolumeReader]:
+        """The bytes of a volume, or the first *size* of them: of the file that it is, not of the disk in it."""
         stream = self._conn.newStream(0)
-        volume.download(stream, 0, length, 0)
-        data = b""
-        while len(data) < length:
-            chunk = stream.recv(min(_CHUNK, length - len(data)))
-            if not chunk:
-                break
-            data += chunk
-        stream.finish()
-        return data
+        size = _file_size(volume) if size is None else size
+        volume.download(stream, 0, size, 0)
+        reader = VolumeReader(stream, size)
+        try:
+            yield reader
+            stream.finish()
+        except BaseException:
+            with contextlib.suppress(libvirt.libvirtError):
+                stream.abort()
+            raise
 
     def upload(self, volume: Volume, data: bytes) -> None:
         stream = self._conn.newStream(0)
@@ -261,14 +296,22 @@ class Storage:
         self._written(pool, disk.volume, data)
         return dataclasses.replace(disk, size=len(data))
 
-    def write_sidecar(self, record: Record) -> bool:
+    def write_sidecar(self, record: Record, *, role: str = "record", pool: str | None = None) -> bool:
         """The record beside its root disk, for what outlives the domain; where libvirt can write into a volume."""
-        pool = self.pool(record.root.pool)
-        return pool.can("upload") and self._written(pool, volume_of(record.id, "record"), pack_sidecar(record))
+        return self.write_volume(pool or record.root.pool, volume_of(record.id, role), pack_sidecar(record))
 
-    def read_sidecar(self, pool: Pool, server_id: str) -> Record | None:
-        volume = pool.find(volume_of(server_id, "record"), look_again=False)
-        return None if volume is None else read_sidecar(pool.download(volume, int(volume.info()[1])))
+    def read_sidecar(self, pool: Pool, server_id: str, *, role: str = "record") -> Record | None:
+        data = self.read_volume(pool, volume_of(server_id, role))
+        return None if data is None else read_sidecar(data)
+
+    def write_volume(self, pool: str, name: str, data: bytes) -> bool:
+        """A small volume of our own, with just these bytes; whether that changed it."""
+        its = self.pool(pool)
+        return its.can("upload") and self._written(its, name, data)
+
+    def read_volume(self, pool: Pool, name: str) -> bytes | None:
+        volume = pool.find(name, look_again=False)
+        return None if volume is None else pool.download(volume, int(volume.info()[1]))
 
     def grow(self, disk: Disk) -> bool:
         """Grow a volume to the disk's size; never shrink it. The guest must be off."""
@@ -310,7 +353,7 @@ class Storage:
         """A full copy of the image. While ``…-root.copying`` is beside it, it isn't complete, and nobody's disk yet."""
         flag = pool.find(_copying(disk), look_again=False) or pool.make(_copying(disk), 0, "raw")
         if unfinished is not None:
-            _wait_built(pool, unfinished)
+            wait_built(pool, unfinished)
             unfinished.delete(0)
         try:
             volume = pool.copy(base, disk.volume, disk.size, disk.format)
@@ -323,7 +366,7 @@ class Storage:
 
     def _checked(self, disk: Disk, volume: Volume) -> Disk:
         """A volume that was there already, as the disk that it shall be: used as it is, at the size it has."""
-        _wait_built(self.pool(disk.pool), volume)
+        wait_built(self.pool(disk.pool), volume)
         kind = _kind(volume)
         if disk.format == "qcow2" and kind != "qcow2":
             raise Conflict(
@@ -345,7 +388,7 @@ class Storage:
         """Whether a volume of our own had other bytes than these, which it has now. What is half written differs."""
         volume = pool.find(name, look_again=False)
         if volume is not None:
-            _wait_built(pool, volume)
+            wait_built(pool, volume)
             capacity = int(volume.info()[1])
             # Pools of block devices round up to whole extents.
             if capacity == len(data) or (capacity > len(data) and not pool.can("overlay")):
@@ -393,7 +436,7 @@ def _cant_make(exc: Exception, disk: Disk) -> FlotillaError:
     return FlotillaError(f"can't make volume {disk.volume!r} ({size}) in pool {disk.pool!r}: {message_of(exc)}")
 
 
-def _wait_built(pool: Pool, volume: Volume) -> None:
+def wait_built(pool: Pool, volume: Volume) -> None:
     """A volume that libvirt still fills for a call whose caller was killed can't be opened: wait for that to end."""
     deadline = time.monotonic() + _BUILT_WITHIN
     while True:
@@ -405,6 +448,12 @@ def _wait_built(pool: Pool, volume: Volume) -> None:
             if not is_error(exc, "VIR_ERR_OPERATION_INVALID") or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def _file_size(volume: Volume) -> int:
+    """What there is to read: a file's own length, which for qcow2 isn't the disk's, or all of a block device."""
+    physical = ET.fromstring(volume.XMLDesc(0)).findtext("physical")  # noqa: S314 - libvirt wrote it
+    return int(volume.info()[1]) if physical is None else int(physical)
 
 
 def _send(stream: t.Any, data: bytes) -> None:
@@ -423,4 +472,4 @@ def _cache(path: str) -> str:
     return "none"
 
 
-__all__ = ["Pool", "Storage"]
+__all__ = ["Pool", "Storage", "VolumeReader", "wait_built"]

@@ -33,6 +33,7 @@ _PACKAGES = {
     "cryptography": ("cryptography", "keypairs"),
     "jsonschema": ("jsonschema", "checking inventory variables"),
     "numpy": ("numpy", "the scheduler"),
+    "ortools": ("ortools", "placing a batch of servers jointly"),
     "psycopg": ("psycopg[binary]", "a ledger on PostgreSQL"),
     "pycdlib": ("pycdlib", "config drives"),
     "sqlalchemy": ("SQLAlchemy", "the ledger"),

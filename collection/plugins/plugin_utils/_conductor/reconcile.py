@@ -82,6 +82,7 @@ class Reconcile:
             assume_absent=frozenset(situation.declared.settings.assume_absent),
         )
         self.explanation = ""
+        self._placement_notes: tuple[str, ...] = ()
         self._undeclared = undeclared(situation, self._where)
         drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
         self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared.drafts)}
@@ -147,6 +148,7 @@ class Reconcile:
         if explained is not None:
             self.explanation = scheduler.explain(self._request(explained)).text()
         placement = scheduler.place([self._request(draft) for draft in asking.values()])
+        self._placement_notes = tuple(placement.notes)
         for name, placed in placement.placed.items():
             self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
         for name, explanation in placement.refused.items():
@@ -252,7 +254,7 @@ class Reconcile:
 
     def _notes(self) -> tuple[str, ...]:
         wanted = self._declared.settings.explain
-        notes = (*self._undeclared.notes, *self._assumable())
+        notes = (*self._undeclared.notes, *self._assumable(), *self._placement_notes)
         if not wanted:
             return notes
         told = self.explanation or f"{wanted} is placed already, or is no server of inventory: nothing to explain"

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.batch import JointTry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.registry import FILTERS, build_filters
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState, Request
@@ -46,10 +47,14 @@ class Placed:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """``placed`` and ``refused`` by server name, each in the order in which the batch was gone through."""
+    """``placed`` and ``refused`` by server name, each in the order in which the batch was gone through.
+
+    ``notes`` say what a joint search did; the times in them are no part of what was decided.
+    """
 
     placed: t.Mapping[str, Placed]
     refused: t.Mapping[str, Explanation]
+    notes: t.Sequence[str] = dataclasses.field(default=(), compare=False)
 
 
 class Scheduler:
@@ -60,6 +65,7 @@ class Scheduler:
         self.table = Table(hosts)
         self.filters = build_filters(self.settings)
         self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
+        self._taken: list[tuple[Request, Placed]] = []
 
     def possible(self, request: Request) -> Mask:
         """The hosts that all filters pass."""
@@ -83,7 +89,21 @@ class Scheduler:
         batch = list(requests)
         if len({request.name for request in batch}) != len(batch):
             raise Conflict("two servers of one name were given to the scheduler")
-        return self._one_by_one(batch)
+        before = len(self._taken)
+        placement = self._one_by_one(batch)
+        searching = self.settings.batch == "auto" and self.settings.joint_time_limit > 0
+        return self._jointly(batch, placement, before) if placement.refused and searching else placement
+
+    def _jointly(self, batch: t.Sequence[Request], greedy: Placement, before: int) -> Placement:
+        """What one by one has refused, the whole batch placed at once may have room for."""
+        fresh = Scheduler(self.table.hosts, self.settings)
+        fresh.filters = self.filters
+        for request, placed in self._taken[:before]:
+            fresh.take(request, placed)
+        placement = JointTry(fresh, batch, greedy).placement()
+        if placement.placed is not greedy.placed:
+            self.table, self._taken = fresh.table, fresh._taken
+        return placement
 
     def _one_by_one(self, batch: t.Sequence[Request]) -> Placement:
         placed: dict[str, Placed] = {}
@@ -92,19 +112,24 @@ class Scheduler:
         fewest_first = FewestFirst(self.table, self.filters, batch) if self.settings.batch == "auto" else None
         for request in fewest_first or batch:
             try:
-                choice = self._choose(request)
+                choice = self.choose(request)
             except InvalidInput as exc:
                 refused[request.name] = Explanation(request.name, request.flavor.name, problem=str(exc))
                 continue
             if choice is None:
                 refused[request.name] = self._refuse(request, alike)
                 continue
-            row = self.table.row[choice.host]
-            placed[request.name] = dataclasses.replace(choice, fit=self.table.consume(row, request))
+            placed[request.name] = self.take(request, choice)
             if fewest_first is not None:
-                fewest_first.count(row, request)
+                fewest_first.count(self.table.row[choice.host], request)
             alike.clear()
         return Placement(placed, refused)
+
+    def take(self, request: Request, placed: Placed) -> Placed:
+        """Count a server where it was placed."""
+        placed = dataclasses.replace(placed, fit=self.table.consume(self.table.row[placed.host], request))
+        self._taken.append((request, placed))
+        return placed
 
     def _refuse(self, request: Request, alike: dict[t.Hashable, Explanation]) -> Explanation:
         """Once a fleet is full, many equal servers are refused in a row: they share the work of one explanation."""
@@ -151,13 +176,18 @@ class Scheduler:
             host=next(iter(weights), None),
         )
 
-    def _choose(self, request: Request) -> Placed | None:
+    def choose(self, request: Request, at: int | None = None) -> Placed | None:
+        """The best of the hosts that all filters pass; or the host in row *at*, if they pass that one."""
         self._refuse_unread_hints(request)
-        rows = need("numpy").flatnonzero(self.possible(request))
-        if not len(rows):
+        mask = self.possible(request)
+        rows = need("numpy").flatnonzero(mask)
+        if not len(rows) or (at is not None and not mask[at]):
             return None
         weights = self._weigh(rows, request)
         ranking = self._ranking(rows, weights, request, self.settings.max_attempts)
+        if at is not None:
+            index = int(rows.searchsorted(at))
+            ranking = [index, *(other for other in ranking if other != index)]
         names = [self.table.hosts[rows[index]].name for index in ranking]
         chosen = {name: float(values[ranking[0]]) for name, values in weights.items()}
         return Placed(names[0], chosen, names[1 : self.settings.max_attempts])

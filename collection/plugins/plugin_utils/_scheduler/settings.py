@@ -32,12 +32,14 @@ DEFAULT_FILTERS = (
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """``batch`` auto places servers with the fewest possible hosts first, off keeps the given order as Nova would.
+    Where auto refuses some of a batch, a joint search takes up to ``joint_time_limit`` seconds; 0 leaves it out.
 
     ``metrics_weight_setting`` and ``image_props_weight_setting`` map a metric or an image property to its factor.
     """
 
     enabled_filters: t.Sequence[str] = DEFAULT_FILTERS
     batch: Batch = "auto"
+    joint_time_limit: float = 10.0
     host_subset_size: int = 1
     shuffle_best_same_weighed_hosts: bool = False
     max_attempts: int = 3
@@ -85,7 +87,7 @@ def _checked(key: str, value: t.Any, default: t.Any) -> t.Any:
     """The value of an option, of the same kind as its default."""
     if key == "batch" and value is False:  # YAML 1.1 reads a bare off as false
         return "off"
-    kind, fits = ("auto or off", _is_batch) if key == "batch" else _KINDS[type(default)]
+    kind, fits = _OWN_KINDS.get(key) or _KINDS[type(default)]
     if not fits(value):
         raise InvalidInput(f"fleet_scheduler: {key} should be {kind}, found {value!r}")
     return value
@@ -116,6 +118,11 @@ _KINDS: dict[type, tuple[str, t.Callable[[t.Any], bool]]] = {
     type(None): ("text", lambda value: value is None or isinstance(value, str)),
     tuple: ("a list of names", _is_names),
     dict: ("a mapping from names to numbers", _is_factors),
+}
+
+_OWN_KINDS: dict[str, tuple[str, t.Callable[[t.Any], bool]]] = {
+    "batch": ("auto or off", _is_batch),
+    "joint_time_limit": ("a number of seconds from 0", lambda value: _is_number(value) and value >= 0),
 }
 
 _SHORT = {"shuffle": "shuffle_best_same_weighed_hosts"}

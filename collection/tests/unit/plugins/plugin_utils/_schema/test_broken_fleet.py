@@ -370,7 +370,7 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
             "aggregate_image_properties_isolation_namespace, aggregate_image_properties_isolation_separator, "
             "batch, build_failure_weight_multiplier, cpu_weight_multiplier, default_availability_zone, "
             "disk_weight_multiplier, enabled_filters, host_subset_size, "
-            "hypervisor_version_weight_multiplier, image_properties_default_architecture and 20 more; did "
+            "hypervisor_version_weight_multiplier, image_properties_default_architecture and 21 more; did "
             "you mean 'ram_weight_multiplier'?"
         ),
     ),

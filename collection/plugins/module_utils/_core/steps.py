@@ -16,8 +16,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .cpu_set import format_cpus
 from .model import Guest, Json, Record, Server, Spec
 from .states import route
+from .tuning import Tuning
 
 LIVE = "live"
 NEXT_BOOT = "next boot"
@@ -58,6 +60,7 @@ _LOCKED_OUT = frozenset(
         "unpause",
         "suspend",
         "resume",
+        "pin",
         "reconfigure",
         "rebuild",
         "soft_delete",
@@ -173,6 +176,7 @@ def as_defined(record: Record) -> Guest:
         volumes=tuple((disk.pool, disk.volume) for disk in record.disks),
         sources=tuple((disk.pool, disk.volume) for disk in record.disks),
         record=record,
+        tuning=None if record.fit is None else Tuning.of(record.fit),
     )
 
 
@@ -227,10 +231,30 @@ def _drift(desired: Server, record: Record, guest: Guest) -> list[Difference]:
     if missing_nics:
         found.append(Difference("domain.interfaces", cls, None, ", ".join(missing_nics)))
     found += _moved_disks(record, guest, cls)
+    found += _untuned(record, guest, cls)
     autostart = bool(desired.spec.get("autostart", False))
     if guest.autostart != autostart:
         found.append(Difference("autostart", LIVE, guest.autostart, autostart))
     return found
+
+
+def _untuned(record: Record, guest: Guest, cls: str) -> t.Iterator[Difference]:
+    """What the guest has of its host, against what it was given of it. A server that was given nothing may be tuned by
+    hand: that is nobody's business here."""
+    if record.fit is None:
+        return
+    given, has = Tuning.of(record.fit), guest.tuning or Tuning()
+    lives = guest.live or has
+    if record.fit.cells and any(one.places != given.places for one in (has, lives)):
+        wrong = lives if lives.places != given.places else has
+        yield Difference("domain.pins", LIVE, wrong.pins_text, given.pins_text)
+    for key, old, new in (
+        ("domain.cpuset", format_cpus(has.cpuset), format_cpus(given.cpuset)),
+        ("domain.numa", [node.to_json() for node in has.nodes], [node.to_json() for node in given.nodes]),
+        ("domain.pci_devices", ", ".join(has.devices), ", ".join(given.devices)),
+    ):
+        if old != new:
+            yield Difference(key, cls, old or None, new or None)
 
 
 def _moved_disks(record: Record, guest: Guest, cls: str) -> list[Difference]:
@@ -360,9 +384,12 @@ def _changes(
     """
     spec = dict(record.spec)
     steps: list[Step] = []
-    if keys[LIVE]:
-        spec = _with(spec, desired.spec, keys[LIVE])
-        steps.append(Step("update", _list(keys[LIVE]), spec=dict(spec)))
+    written = keys[LIVE] - {"domain"}
+    if written:
+        spec = _with(spec, desired.spec, written)
+        steps.append(Step("update", _list(written), spec=dict(spec)))
+    if "domain" in keys[LIVE]:
+        steps.append(Step("pin", "pinned otherwise on the host"))
     down = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
     interrupts = bool(down) and desired.state != "stopped"
     hardware = keys[NEXT_BOOT] | keys[RESTART]

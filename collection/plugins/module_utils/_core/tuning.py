@@ -61,6 +61,18 @@ class Tuning:
     devices: tuple[str, ...] = ()
 
     @property
+    def places(self) -> tuple[t.Mapping[int, CpuSet], CpuSet]:
+        """Where each vCPU and the emulator's threads run: what can be changed while the guest runs."""
+        return self.pins, self.emulator
+
+    @property
+    def pins_text(self) -> str | None:
+        """``0 on 4, 1 on 20, emulator on 4,20``; None for a guest that is pinned to nothing."""
+        named = [(str(vcpu), cpus) for vcpu, cpus in sorted(self.pins.items())]
+        named += [("emulator", self.emulator)] if self.emulator else []
+        return ", ".join(f"{name} on {format_cpus(cpus)}" for name, cpus in named) or None
+
+    @property
     def pinned(self) -> frozenset[int]:
         """All host CPUs that some vCPU is pinned to."""
         return frozenset(cpu for cpus in self.pins.values() for cpu in cpus)

@@ -185,7 +185,8 @@ def _is_target(target: Record | None, now: Record) -> bool:
     """Two plans may aim at the same number: what they aim at must be the same, too. (The host fills in the rest.)"""
     if target is None or target.generation != now.generation or _marks(target) != _marks(now):
         return False
-    return all(getattr(target, name) == getattr(now, name) for name in ("name", "spec", "flavor", "image", "declared"))
+    names = ("name", "spec", "flavor", "image", "declared", "fit")
+    return all(getattr(target, name) == getattr(now, name) for name in names)
 
 
 def _marks(record: Record) -> dict[str, Json]:

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidRecord,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
@@ -39,6 +40,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
     volumes_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pinning import pin
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 
 Outcome = tuple[bool, str]
@@ -222,6 +224,11 @@ def _resume(job: Job) -> bool:
 # --- changed
 
 
+def _pin(job: Job) -> bool:
+    """Its cores may be another's by now if it runs on others than its own."""
+    return pin(job.domain, Tuning.of(job.record.fit))
+
+
 def _update(job: Job) -> Outcome:
     record = job.host.settle(job.order.target)
     changed = domains.set_autostart(job.domain, _autostart(record))
@@ -362,6 +369,7 @@ HANDLERS: t.Final[t.Mapping[str, Handler]] = {
     "define": _define,
     "delete": delete,
     "pause": _power(_pause, "paused"),
+    "pin": _power(_pin, "pinned as it was given"),
     "rebuild": _rebuild,
     "reconfigure": _reconfigure,
     "restore": _restore,

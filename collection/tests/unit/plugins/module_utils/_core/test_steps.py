@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell, FittedDevice, PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
     Disk,
@@ -35,6 +36,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
     plan_prune,
     plan_server,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Node, Tuning
 
 ID = "5a0c7a0e-0000-4000-8000-000000000001"
 SMALL = Flavor("m1.small", vcpus=1, ram=256, disk=1)
@@ -338,3 +340,78 @@ def test_after_its_steps_a_server_has_none(
     second = plan_server(desired, record, after, volumes=volumes, leave=leave)
     assert kinds(second.steps) == []
     assert {step.hold for step in second.held} <= {step.hold for step in first.held} | {"locked"}
+
+
+# -- what the guest has of its host
+
+FIT = Fit(
+    (FitCell(0, 0, (0, 1), 256, 2048, {0: 4, 1: 20}),),
+    emulator_cpus=(4, 20),
+    pci=(FittedDevice("gpu", PciDevice("0000:af:00.0", "10de", "1eb8")),),
+)
+GIVEN = Tuning.of(FIT)
+
+
+def pinned(state: str = "running", fit: Fit | None = FIT, **changes: t.Any) -> Guest:
+    return found(applied(declared(), fit=fit), state, **changes)
+
+
+def test_a_guest_that_is_as_it_was_given_has_no_differences() -> None:
+    for state in ("running", "shutoff", "suspended"):
+        assert plan(declared(), pinned(state)).differences == ()
+    assert plan(declared(), pinned(fit=Fit(cpus=(0, 1)))).differences == ()
+
+
+def test_what_is_tuned_by_hand_on_a_server_that_was_given_nothing_is_left_alone() -> None:
+    by_hand = Tuning(cpuset=(1,), pins={0: (1,)}, emulator=(0,))
+    assert plan(declared(), pinned(fit=None, tuning=by_hand)).differences == ()
+    assert plan(declared(), pinned(fit=Fit(cpus=(1,)), tuning=by_hand)).differences == ()
+
+
+@pytest.mark.parametrize("where", ["tuning", "live"])
+def test_a_guest_on_other_cores_than_its_own_is_pinned_back_while_it_runs(where: str) -> None:
+    astray = dataclasses.replace(GIVEN, pins={**GIVEN.pins, 1: (0, 1)})
+    made = plan(declared(), pinned(**{where: astray}))
+    assert [(d.key, d.cls, d.old, d.new) for d in made.differences] == [
+        ("domain.pins", LIVE, "0 on 4, 1 on 0-1, emulator on 4,20", "0 on 4, 1 on 20, emulator on 4,20")
+    ]
+    assert [(step.kind, step.spec) for step in made.steps] == [("pin", None)]
+    assert made.held == ()
+
+
+def test_an_emulator_that_runs_elsewhere_is_a_difference_too() -> None:
+    astray = dataclasses.replace(GIVEN, emulator=())
+    assert kinds(plan(declared(), pinned("shutoff", tuning=astray)).steps) == ["pin", "start"]
+
+
+def test_a_locked_guest_is_pinned_back_by_leave_alone() -> None:
+    locked = declared(locked=True)
+    guest = found(applied(locked, fit=FIT), live=dataclasses.replace(GIVEN, pins={}))
+    assert [(step.kind, step.hold) for step in plan(locked, guest).held] == [("pin", "locked")]
+    assert kinds(plan(locked, guest, EVERYTHING).steps) == ["pin"]
+
+
+@pytest.mark.parametrize(
+    ("key", "fit", "tuning"),
+    [
+        ("domain.numa", FIT, dataclasses.replace(GIVEN, nodes=())),
+        ("domain.numa", FIT, dataclasses.replace(GIVEN, nodes=(Node((0, 1), 256, (0,), None),))),
+        ("domain.pci_devices", FIT, dataclasses.replace(GIVEN, devices=())),
+        ("domain.pci_devices", FIT, dataclasses.replace(GIVEN, devices=("0000:af:00.0", "0000:b0:00.0"))),
+        ("domain.cpuset", Fit(cpus=(0, 1)), Tuning(cpuset=(0, 1, 2))),
+        ("domain.cpuset", Fit(cpus=(0, 1)), None),
+    ],
+)
+def test_what_a_running_guest_can_not_be_given_back_needs_it_off(key: str, fit: Fit, tuning: Tuning | None) -> None:
+    running = plan(declared(), pinned(fit=fit, tuning=tuning))
+    assert [(d.key, d.cls) for d in running.differences] == [(key, "restart")]
+    assert [(step.kind, step.hold) for step in running.held] == [("reconfigure", "restart")]
+    off = plan(declared("stopped"), found(applied(declared("stopped"), fit=fit), "shutoff", tuning=tuning))
+    assert [d.cls for d in off.differences] == ["next boot"]
+    assert kinds(off.steps) == ["reconfigure"]
+
+
+def test_pins_are_put_back_with_the_rest_where_the_guest_goes_down_anyway() -> None:
+    guest = pinned(tuning=Tuning(pins={0: (1,)}))
+    assert kinds(plan(declared(), guest, EVERYTHING).steps) == ["stop", "reconfigure", "start"]
+    assert [step.hold for step in plan(declared(), guest).held] == ["restart"]

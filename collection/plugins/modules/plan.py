@@ -108,6 +108,59 @@ hosts:
   description: By compute host, whether it is up, and what it needs before servers can be made on it.
   returned: with O(kind=reconcile)
   type: dict
+explanations:
+  description:
+    - Why servers were refused a host, and of the server that C(fleet_explain) names why it goes where it goes. Servers
+      that were refused alike share an entry.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: dict
+  sample:
+    - servers: [web4]
+      wants: 2 GiB, 1 vCPU, 20 GiB disk
+      hosts: 2
+      left: [[ComputeFilter, 2], [ServerGroupAntiAffinityFilter, 0]]
+      refusals:
+        kvm1:
+          filter: ServerGroupAntiAffinityFilter
+          reason: has 1 of server group 'apart' (anti-affinity, at most 1 per host)
+        kvm2:
+          filter: ServerGroupAntiAffinityFilter
+          reason: has 1 of server group 'apart' (anti-affinity, at most 1 per host)
+      weights: {}
+      host: null
+      problem: null
+      text: "No valid host was found for web4 (2 GiB, 1 vCPU, 20 GiB disk): kvm1, kvm2: has 1 of server group ..."
+  contains:
+    servers:
+      description: The servers that it is about.
+      type: list
+      elements: str
+    wants:
+      description: What they ask for.
+      type: str
+    hosts:
+      description: How many hosts there are.
+      type: int
+    left:
+      description: Pairs of a filter and how many hosts it left, in the filters' order.
+      type: list
+      elements: list
+    refusals:
+      description: By host, the first filter that refused it and why.
+      type: dict
+    weights:
+      description: By host that passed, its weight from each weigher; the best host first.
+      type: dict
+    host:
+      description: The host that was chosen; null if there is none.
+      type: str
+    problem:
+      description: Why the request can't be carried out on any host, if it is wrong in itself.
+      type: str
+    text:
+      description: All of it as text.
+      type: str
 servers:
   description:
     - By server, its verdict, host, steps, what is held, and the differences. Servers that are as declared are only

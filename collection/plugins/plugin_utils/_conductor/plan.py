@@ -15,6 +15,9 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Difference, Step
 
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
+
 #: Verdicts on a server, and whether a run that leaves one so has failed.
 OK = "ok"
 CHANGE = "change"
@@ -73,12 +76,14 @@ class ServerEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A whole run. ``servers`` in the order in which they are carried out."""
+    """A whole run. ``servers`` in the order in which they are carried out; ``explanations`` of those that were refused
+    a host, and of the one that fleet_explain names."""
 
     fleet_name: str
     hosts: tuple[HostPlan, ...]
     servers: tuple[ServerEntry, ...]
     notes: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def changed(self) -> bool:

@@ -63,6 +63,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
@@ -81,7 +82,7 @@ class Reconcile:
             fleet_id=situation.fleet_id,
             assume_absent=frozenset(situation.declared.settings.assume_absent),
         )
-        self.explanation = ""
+        self._explanations: dict[str, Explanation] = {}
         self._placement_notes: tuple[str, ...] = ()
         self._undeclared = undeclared(situation, self._where)
         drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
@@ -124,11 +125,13 @@ class Reconcile:
     # -- where it goes ------------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
-        """Choose hosts for the new servers, and see whether those that grow still fit where they are."""
+        """Choose hosts for the new servers, and see whether those that grow or are rebuilt still fit where they are."""
         asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
-        if not asking:
+        rebuilt = [d for d in self._drafts.values() if d.name not in asking and self._gets_an_image(d)]
+        if not asking and not rebuilt:
             return
         # Here, not above: a run that places nothing, which most runs are, needs neither the filters nor numpy.
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.replay import explain_placed
         from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
         from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 
@@ -143,16 +146,31 @@ class Reconcile:
             groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
             moving=theirs,
         )
-        scheduler = Scheduler(states, Settings.from_variable(self._declared.settings.scheduler))
-        explained = asking.get(self._declared.settings.explain or "")
-        if explained is not None:
-            self.explanation = scheduler.explain(self._request(explained)).text()
-        placement = scheduler.place([self._request(draft) for draft in asking.values()])
+        settings = Settings.from_variable(self._declared.settings.scheduler)
+        requests = {name: self._request(draft) for name, draft in asking.items()}
+        placement = Scheduler(states, settings).place(requests.values())
         self._placement_notes = tuple(placement.notes)
         for name, placed in placement.placed.items():
             self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
-        for name, explanation in placement.refused.items():
-            self._drafts[name] = self._drafts[name].refuse(NO_HOST, explanation.sentence())
+        for explanation in placement.refused.values():
+            self._refuse(explanation)
+        if self._declared.settings.explain in placement.placed:
+            told = explain_placed(states, settings, requests, placement, str(self._declared.settings.explain))
+            self._explanations[told.server] = told
+        images = Scheduler(states, settings, rebuild=True)
+        for draft in rebuilt:
+            # Hints were for the choice of the host.
+            told = images.explain(dataclasses.replace(self._request(draft), hints={}))
+            if told.host is None:
+                self._refuse(told)
+
+    def _refuse(self, explanation: Explanation) -> None:
+        self._explanations[explanation.server] = explanation
+        self._drafts[explanation.server] = self._drafts[explanation.server].refuse(NO_HOST, explanation.sentence())
+
+    def _gets_an_image(self, draft: Draft) -> bool:
+        """Whether a server that stays where it is gets another image, which its host must be fit for."""
+        return draft.verdict == CHANGE and draft.server is not None and "rebuild" in _kinds(draft.plan.steps)
 
     def _needs_place(self, draft: Draft) -> bool:
         if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):
@@ -250,15 +268,17 @@ class Reconcile:
         entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
         done: set[tuple[str, str]] = set()
         hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
-        return Plan(self._declared.settings.name, hosts, entries, self._notes())
+        explanations = tuple(self._explanations.values())
+        return Plan(self._declared.settings.name, hosts, entries, self._notes(), explanations)
 
     def _notes(self) -> tuple[str, ...]:
         wanted = self._declared.settings.explain
         notes = (*self._undeclared.notes, *self._assumable(), *self._placement_notes)
         if not wanted:
             return notes
-        told = self.explanation or f"{wanted} is placed already, or is no server of inventory: nothing to explain"
-        return (*notes, told)
+        if wanted in self._explanations:
+            return (*notes, self._explanations[wanted].text())
+        return (*notes, f"{wanted} is placed already, or is no server of inventory: nothing to explain")
 
     def _assumable(self) -> t.Iterator[str]:
         """The flag that lifts what is held because it may be on a host that nobody can see."""

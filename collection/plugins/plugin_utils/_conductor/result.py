@@ -42,9 +42,22 @@ def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: Fl
         "act_hosts": acting,
         "act_servers": [name for name, entry in servers.items() if entry["steps"]],
         "problems": [f"{e.name}: {e.message}" for e in plan.failures if not e.declared],
+        "explanations": _explanations(plan),
         "strict": declared.settings.strict,
         "as_declared": sum(1 for entry in plan.servers if not _speaks(entry)),
     }
+
+
+def _explanations(plan: Plan) -> list[dict[str, Json]]:
+    """As data; servers that were refused alike share one, as hundreds of equal ones would fill the result."""
+    alike: dict[str, dict[str, Json]] = {}
+    for one in plan.explanations:
+        data = one.to_json()
+        key = repr({name: value for name, value in data.items() if name not in ("server", "text")})
+        entry = alike.setdefault(key, {**data, "servers": []})
+        entry.pop("server", None)
+        entry["servers"].append(one.server)
+    return list(alike.values())
 
 
 def _speaks(entry: ServerEntry) -> bool:

@@ -21,9 +21,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
     Plan,
     ServerEntry,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 _SIGNS = {"create": "+", "define": "+", "restore": "+", "adopt": "+", "delete": "-", "soft_delete": "-"}
 _LONGEST = 60
+_TABLES = 5
 
 
 def plan_text(plan: Plan) -> str:
@@ -39,7 +41,22 @@ def plan_text(plan: Plan) -> str:
     width = max((len(row[0]) for row in rows), default=0)
     lines.extend(f"  {name:<{width}}  {sign} {what}" for name, sign, what in rows)
     lines.extend(f"  note: {note}" for note in plan.notes)
+    lines.extend(_tables(plan))
     return "\n".join(lines)
+
+
+def _tables(plan: Plan) -> t.Iterator[str]:
+    """For servers that no host takes, what each filter left; those that were refused alike together."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for one in plan.explanations:
+        if one.host is None and one.problem is None and one.hosts:
+            alike.setdefault(tuple(one.table()), []).append(one.server)
+    for shown, (table_lines, names) in enumerate(alike.items()):
+        if shown == _TABLES:
+            yield f"  and {len(alike) - _TABLES} more such tables, in the plan's explanations"
+            return
+        yield f"  why there is no host for {listed(names)}:"
+        yield from (f"    {line}" for line in table_lines)
 
 
 def server_lines(entry: ServerEntry) -> list[str]:

@@ -79,9 +79,23 @@ class Explanation:
         if unnamed and len(together) > 1:
             yield f"{unnamed} more hosts: see the explanation"
 
+    def table(self) -> list[str]:
+        """How many hosts each filter left, and why the others were refused, those with the same reason together."""
+        together: dict[Refusal, list[str]] = {}
+        for host, refusal in self.refusals.items():
+            together.setdefault(refusal, []).append(host)
+        lines = [f"hosts: {self.hosts}", *(f"after {name}: {count}" for name, count in self.left)]
+        for refusal, hosts in together.items():
+            more = f" and {len(hosts) - _HOSTS_IN_SENTENCE} more" if len(hosts) > _HOSTS_IN_SENTENCE else ""
+            lines.append(f"{', '.join(hosts[:_HOSTS_IN_SENTENCE])}{more}: {refusal.reason} ({refusal.filter})")
+        return lines
+
     def text(self) -> str:
         """The whole table, for ``fleet_explain``."""
-        lines = [self.sentence(), f"  hosts: {self.hosts}"]
+        lines = [self.sentence()]
+        if self.problem is not None:
+            return lines[0]
+        lines.append(f"  hosts: {self.hosts}")
         lines += [f"  after {name}: {count}" for name, count in self.left]
         lines += [f"  {host}: {refusal.reason} ({refusal.filter})" for host, refusal in self.refusals.items()]
         for host, weights in self.weights.items():

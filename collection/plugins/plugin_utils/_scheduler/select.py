@@ -58,12 +58,18 @@ class Placement:
 
 
 class Scheduler:
-    """The hosts with what has been placed on them so far, and the rules of the settings."""
+    """The hosts with what has been placed on them so far, and the rules of the settings.
 
-    def __init__(self, hosts: t.Iterable[HostState], settings: Settings | None = None) -> None:
+    With *rebuild* only the rules that a new image can break, for servers that stay where they are (Nova:
+    RUN_ON_REBUILD).
+    """
+
+    def __init__(
+        self, hosts: t.Iterable[HostState], settings: Settings | None = None, *, rebuild: bool = False
+    ) -> None:
         self.settings = settings or Settings()
         self.table = Table(hosts)
-        self.filters = build_filters(self.settings)
+        self.filters = build_filters(self.settings, rebuild=rebuild)
         self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
         self._taken: list[tuple[Request, Placed]] = []
 

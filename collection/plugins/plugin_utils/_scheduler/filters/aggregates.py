@@ -51,6 +51,8 @@ class AggregateInstanceExtraSpecsFilter(HostFilter):
 class AggregateImagePropertiesIsolation(HostFilter):
     """Where an aggregate names an image property and the image sets it, the value is one of the aggregate's."""
 
+    on_rebuild = True
+
     def key(self, request: Request) -> t.Hashable:
         return frozenset((name, str(value)) for name, value in request.image_properties.items())
 

@@ -45,6 +45,8 @@ class ComputeFilter(HostFilter):
 class RequestedHost(HostFilter):
     """The host that ``server_host`` pins the server to. The other rules hold for it all the same."""
 
+    on_rebuild = True
+
     def concerns(self, request: Request) -> bool:
         return request.host is not None
 

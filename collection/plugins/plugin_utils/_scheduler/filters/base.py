@@ -49,6 +49,8 @@ class Filter(abc.ABC):
     """
 
     hints: t.ClassVar[tuple[str, ...]] = ()
+    #: Whether the rule holds for a server that is rebuilt on its host: only what an image can break does.
+    on_rebuild: t.ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -82,6 +82,8 @@ _PREDICATE = re.compile(r"\s*(<=|>=|<|>|!=|==)\s*(\S+)\s*")
 class ImagePropertiesFilter(HostFilter):
     """Architecture, hypervisor type, vm mode and hypervisor version that the image asks for."""
 
+    on_rebuild = True
+
     def key(self, request: Request) -> t.Hashable:
         return frozenset((name, str(request.image_properties.get(name))) for name in self._NAMES)
 

@@ -18,6 +18,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
 class IsolatedHostsFilter(HostFilter):
     """Isolated images run on isolated hosts alone; with restrict (the default) these hosts take no others."""
 
+    on_rebuild = True
+
     def key(self, request: Request) -> t.Hashable:
         return request.image or ""
 

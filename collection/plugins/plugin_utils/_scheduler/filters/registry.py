@@ -83,10 +83,11 @@ def filter_named(name: str) -> type[Filter]:
     raise InvalidInput(f"fleet_scheduler: enabled_filters names {name!r}, which is no filter; {hint}")
 
 
-def build_filters(settings: Settings) -> list[Filter]:
-    """The rules that always hold, then the enabled filters in their order."""
+def build_filters(settings: Settings, *, rebuild: bool = False) -> list[Filter]:
+    """The rules that always hold, then the enabled filters in their order; for a rebuild only those of images."""
     enabled = [filter_named(name) for name in settings.enabled_filters]
-    return [rule(settings) for rule in dict.fromkeys((*ALWAYS, *enabled))]
+    rules = dict.fromkeys((*ALWAYS, *enabled))
+    return [rule(settings) for rule in rules if rule.on_rebuild or not rebuild]
 
 
 __all__ = ["ALWAYS", "FILTERS", "build_filters", "filter_named"]

@@ -15,12 +15,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from tests.support.fleet import Fleet
+from tests.support.lab_hosts import until
 from tests.support.runs import KillAt, Run
 
 SEED = int(os.environ.get("SEED", "1"))
@@ -147,6 +149,39 @@ def test_a_controller_killed_at_many_random_moments(fleet: Fleet) -> None:
         for _kill in range(chance.randint(1, 3)):
             killed_after(fleet, chance.uniform(0.0, 3.0))
         mended(fleet)
+
+
+def modules_on(fleet: Fleet, host: str) -> int:
+    """How many modules are at work on a host."""
+    return sum(command.startswith("/usr/bin/python3") for command in fleet.lab.processes(host).values())
+
+
+def test_a_step_that_outlives_its_killed_run_is_waited_for(fleet: Fleet) -> None:
+    fleet.declare("a")
+    fleet.reconcile()
+    server = fleet.look().server("a")
+    qemu = next(pid for pid, command in fleet.lab.processes(server.host).items() if server.id in command)
+    fleet.declare("a", state="stopped")
+    os.kill(qemu, signal.SIGSTOP)  # the step hangs at its first question to the guest
+    try:
+        first = fleet.start()
+        lock = fleet.lab.tree(server.host, f"/var/lib/flotilla/locks/{server.id}")
+        until(lambda: lock.exists() and bool(lock.read_text()), "the first run's step to hold its lock")
+        held = lock.read_text()
+        first.kill()
+        first.wait()
+        second = fleet.start()
+        until(lambda: any(is_step(event) for event in second.events), "the second run's step to begin")
+        until(lambda: modules_on(fleet, server.host) >= 2, "the second run's module to stand beside the first's")
+        assert lock.read_text() == held
+        assert second.alive
+    finally:
+        os.kill(qemu, signal.SIGCONT)
+    done = second.wait().ok()
+    assert done.steps("a") == ["stop"]
+    assert done.changed == 0, f"the first run's step has stopped it, and nothing was left to do: {done}"
+    fleet.whole()
+    assert fleet.reconcile().all_steps == {}
 
 
 # -- the module on the host -------------------------------------------------------------------------------------

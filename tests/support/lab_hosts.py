@@ -141,7 +141,7 @@ class Lab:
         space = os.readlink(f"/proc/{first}/ns/pid")
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 if os.readlink(folder / "ns/pid") == space:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
         return found

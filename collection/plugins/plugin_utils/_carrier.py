@@ -32,7 +32,7 @@ LOCK_TIMEOUT = 180
 #: Seconds to wait for one of the host's slots: others may be stopping slowly before us.
 _SLOT_TIMEOUT = 3600.0
 #: What Ansible itself reads in a result.
-_KEPT = ("failed", "msg", "unreachable", "warnings", "exception")
+_KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
 
 

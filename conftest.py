@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+# Each of them does what other tests sample, as often as there are samples.
+SOAK_TIMEOUT = 4 * 3600
+
 try:
     from ansible.plugins.loader import init_plugin_loader
 except ImportError:  # the pure core is tested with no Ansible installed
     pass
 else:
     init_plugin_loader([str(Path(__file__).parent / ".dev")])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))

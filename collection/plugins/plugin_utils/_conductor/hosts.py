@@ -208,6 +208,8 @@ def _host_state(
         up=compute.up,
         enabled=state == "enabled",
         reason=compute.why if not compute.up else _reason(state, reason),
+        address=compute.settings.address,
+        metrics=compute.settings.metrics,
         zone=catalogs.zones[compute.name],
         aggregates=tuple(a.metadata for a in catalogs.aggregates.values() if compute.name in a.hosts),
         traits=host_traits(

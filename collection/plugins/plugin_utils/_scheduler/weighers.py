@@ -167,13 +167,20 @@ class MetricsWeigher(FactWeigher):
             if name in host.metrics:
                 value += host.metrics[name] * ratio
             elif self.settings.metrics_required:
-                raise InvalidInput(
-                    f"host {host.name!r} has no metric {name!r}, which metrics_weight_setting weighs; "
-                    "enable MetricsFilter or set metrics_required: false"
-                )
+                return float("nan")
             elif ratio * self._multiplier(host) != 0:
                 return self.settings.metrics_weight_of_unavailable
         return value
+
+    def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
+        values = super().raw(table, rows, request)
+        for row in rows[values != values].tolist():  # not a number: one is missing; hosts that were refused don't count
+            missing = sorted(set(self.settings.metrics_weight_setting).difference(table.hosts[row].metrics))
+            raise InvalidInput(
+                f"host {table.hosts[row].name!r} has no metric {missing[0]!r}, which metrics_weight_setting weighs; "
+                "enable MetricsFilter or set metrics_required: false"
+            )
+        return values
 
 
 class BuildFailureWeigher(FactWeigher):

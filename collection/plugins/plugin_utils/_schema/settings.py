@@ -84,6 +84,8 @@ class ComputeSettings:
     pools: tuple[str, ...] | None
     default_pool: str | None
     networks: t.Mapping[str, str]
+    address: str | None
+    metrics: t.Mapping[str, float]
     state: str
     state_reason: str | None
     traits: tuple[str, ...]
@@ -129,6 +131,8 @@ def compute_settings(data: Data) -> ComputeSettings:
         pools=None if pools is None else tuple(pools),
         default_pool=_value(data, "compute_default_pool"),
         networks=dict(_value(data, "compute_networks")),
+        address=_value(data, "compute_address"),
+        metrics=dict(_value(data, "compute_metrics")),
         state=_value(data, "compute_state"),
         state_reason=_value(data, "compute_state_reason"),
         traits=tuple(_value(data, "compute_traits")),

@@ -204,7 +204,7 @@ class SimpleCIDRAffinityFilter(HostFilter):
             ) from exc
         if host.address is not None and ipaddress.ip_address(host.address) in network:
             return None
-        return f"needs an address in {network}, has {host.address}"
+        return f"needs an address in {network}, has {host.address or 'none (compute_address)'}"
 
 
 __all__ = [

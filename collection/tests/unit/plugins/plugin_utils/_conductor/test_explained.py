@@ -11,11 +11,12 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
+    COMPUTE,
     FLEET,
     WEB,
     applied,
@@ -185,3 +186,38 @@ def test_nothing_but_the_image_counts_for_a_rebuild() -> None:
     declared = with_image({}, fleet_scheduler=everything)
 
     assert "rebuild" in kinds(entries(rebuilt(declared, kvm1=full))["web1"])
+
+
+# -- what inventory says of hosts for filters and weighers to read ----------------------------------------------
+
+
+def test_a_server_near_an_address_goes_to_a_host_of_its_network() -> None:
+    scheduler = {"enabled_filters": ["SimpleCIDRAffinityFilter"]}
+    servers = {"web1": {**WEB, "server_scheduler_hints": {"build_near_host_ip": "198.51.100.9", "cidr": "/25"}}}
+    addresses = {"kvm1": {"compute_address": "198.51.100.200"}, "kvm2": {"compute_address": "198.51.100.3"}}
+    declared = site(servers, addresses, fleet_scheduler=scheduler)
+    entry = entries(reconcile(declared, hosts(declared)).plan())["web1"]
+    assert entry.host == "kvm2"
+
+    nowhere = site(servers, {"kvm1": addresses["kvm1"]}, fleet_scheduler=scheduler)
+    message = entries(reconcile(nowhere, hosts(nowhere)).plan())["web1"].message
+    assert "kvm1: needs an address in 198.51.100.0/25, has 198.51.100.200" in message
+    assert "kvm2, kvm3: needs an address in 198.51.100.0/25, has none (compute_address)" in message
+
+
+def test_metrics_of_hosts_are_weighed_and_required() -> None:
+    scheduler = {"enabled_filters": ["MetricsFilter"], "metrics_weight_setting": {"cpu.percent": -1.0}}
+    loads = {"kvm1": {"compute_metrics": {"cpu.percent": 0.9}}, "kvm2": {"compute_metrics": {"cpu.percent": 0.1}}}
+    declared = site({"web1": WEB}, loads, fleet_scheduler=scheduler, fleet_explain="web1")
+    plan = reconcile(declared, hosts(declared)).plan()
+
+    (told,) = explanations(plan, declared)
+    assert told["host"] == "kvm2"
+    assert told["weights"]["kvm2"]["MetricsWeigher"] == 1.0
+    assert "cpu.percent" in told["refusals"]["kvm3"]["reason"]
+
+
+def site(servers: dict[str, dict[str, t.Any]], computes: dict[str, dict[str, t.Any]], **changes: t.Any) -> Declared:
+    """The fleet with further variables of compute hosts."""
+    every = {name: {**COMPUTE, **computes.get(name, {})} for name in ("kvm1", "kvm2", "kvm3")}
+    return declare({**FLEET, **changes}, every, servers, {})

@@ -120,7 +120,7 @@ CASES: list[tuple[str, HostState, Request, str | None]] = [
     ("SimpleCIDRAffinityFilter", host(address="10.8.1.9"), request(hints={"build_near_host_ip": "10.8.1.100"}), None),
     ("SimpleCIDRAffinityFilter", host(address="10.8.2.9"),
      request(hints={"build_near_host_ip": "10.8.1.100", "cidr": "/24"}), "needs an address in 10.8.1.0/24, has 10.8.2.9"),
-    ("SimpleCIDRAffinityFilter", host(), request(hints={"build_near_host_ip": "10.8.1.100"}), "needs an address in 10.8.1.0/24, has None"),
+    ("SimpleCIDRAffinityFilter", host(), request(hints={"build_near_host_ip": "10.8.1.100"}), "needs an address in 10.8.1.0/24, has none (compute_address)"),
     ("ComputeCapabilitiesFilter", host(**CPU), request(extra_specs={"capabilities:cpu_info:vendor": "Intel"}), None),
     ("ComputeCapabilitiesFilter", host(**CPU), request(extra_specs={"capabilities:cpu_info:features": "<all-in> aes avx"}), None),
     ("ComputeCapabilitiesFilter", host(**CPU),

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     fleet_text,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
@@ -114,4 +115,5 @@ def _cause(answer: t.Mapping[str, Json]) -> str:
 
 def _sentence(failures: t.Sequence[str]) -> str:
     what = "1 thing is" if len(failures) == 1 else f"{len(failures)} things are"
-    return f"{what} not as declared; run again when the cause is mended:\n" + "\n".join(f"- {one}" for one in failures)
+    lines = "\n".join(f"- {line}" for line in together(failures))
+    return f"{what} not as declared; run again when the cause is mended:\n{lines}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import json
+import re
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
@@ -26,6 +27,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes 
 _SIGNS = {"create": "+", "define": "+", "restore": "+", "adopt": "+", "delete": "-", "soft_delete": "-"}
 _LONGEST = 60
 _TABLES = 5
+_NAMES = 8
+_NAMED = re.compile(r"([^\s:]*)(.*)", re.DOTALL)
 
 
 def plan_text(plan: Plan) -> str:
@@ -113,6 +116,21 @@ def _short(value: Json) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
+def together(failures: t.Sequence[str]) -> list[str]:
+    """Sentences that begin with a name; those that go on alike become one: ``web1, web2 and 30 more: kvm2 is down``."""
+    alike: dict[str, list[str]] = {}
+    for failure in failures:
+        name, rest = t.cast("re.Match[str]", _NAMED.fullmatch(failure)).groups()
+        alike.setdefault(rest, []).append(name)
+    return [_names(names) + rest for rest, names in alike.items()]
+
+
+def _names(names: t.Sequence[str]) -> str:
+    if len(names) <= _NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"
+
+
 def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     """Columns as wide as their widest cell, without rulers, so that it can be cut and searched."""
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
@@ -121,4 +139,4 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     )
 
 
-__all__ = ["difference_text", "plan_text", "server_lines", "table"]
+__all__ = ["difference_text", "plan_text", "server_lines", "table", "together"]

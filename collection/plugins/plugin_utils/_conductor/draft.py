@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
@@ -90,6 +91,7 @@ class Draft:
 
     ``name`` tells drafts apart; a ``copy`` is beside the server that it is one of, and has no claim of its own.
     ``left_over`` is the id of a server that inventory no longer names, and that a run which died had begun to build.
+    ``fit`` is what the host gives a server that was ``placed`` in this plan.
     """
 
     name: str
@@ -101,6 +103,8 @@ class Draft:
     message: str = ""
     copy: bool = False
     left_over: str | None = None
+    placed: bool = False
+    fit: Fit | None = None
 
     @property
     def record(self) -> Record | None:
@@ -115,6 +119,13 @@ class Draft:
     @property
     def new(self) -> bool:
         return self.record is None
+
+    @property
+    def fitted(self) -> Fit | None:
+        """What the server will have of its host's hardware: what it has, unless it was placed anew."""
+        if self.placed:
+            return self.fit
+        return self.record.fit if self.record is not None else None
 
     def refuse(self, verdict: str, message: str) -> Draft:
         return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)

@@ -28,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE, Tuning
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, VCPU
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
@@ -81,10 +82,32 @@ def problem(compute: Compute) -> str:
     return ""
 
 
+def vcpus_of(compute: Compute) -> int:
+    """The host's amount of VCPU."""
+    given = compute.settings.hardware
+    if given.cpu_shared_set is None and given.cpu_dedicated_set is None and compute.survey is not None:
+        return int(compute.survey["cpu"]["count"])
+    return len(shared_cpus(compute))
+
+
 def in_classes(vcpus: int, fit: Fit | None) -> tuple[int, int]:
     """A server's vCPUs as amounts of VCPU and PCPU."""
     cells = fit.cells if fit is not None else ()
     return vcpus - sum(len(cell.pinning) for cell in cells), sum(len(cell.cores) for cell in cells)
+
+
+def with_cores(amounts: dict[str, int], vcpus: int, fit: Fit | None) -> dict[str, int]:
+    """A server's amounts by resource class, with the cores that it was given as PCPU (as Request.resources asks)."""
+    shared, cores = in_classes(vcpus, fit)
+    return {**amounts, VCPU: shared, PCPU: cores} if cores else amounts
+
+
+def foreign_classes(guest: Guest, compute: Compute) -> tuple[int, int]:
+    """A foreign guest's vCPUs as amounts of VCPU and PCPU: those that are pinned to dedicated CPUs take these."""
+    tuning = guest.tuning or Tuning()
+    dedicated = dedicated_cpus(compute)
+    own = [vcpu for vcpu, cpus in tuning.pins.items() if dedicated.issuperset(cpus)]
+    return max(0, guest.vcpus - len(own)), len(tuning.pinned & dedicated)
 
 
 def settled(fit: Fit | None, compute: Compute) -> Fit | None:
@@ -272,6 +295,7 @@ __all__ = [
     "Held",
     "cpus_of",
     "dedicated_cpus",
+    "foreign_classes",
     "free_pci_devices",
     "held_on",
     "in_classes",
@@ -279,4 +303,6 @@ __all__ = [
     "settled",
     "shared_cpus",
     "topology_of",
+    "vcpus_of",
+    "with_cores",
 ]

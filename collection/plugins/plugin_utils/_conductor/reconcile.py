@@ -16,12 +16,13 @@ import dataclasses
 import fnmatch
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
     Step,
     plan_server,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled, with_cores
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     AWAY,
@@ -151,7 +152,8 @@ class Reconcile:
         placement = Scheduler(states, settings).place(requests.values())
         self._placement_notes = tuple(placement.notes)
         for name, placed in placement.placed.items():
-            self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host)
+            fit = settled(placed.fit, self._given.by_name[placed.host])
+            self._drafts[name] = dataclasses.replace(self._drafts[name], host=placed.host, placed=True, fit=fit)
         for explanation in placement.refused.values():
             self._refuse(explanation)
         if self._declared.settings.explain in placement.placed:
@@ -177,8 +179,11 @@ class Reconcile:
             return False
         if draft.new:
             return True
-        wanted, applied = amounts_of(_flavor_after(draft)), amounts_of(t.cast(Record, draft.record).flavor)
-        return any(amount > applied.get(resource, 0) for resource, amount in wanted.items())
+        record, flavor = t.cast(Record, draft.record), _flavor_after(draft)
+        wanted, applied = amounts_of(flavor), amounts_of(record.flavor)
+        if any(amount > applied.get(resource, 0) for resource, amount in wanted.items()):
+            return True
+        return _fits_otherwise(record, flavor, _image_after(draft))
 
     def _request(self, draft: Draft) -> Request:
         server = t.cast(Server, draft.server)
@@ -188,8 +193,8 @@ class Reconcile:
             name=server.name,
             flavor=_flavor_after(draft),
             id=draft.server_id,
-            image=server.image.name,
-            image_properties=server.image.properties,
+            image=_image_after(draft).name,
+            image_properties=_image_after(draft).properties,
             zone=spec.get("availability_zone"),
             group=None
             if group is None
@@ -199,6 +204,7 @@ class Reconcile:
             networks=tuple(port["network"] for port in spec.get("networks", [])),
             host=self._bound_to(draft),
             ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, ()))),
+            pci_aliases=self._declared.catalogs.pci_aliases,
         )
 
     def _bound_to(self, draft: Draft) -> str | None:
@@ -216,7 +222,8 @@ class Reconcile:
 
     def _claim(self, draft: Draft) -> Claim:
         snapshot = t.cast("Snapshot", self._given.snapshot)
-        amounts = amounts_of(_flavor_after(draft))
+        flavor = _flavor_after(draft)
+        amounts = with_cores(amounts_of(flavor), flavor.vcpus, draft.fitted)
         host = str(draft.host)
         row = snapshot.hosts.get(host)
         chosen = draft.new or self._needs_place(draft)
@@ -231,6 +238,7 @@ class Reconcile:
             pool=self._pool(draft),
             addresses=self._wishes(draft),
             expects=row.generation if chosen and row is not None else None,
+            fit=draft.fitted,
         )
 
     def _wishes(self, draft: Draft) -> list[t.Any]:
@@ -316,12 +324,13 @@ class Reconcile:
         compute = self._given.by_name[str(draft.host)]
         frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now)
         if draft.record is not None:
-            return deeds(draft.record, draft.plan.steps, compute, frame, addresses=claimed.addresses)
+            return deeds(draft.record, draft.plan.steps, compute, frame, addresses=claimed.addresses, fit=draft.fitted)
         if draft.left_over is not None:
             return [blind_delete(draft.left_over, draft.name)]
         server = t.cast(Server, draft.server)
-        record = first_record(draft.name, server.spec, claimed, compute, str(self._pool(draft)), frame)
-        return deeds(record, draft.plan.steps, compute, frame, new=True)
+        pool, fit = str(self._pool(draft)), draft.fitted
+        record = first_record(draft.name, server.spec, claimed, compute, pool, frame, fit=fit)
+        return deeds(record, draft.plan.steps, compute, frame, new=True, fit=fit)
 
     def _host_plan(self, compute: Compute, done: set[tuple[str, str]]) -> HostPlan:
         if not compute.up:
@@ -380,6 +389,29 @@ def _flavor_after(draft: Draft) -> Flavor:
         return draft.record.flavor
     # Of what was left half built nobody knows the size; its claim only holds the name and the id.
     return draft.server.flavor if draft.server is not None else Flavor("unknown", vcpus=0, ram=0, disk=0)
+
+
+def _image_after(draft: Draft) -> Image:
+    """The image that the server will have when its steps are done."""
+    if draft.record is None or any(step.kind == "rebuild" for step in draft.plan.steps):
+        return t.cast(Server, draft.server).image
+    return draft.record.image
+
+
+#: Image properties that ask for a NUMA topology, or say how near devices must be.
+_TOPOLOGY = ("hw_cpu_", "hw_emulator_", "hw_mem_page_size", "hw_numa_", "hw_pci_")
+
+
+def _fits_otherwise(record: Record, flavor: Flavor, image: Image) -> bool:
+    """Whether a server that doesn't grow may still have to lie otherwise on its host, or not to be there at all."""
+
+    def asked(of: Image) -> dict[str, str]:
+        return {key: value for key, value in of.properties.items() if key.startswith(_TOPOLOGY)}
+
+    if (flavor.extra_specs, asked(image)) != (record.flavor.extra_specs, asked(record.image)):
+        return True
+    shape = (flavor.vcpus, flavor.ram) != (record.flavor.vcpus, record.flavor.ram)
+    return shape and record.fit is not None and bool(record.fit.cells)
 
 
 def _flavor_text(draft: Draft) -> str:

@@ -14,6 +14,7 @@ import datetime
 import ipaddress
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Address,
@@ -121,7 +122,16 @@ def _address(network: Network, address: str) -> Address:
     return Address(address, prefix, gateway, tuple(str(server) for server in network.dns))
 
 
-def first_record(name: str, spec: Spec, claimed: Claimed, compute: Compute, pool: str, frame: Frame) -> Record:
+def first_record(
+    name: str,
+    spec: Spec,
+    claimed: Claimed,
+    compute: Compute,
+    pool: str,
+    frame: Frame,
+    *,
+    fit: Fit | None = None,
+) -> Record:
     """The record of a server that is to be created on *compute*, before its first step (generation 0)."""
     flavor, image = Flavor.from_json(spec["flavor"]), Image.from_json(spec["image"])
     hardware = hardware_of(image)
@@ -149,6 +159,7 @@ def first_record(name: str, spec: Spec, claimed: Claimed, compute: Compute, pool
         declared=str(spec.get("state", "active")),
         host_id=compute.host_id,
         created_at=frame.time,
+        fit=fit,
     )
 
 
@@ -167,6 +178,7 @@ def deeds(
     compute: Compute,
     frame: Frame,
     *,
+    fit: Fit | None,
     new: bool = False,
     addresses: t.Sequence[str] = (),
 ) -> list[Json]:
@@ -174,7 +186,7 @@ def deeds(
 
     ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports
     of the
-    desired spec, where a step changes them.
+    desired spec, where a step changes them. ``fit``: what the server has of its host's hardware after the steps.
     """
     found = []
     for step in steps:
@@ -189,7 +201,7 @@ def deeds(
         if step.options:
             deed["options"] = dict(step.options)
         if step.kind in WRITES or step.spec is not None or step.marks:
-            record = _next(record, step, compute, frame, addresses)
+            record = _next(record, step, compute, frame, addresses, fit)
             deed["record"] = record.to_json()
         found.append(deed)
     return found
@@ -207,7 +219,9 @@ def blind_delete(server_id: str, name: str) -> Json:
     return {"kind": "delete", "server_id": server_id, "name": name, "expects": None, "record": None, "timeout": 0}
 
 
-def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses: t.Sequence[str]) -> Record:
+def _next(
+    record: Record, step: Step, compute: Compute, frame: Frame, addresses: t.Sequence[str], fit: Fit | None
+) -> Record:
     spec: Spec = record.spec if step.spec is None else step.spec
     changed = dataclasses.replace(
         record,
@@ -223,7 +237,7 @@ def _next(record: Record, step: Step, compute: Compute, frame: Frame, addresses:
         model = record.hardware.vif_model
         nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics, model=model)
         changed = dataclasses.replace(changed, nics=nics)
-    return _with_hardware(changed, spec, image=step.kind != "reconfigure")
+    return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind != "reconfigure")
 
 
 def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:

@@ -371,7 +371,7 @@ def test_what_is_tuned_by_hand_on_a_server_that_was_given_nothing_is_left_alone(
 @pytest.mark.parametrize("where", ["tuning", "live"])
 def test_a_guest_on_other_cores_than_its_own_is_pinned_back_while_it_runs(where: str) -> None:
     astray = dataclasses.replace(GIVEN, pins={**GIVEN.pins, 1: (0, 1)})
-    made = plan(declared(), pinned(**{where: astray}))
+    made = plan(declared(), dataclasses.replace(pinned(), **{where: astray}))
     assert [(d.key, d.cls, d.old, d.new) for d in made.differences] == [
         ("domain.pins", LIVE, "0 on 4, 1 on 0-1, emulator on 4,20", "0 on 4, 1 on 20, emulator on 4,20")
     ]

@@ -20,7 +20,8 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import amounts_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import hardware
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, amounts_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     DISK_GB,
     MEMORY_MB,
@@ -191,7 +192,23 @@ def host_states(
     counted."""
     uses = {compute.name: _uses(compute, snapshot, fleet_id, groups, moving) for compute in computes}
     disk = _disk_used(computes, uses)
-    return [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]
+    states = [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]
+    return [
+        _with_hardware(state, compute, hardware.held_on(compute, snapshot, fleet_id, moving)) if compute.up else state
+        for state, compute in zip(states, computes)
+    ]
+
+
+def _with_hardware(state: HostState, compute: Compute, held: t.Sequence[hardware.Held]) -> HostState:
+    """The host's cells and devices; none of it is offered where inventory names CPUs that aren't there."""
+    wrong = hardware.problem(compute)
+    if wrong:
+        return dataclasses.replace(state, enabled=False, reason=wrong)
+    return dataclasses.replace(
+        state,
+        topology=hardware.topology_of(compute, held),
+        pci_devices=hardware.free_pci_devices(compute, held),
+    )
 
 
 def _host_state(
@@ -224,14 +241,20 @@ def _host_state(
         return base
     settings = compute.settings
     vcpus = sum(use.vcpus for use in uses)
+    pcpus = sum(use.others.get(PCPU, 0) for use in uses)
     ram = sum(use.ram for use in uses)
     claims = snapshot.claims.values() if snapshot is not None else ()
     return dataclasses.replace(
         base,
         inventories={
             VCPU: Inventory(
-                survey["cpu"]["count"], settings.vcpus_reserved, settings.vcpus_ratio, vcpus, **settings.units(VCPU)
+                hardware.vcpus_of(compute),
+                settings.vcpus_reserved,
+                settings.vcpus_ratio,
+                vcpus,
+                **settings.units(VCPU),
             ),
+            PCPU: Inventory(len(hardware.dedicated_cpus(compute)), used=pcpus),
             MEMORY_MB: Inventory(
                 survey["memory"],
                 settings.memory_reserved,
@@ -307,7 +330,8 @@ def _uses(
 
 def _use_of_guest(guest: Guest, fleet_id: str | None, groups: t.Mapping[str, str | None]) -> Use:
     if guest.record is None or guest.record.fleet_id != fleet_id:
-        return Use(guest.id, "", guest.vcpus, guest.memory, {})  # a foreign name is none of the fleet's
+        vcpus, pcpus = hardware.foreign_classes(guest, compute)
+        return Use(guest.id, "", vcpus, guest.memory, {}, others={PCPU: pcpus})  # its name is none of the fleet's
     return _use_of_record(guest.record, groups)
 
 
@@ -317,7 +341,7 @@ def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
         if disk.role != "config":
             disks[disk.pool] = disks.get(disk.pool, 0) + disk.size / GIB
     group = groups[record.name] if record.name in groups else record.spec.get("group")
-    amounts = amounts_of(record.flavor)
+    amounts = hardware.with_cores(amounts_of(record.flavor), record.flavor.vcpus, record.fit)
     vcpus, ram = amounts.pop(VCPU, 0), amounts.pop(MEMORY_MB, 0)
     amounts.pop(DISK_GB, None)  # its disks say it better
     return Use(record.id, record.name, vcpus, ram, disks, group, record.image.properties, amounts)

@@ -368,10 +368,12 @@ def test_what_is_tuned_by_hand_on_a_server_that_was_given_nothing_is_left_alone(
     assert plan(declared(), pinned(fit=Fit(cpus=(1,)), tuning=by_hand)).differences == ()
 
 
-@pytest.mark.parametrize("where", ["tuning", "live"])
-def test_a_guest_on_other_cores_than_its_own_is_pinned_back_while_it_runs(where: str) -> None:
-    astray = dataclasses.replace(GIVEN, pins={**GIVEN.pins, 1: (0, 1)})
-    made = plan(declared(), dataclasses.replace(pinned(), **{where: astray}))
+ASTRAY = dataclasses.replace(GIVEN, pins={**GIVEN.pins, 1: (0, 1)})
+
+
+@pytest.mark.parametrize("guest", [pinned(tuning=ASTRAY), pinned(live=ASTRAY)])
+def test_a_guest_on_other_cores_than_its_own_is_pinned_back_while_it_runs(guest: Guest) -> None:
+    made = plan(declared(), guest)
     assert [(d.key, d.cls, d.old, d.new) for d in made.differences] == [
         ("domain.pins", LIVE, "0 on 4, 1 on 0-1, emulator on 4,20", "0 on 4, 1 on 20, emulator on 4,20")
     ]

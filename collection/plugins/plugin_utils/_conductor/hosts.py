@@ -306,7 +306,7 @@ def _uses(
     groups: t.Mapping[str, str | None],
     moving: t.AbstractSet[str],
 ) -> list[Use]:
-    found = {guest.id: _use_of_guest(guest, fleet_id, groups) for guest in compute.guests}
+    found = {guest.id: _use_of_guest(guest, compute, fleet_id, groups) for guest in compute.guests}
     if snapshot is not None:
         for row in snapshot.servers.values():
             record = row.loads() if row.host == compute.name and row.id not in found else None
@@ -328,7 +328,7 @@ def _uses(
     return [use for use in found.values() if use.id not in moving]
 
 
-def _use_of_guest(guest: Guest, fleet_id: str | None, groups: t.Mapping[str, str | None]) -> Use:
+def _use_of_guest(guest: Guest, compute: Compute, fleet_id: str | None, groups: t.Mapping[str, str | None]) -> Use:
     if guest.record is None or guest.record.fleet_id != fleet_id:
         vcpus, pcpus = hardware.foreign_classes(guest, compute)
         return Use(guest.id, "", vcpus, guest.memory, {}, others={PCPU: pcpus})  # its name is none of the fleet's

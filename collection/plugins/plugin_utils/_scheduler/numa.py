@@ -210,8 +210,8 @@ def _pack(
         return Shortage("cores of one thread (CPU thread policy isolate)", f"cores of {threads}")
     if policy == REQUIRE and threads == 1:
         return Shortage("cores of several threads (CPU thread policy require)", "cores of one")
-    if (reserved or policy == ISOLATE) and not cell.dedicated:
-        return Shortage("use for a guest cell without dedicated vCPUs (policy isolate)", "none")
+    if not cell.dedicated and (reserved or policy == ISOLATE or not cell.shared):
+        return Shortage("use for a guest cell without dedicated vCPUs", "none")
     cores = _free_cores(host)
     sizes = range(max(map(len, cores), default=1), 1 if policy == REQUIRE else 0, -1)
     for size in sizes:

@@ -246,15 +246,12 @@ def _refuse_without_dedicated(wishes: _Wishes, thread_policy: str | None, emulat
 
 def _nodes(wishes: _Wishes) -> int | None:
     spec, prop = wishes.spec("numa_nodes"), wishes.property("numa_nodes")
+    for nodes, wrong in ((spec, wishes.wrong_spec), (prop, wishes.wrong_property)):
+        if nodes is not None and not (nodes.isdecimal() and int(nodes)):
+            raise wrong("numa_nodes", f"should be a whole number from 1, found {nodes!r}")
     if spec and prop:
         raise wishes.contradiction("numa_nodes")
-    nodes = spec or prop
-    if nodes is None:
-        return None
-    if not nodes.isdecimal() or int(nodes) < 1:
-        wrong = wishes.wrong_spec if spec else wishes.wrong_property
-        raise wrong("numa_nodes", f"should be a whole number from 1, found {nodes!r}")
-    return int(nodes)
+    return int(spec or prop or 0) or None
 
 
 def _page_size(wishes: _Wishes) -> int | str | None:

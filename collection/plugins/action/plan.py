@@ -7,17 +7,27 @@ controller."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 
 from ansible import constants
 from ansible.utils.display import Display
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._asked import given
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Asked, planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import fleet_text, status_rows
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
+    fleet_text,
+    history_rows,
+    history_text,
+    status_rows,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text
@@ -29,17 +39,23 @@ preload()  # once, in the process that forks the workers
 
 class ActionModule(Planner):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "kind": {"type": "str", "choices": ["validate", "reconcile", "status"], "default": "reconcile"},
+        "kind": {"type": "str", "choices": ["validate", "reconcile", "action", "status"], "default": "reconcile"},
         "declared": {"type": "str"},
         "run": {"type": "dict"},
+        "server": {"type": "str"},
+        "action": {"type": "str"},
+        "options": {"type": "raw", "no_log": True},
         "show": {"type": "bool", "default": True},
     }
+    constraints: t.ClassVar[dict[str, t.Any]] = {"required_if": [["kind", "action", ["server", "action"]]]}
 
     def perform(self, args: Arguments) -> Result:
         if args["kind"] == "validate":
             return self._validate()
         if args["kind"] == "status":
             return self._status(args)
+        if args["kind"] == "action":
+            return self._action(args)
         return self._reconcile(args)
 
     def _validate(self) -> Result:
@@ -58,6 +74,7 @@ class ActionModule(Planner):
         run = args["run"] or {"id": None, "since": time.time()}
         ledger = self.open_ledger(create=not self.check_mode)
         self._check_prune(declared)
+        _check_asked(declared)
         here = Run(ledger, run["id"], float(run["since"]))
         with ended_on_error(here):
             plan, fleet = reconcile(declared, self.computes(declared), here, now=self.now(ledger))
@@ -66,6 +83,30 @@ class ActionModule(Planner):
             Display().display(text)
         result = plan_result(plan, declared, run_id=run["id"], fleet=fleet)
         return {**result, "changed": False, "text": text}
+
+    def _action(self, args: Arguments) -> Result:
+        """One server's entry, for module server_action."""
+        ledger = self.open_ledger(create=False)
+        run = args["run"] or {"id": None, "since": time.time()}
+        if ledger is None:
+            raise InvalidInput(f"this fleet has no ledger and so no servers: {args['server']!r} can't be acted on")
+        here = Run(ledger, run["id"], float(run["since"]))
+        with ended_on_error(here):
+            options = given(args["action"], args["options"] or {}).options
+            declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
+            row = ledger.snapshot().servers.get(args["server"])
+            name = row.name if row is not None else args["server"]
+            settings = dataclasses.replace(declared.settings, servers=(name,))
+            now = self.now(ledger)
+            leave = Leave(settings.allow, settings.reclaim * 3600, now)
+            request = Request(args["action"], options, self.operator(), leave)
+            asked = Asked(args["server"], request, declared.servers.get(name))
+            declared = dataclasses.replace(declared, settings=settings)
+            entry = planned(declared, self.computes(declared), here, asked, now=now)
+        text = "\n".join(entry["text"])
+        if args["show"]:
+            Display().display(text)
+        return {"changed": False, "entry": entry, "host": entry["host"], "text": text}
 
     def _check_prune(self, declared: Declared) -> None:
         """Ansible only warns of an inventory source that it can't parse, and goes on with the rest."""
@@ -80,7 +121,24 @@ class ActionModule(Planner):
         ledger = self.open_ledger(create=False)
         computes = self.computes(declared)
         rows = status_rows(declared, computes, ledger.snapshot() if ledger is not None else None)
-        text = "\n".join([fleet_text(rows), *(f"{c.name} is down: {c.why}" for c in computes if not c.up)])
+        one, history = declared.settings.server, []
+        if one is not None:
+            history = history_rows(ledger.history(one)) if ledger is not None else []
+            name = history[-1]["name"] if history else one
+            rows = [row for row in rows if row.server == name]
+            if not rows and not history:
+                raise InvalidInput(f"there is no server {one!r} and there was none; leave fleet_server out to see all")
+        down = (f"{c.name} is down: {c.why}" for c in computes if not c.up)
+        past = [f"History of {one}:", history_text(history)] if history else []
+        text = "\n".join([fleet_text(rows), *down, *past])
         if args["show"]:
             Display().display(text)
-        return {"changed": False, "text": text, "servers": [row.to_json() for row in rows]}
+        return {"changed": False, "text": text, "servers": [row.to_json() for row in rows], "history": history}
+
+
+def _check_asked(declared: Declared) -> None:
+    """What asks for an action is never passed over in silence by a run that takes none."""
+    if declared.settings.action is not None:
+        raise InvalidInput("fleet_action is for the playbook action; this run brings servers to what is declared")
+    if declared.settings.server is not None:
+        raise InvalidInput("fleet_server is for playbooks about one server; select servers by fleet_servers")

@@ -40,9 +40,11 @@ options:
     description:
       - V(validate) checks the inventory, and reports every mistake of it in one go, before any host is touched.
       - V(reconcile) makes the plan that brings the fleet to what inventory declares.
-      - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing.
+      - V(action) makes the plan of one action on one server, for M(flotilla.compute.server_action).
+      - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
+        C(fleet_server) it shows that server alone, and its history.
     type: str
-    choices: [validate, reconcile, status]
+    choices: [validate, reconcile, action, status]
     default: reconcile
   declared:
     description:
@@ -52,6 +54,18 @@ options:
     description:
       - The run as an earlier task with O(kind=validate) returned it. Without it nothing is claimed, as in check mode.
     type: dict
+  server:
+    description:
+      - With O(kind=action), the server's name or id.
+    type: str
+  action:
+    description:
+      - With O(kind=action), the action, as M(flotilla.compute.server_action) has them.
+    type: str
+  options:
+    description:
+      - With O(kind=action), the action's own options, as a mapping or as text such as V(type=hard).
+    type: raw
   show:
     description:
       - Whether to print the plan.
@@ -91,7 +105,7 @@ run:
     since: 1766312345.1
 text:
   description: The plan, or the table of servers, as it is printed.
-  returned: with O(kind=reconcile) and O(kind=status)
+  returned: with O(kind=reconcile), O(kind=action) and O(kind=status)
   type: str
 plan:
   description: Whether there is something to do, and what is to be noted beside.
@@ -100,6 +114,15 @@ plan:
   sample:
     changed: true
     notes: []
+entry:
+  description: The server's entry of the plan, which M(flotilla.compute.server_action) takes.
+  returned: with O(kind=action)
+  type: dict
+host:
+  description: The compute host that the server is on.
+  returned: with O(kind=action)
+  type: str
+  sample: kvm1
 run_id:
   description: The run that has claimed the plan; null in check mode.
   returned: with O(kind=reconcile)
@@ -167,6 +190,22 @@ servers:
       counted, in RV(as_declared). With O(kind=status) a list of all servers.
   returned: with O(kind=reconcile) and O(kind=status)
   type: raw
+history:
+  description: With C(fleet_server), the actions of that server, oldest first, and who asked for each.
+  returned: with O(kind=status)
+  type: list
+  elements: dict
+  sample:
+    - action: pause
+      name: web1
+      server_id: 0f8fad5b-d9cb-469f-a165-70867728950e
+      start: 1766312345.1
+      end: 1766312346.2
+      result: Success
+      host: kvm1
+      by: ops@controller
+      run_id: 9b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11
+      message: pause
 act_hosts:
   description: The compute hosts that have something to do, in order.
   returned: with O(kind=reconcile)

@@ -12,11 +12,15 @@ description:
   - Reads the servers that are on a compute host, with their records, from libvirt. Domains that are not Flotilla's are
     left out.
   - A record holds no secret. Of user data and the like it has digests.
+  - What is at work on a server, and what was done to it, the half of the module on the controller reads in the ledger.
 extends_documentation_fragment:
   - flotilla.compute._attributes
   - flotilla.compute._attributes.actiongroup_all
   - flotilla.compute._attributes.info_module
 attributes:
+  action:
+    description: Has a corresponding action plugin, so parts of the options run on the controller.
+    support: full
   platform:
     platforms: posix
 options:
@@ -25,6 +29,16 @@ options:
       - Names or ids of servers. Without it, all are returned.
     type: list
     elements: str
+  diagnostics:
+    description:
+      - Whether to return what each server that runs uses, as Nova's diagnostics.
+    type: bool
+    default: false
+  history:
+    description:
+      - Whether to return what was done to each server, when, by whom and with what result.
+    type: bool
+    default: false
   uri:
     description:
       - Libvirt connection of the host.
@@ -46,6 +60,12 @@ EXAMPLES = r"""
 - name: Show which of them run
   ansible.builtin.debug:
     msg: "{{ found.servers | selectattr('status', 'equalto', 'ACTIVE') | map(attribute='name') }}"
+
+- name: Read what one of them uses, and what was done to it
+  flotilla.compute.server_info:
+    name: [web1]
+    diagnostics: true
+    history: true
 """
 
 RETURN = r"""
@@ -60,6 +80,7 @@ servers:
       state: running
       status: ACTIVE
       vm_state: active
+      task_state: null
       power_state: 1
       addresses: [192.0.2.17]
       record: {}
@@ -79,6 +100,9 @@ servers:
     vm_state:
       description: Nova's vm_state.
       type: str
+    task_state:
+      description: Nova's task_state. What is at work on the server, null if nothing is.
+      type: str
     power_state:
       description: Nova's power_state.
       type: int
@@ -89,6 +113,16 @@ servers:
     record:
       description: The server as it was applied.
       type: dict
+    diagnostics:
+      description:
+        - In Nova's form. Null for a server that does not run. Times are in nanoseconds, memory in MiB.
+      returned: with O(diagnostics=true)
+      type: dict
+    history:
+      description: The server's actions, oldest first, with start, end, result, by whom, and message.
+      returned: with O(history=true)
+      type: list
+      elements: dict
 """
 
 import typing as t
@@ -105,6 +139,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.serve
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "list", "elements": "str"},
+    "diagnostics": {"type": "bool", "default": False},
+    "history": {"type": "bool", "default": False},
     "uri": {"type": "str", "default": "qemu:///system"},
 }
 
@@ -115,7 +151,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
     try:
         with opened(module.params["uri"], readonly=True) as conn:
-            found = servers(conn, module.params["name"])
+            found = servers(conn, module.params["name"], diagnosed=module.params["diagnostics"])
     except FlotillaError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, servers=found)

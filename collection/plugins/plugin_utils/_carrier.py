@@ -205,10 +205,11 @@ class Carrier(Planner):
             ledger.fail(entry["run_id"], entry["id"], message, record=_last_record(outcome))
 
     def recorded(self, name: str) -> Record | None:
-        """The server as the ledger remembers it."""
+        """The server of that name or id as the ledger remembers it; one that was deleted softly by its id alone."""
         ledger = self.open_ledger(create=False)
         rows = ledger.snapshot().servers.values() if ledger is not None else ()
-        return next((row.loads() for row in rows if row.name == name and row.vm_state != "soft-delete"), None)
+        named = (row for row in rows if row.id == name or (row.name == name and row.vm_state != "soft-delete"))
+        return next((row.loads() for row in named), None)
 
     def _result(self, entry: Arguments, outcome: Result) -> Result:
         results = outcome.get("results", [])

@@ -17,6 +17,7 @@ import typing as t
 
 from ansible.errors import AnsibleError
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 
 PREFIXES = {"fleet": "fleet_", "computes": "compute_", "servers": "server_"}
@@ -76,6 +77,17 @@ def read_inventory(task_vars: Variables, templar: Templar, *, servers: bool = Tr
     return RawInventory(fleet, computes, declared, tuple(bad))
 
 
+def read_host(task_vars: Variables, templar: Templar, host: str, prefix: str) -> Variables:
+    """The variables of one host that begin with *prefix*. InvalidInput where a template can't be resolved."""
+    bad: list[BadTemplate] = []
+    hostvars: HostVars = task_vars["hostvars"]
+    variables = hostvars.raw_get(host)
+    found = _ours(host, variables, prefix, templar, {**variables, "hostvars": hostvars}, bad)
+    if bad:
+        raise InvalidInput(f"{bad[0].variable} of {host}: its template can't be resolved: {bad[0].error}")
+    return found
+
+
 def _ours(
     host: str, variables: Variables, prefix: str, templar: Templar, context: Variables, bad: list[BadTemplate]
 ) -> Variables:
@@ -109,4 +121,4 @@ def _first_line(exc: Exception) -> str:
     return str(exc).strip().partition("\n")[0]
 
 
-__all__ = ["BadTemplate", "RawInventory", "read_inventory"]
+__all__ = ["BadTemplate", "RawInventory", "read_host", "read_inventory"]

@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
@@ -83,7 +84,12 @@ class Planner(FleetAction):
     def start_run(self, ledger: Ledger) -> str:
         """A run that lives as long as Ansible's main process: its workers end with their task."""
         what = str(self._task_vars.get("ansible_play_name") or "flotilla")
-        return ledger.start_run(what, Controller.here(os.getppid()))
+        return ledger.start_run(what, dataclasses.replace(Controller.here(os.getppid()), user=self.operator()))
+
+    def operator(self) -> str:
+        """Who does this: AWX's user where it is a job of AWX, which are all one user of the system; else that one."""
+        names = (self.variable(name) for name in ("awx_user_name", "tower_user_name"))
+        return str(next((name for name in names if name), None) or Controller.here().user)
 
 
 def _mistake(bad: BadTemplate) -> Mistake:

@@ -20,15 +20,26 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     found,
     libvirt,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.diagnostics import diagnostics
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
 
 
-def servers(conn: Connection, names: t.Collection[str] | None = None) -> list[dict[str, Json]]:
-    """Our servers by name, all or those of these names or ids; a domain that isn't ours is none."""
-    found_ones = (_server(domain) for domain in conn.listAllDomains(0))
-    ours = [server for server in found_ones if server is not None]
-    if names is not None:
-        ours = [server for server in ours if server["name"] in names or server["id"] in names]
+def servers(
+    conn: Connection, names: t.Collection[str] | None = None, *, diagnosed: bool = False
+) -> list[dict[str, Json]]:
+    """Our servers by name, all or those of these names or ids; a domain that isn't ours is none.
+
+    ``diagnosed``: with Nova's diagnostics of those that run.
+    """
+    ours = []
+    for domain in conn.listAllDomains(0):
+        server = _server(domain)
+        if server is None or (names is not None and server["name"] not in names and server["id"] not in names):
+            continue
+        if diagnosed:
+            # One that went away or off since it was listed has none.
+            server["diagnostics"] = found(diagnostics, conn, domain, server["state"])
+        ours.append(server)
     return sorted(ours, key=lambda server: (server["name"], server["id"]))
 
 

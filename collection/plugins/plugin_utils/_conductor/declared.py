@@ -35,7 +35,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings 
 )
 
 Variables = t.Mapping[str, Json]
-_SECRET = frozenset({"fleet_ledger", "fleet_secret_key"})
+_SECRET = frozenset({"fleet_action_options", "fleet_ledger", "fleet_secret_key"})
 
 
 @dataclasses.dataclass(frozen=True)

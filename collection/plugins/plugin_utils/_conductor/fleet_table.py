@@ -20,9 +20,15 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text i
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow, Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
+        ActionRow,
+        RunRow,
+        ServerRow,
+        Snapshot,
+    )
 
 _HEAD = ("SERVER", "STATUS", "HOST", "FLAVOR", "ADDRESSES", "SINCE")
+_HISTORY = ("ACTION", "START", "END", "RESULT", "HOST", "BY", "MESSAGE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,23 +63,61 @@ def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Sna
     down = [compute.name for compute in computes if not compute.up]
     remembered = {row.server: row for row in fleet_rows(snapshot, declared.servers, down=down)}
     fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
+    tasks = {row.id: row.task_state for row in snapshot.servers.values()} if snapshot is not None else {}
     for compute in computes:
         for guest in compute.guests:
             record = guest.record
             if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
                 continue
             known = remembered.get(record.name)
-            state = vm_state(guest.state, record.marks)
+            shown = status(vm_state(guest.state, record.marks), tasks.get(record.id))
             # The ledger knows since when, as long as it knows the same state.
-            since = known.since if known is not None and known.status == status(state) else None
+            since = known.since if known is not None and known.status == shown else None
             remembered[record.name] = Row(
-                record.name, status(state), compute.name, record.flavor.name, _addresses(record), since
+                record.name, shown, compute.name, record.flavor.name, _addresses(record), since
             )
     return sorted(remembered.values(), key=lambda row: _natural(row.server))
 
 
 def fleet_text(rows: t.Sequence[Row]) -> str:
     return table(_HEAD, [row.cells() for row in rows])
+
+
+def history_rows(history: t.Iterable[tuple[ActionRow, RunRow | None]]) -> list[dict[str, Json]]:
+    """A server's actions as Nova keeps them; ``result`` is null while one goes on."""
+    return [
+        {
+            "action": action.action,
+            "name": action.name,
+            "server_id": action.server_id,
+            "start": action.started,
+            "end": action.ended,
+            "result": action.result,
+            "host": action.host,
+            "by": f"{run.user}@{run.hostname}" if run is not None else None,
+            "run_id": action.run_id,
+            "message": action.message,
+        }
+        for action, run in history
+    ]
+
+
+def history_text(rows: t.Sequence[t.Mapping[str, Json]]) -> str:
+    return table(
+        _HISTORY,
+        [
+            (
+                row["action"],
+                _moment(row["start"]),
+                _moment(row["end"]),
+                row["result"] or "in progress",
+                row["host"] or "-",
+                row["by"] or "-",
+                " ".join((row["message"] or "-").split()),
+            )
+            for row in rows
+        ],
+    )
 
 
 def _row(row: ServerRow, down: t.Collection[str]) -> Row:
@@ -108,4 +152,4 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return parts
 
 
-__all__ = ["Row", "fleet_rows", "fleet_text", "status_rows"]
+__all__ = ["Row", "fleet_rows", "fleet_text", "history_rows", "history_text", "status_rows"]

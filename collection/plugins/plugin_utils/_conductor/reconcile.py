@@ -46,7 +46,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
     first_record,
     wishes,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import deletable, undeclared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import (
+    Undeclared,
+    deletable,
+    undeclared,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     Location,
     Remembered,
@@ -85,11 +89,15 @@ class Reconcile:
         )
         self._explanations: dict[str, Explanation] = {}
         self._placement_notes: tuple[str, ...] = ()
-        self._undeclared = undeclared(situation, self._where)
-        drafts = [self._draft(server) for server in situation.declared.servers.values() if self._selected(server.name)]
-        self._drafts = {draft.name: draft for draft in (*drafts, *self._undeclared.drafts)}
+        self._undeclared = Undeclared()
+        self._drafts = {draft.name: draft for draft in self._drafted()}
 
     # -- what is to be done -------------------------------------------------------------------------------------
+
+    def _drafted(self) -> t.Iterable[Draft]:
+        self._undeclared = undeclared(self._given, self._where)
+        yield from (self._draft(server) for server in self._declared.servers.values() if self._selected(server.name))
+        yield from self._undeclared.drafts
 
     def _selected(self, name: str) -> bool:
         patterns = self._declared.settings.servers
@@ -267,7 +275,10 @@ class Reconcile:
 
     def renewed(self, snapshot: Snapshot) -> Reconcile:
         """The same plan in the light of a newer ledger (others have claimed meanwhile); no host is surveyed again."""
-        return Reconcile(dataclasses.replace(self._given, snapshot=snapshot))
+        return self._again(dataclasses.replace(self._given, snapshot=snapshot))
+
+    def _again(self, situation: Situation) -> Reconcile:
+        return Reconcile(situation)
 
     # -- the plan -----------------------------------------------------------------------------------------------
 

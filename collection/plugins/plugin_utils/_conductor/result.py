@@ -60,6 +60,13 @@ def _explanations(plan: Plan) -> list[dict[str, Json]]:
     return list(alike.values())
 
 
+def entry_result(
+    entry: ServerEntry, declared: Declared, *, run_id: str | None, fleet: FleetRow | None
+) -> dict[str, Json]:
+    """One server's entry alone, as in plan_result."""
+    return _Frame(declared, run_id, fleet.fleet_id if fleet else None).server(entry)
+
+
 def _speaks(entry: ServerEntry) -> bool:
     return bool(entry.steps or entry.held or entry.message or entry.differences)
 
@@ -121,4 +128,4 @@ def _step(step: Step) -> dict[str, Json]:
     return {"kind": step.kind, "why": step.why, "flag": step.hold}
 
 
-__all__ = ["plan_result"]
+__all__ = ["entry_result", "plan_result"]

@@ -58,11 +58,18 @@ class Run:
 
 
 def reconcile(
-    declared: Declared, computes: t.Sequence[Compute], run: Run, *, now: float, host: str | None = None
+    declared: Declared,
+    computes: t.Sequence[Compute],
+    run: Run,
+    *,
+    now: float,
+    host: str | None = None,
+    drafting: t.Callable[[Situation], Reconcile] = Reconcile,
 ) -> tuple[Plan, FleetRow | None]:
     """The plan, claimed unless this is check mode, and the fleet's identity (None before its first run).
 
     *host*: the one that new servers go to, whatever the scheduler would choose; its filters hold all the same.
+    *drafting*: what decides what is to be done, if it isn't inventory (act.Act).
     """
     fleet = run.ledger.fleet() if run.ledger is not None else None
     fleet_id = whose(
@@ -89,7 +96,7 @@ def reconcile(
         run_id=run.id,
         host=host,
     )
-    draft = Reconcile(situation)
+    draft = drafting(situation)
     draft.schedule()
     plan = draft.plan() if run.id is None or run.ledger is None else _claim(draft, run.ledger, run.id)
     return (dataclasses.replace(plan, notes=(*plan.notes, _LOST)) if taken_over else plan), fleet

@@ -35,6 +35,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part imp
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     ActionRow,
     HostSeen,
+    RunRow,
     ServerRow,
     ServerSeen,
 )
@@ -234,6 +235,16 @@ class Servers(Part):
         with self._database.read() as tx:
             table = tx.tables.actions
             return values(tx, ActionRow, table.select().where(table.c.server_id == server_id).order_by(table.c.id))
+
+    def history(self, server: str) -> list[tuple[ActionRow, RunRow | None]]:
+        """The actions of all servers that ever had this name or id, oldest first, each with its run."""
+        with self._database.read() as tx:
+            table, runs = tx.tables.actions, tx.tables.runs
+            mine = (table.c.server_id == server) | (table.c.name == server)
+            actions = values(tx, ActionRow, table.select().where(mine).order_by(table.c.id))
+            ids = {action.run_id for action in actions}
+            known = {run.id: run for run in values(tx, RunRow, runs.select().where(runs.c.id.in_(ids)))}
+            return [(action, known.get(action.run_id)) for action in actions]
 
 
 def _server(tx: Transaction, server_id: str) -> ServerRow:

@@ -29,6 +29,7 @@ PREFIXES = {"fleet": "fleet_", "compute": "compute_", "server": "server_"}
 #: list and the playbooks together.
 INTERNAL = frozenset(
     {
+        "fleet_act",
         "fleet_declared",
         "fleet_enrolled",
         "fleet_images_done",

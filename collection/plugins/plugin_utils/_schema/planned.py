@@ -19,7 +19,6 @@ __all__ = ["PLANNED", "planned"]
 #: Variable -> what it will be for.
 PLANNED = {
     "compute_fence": "fencing before evacuation",
-    "fleet_action": "the playbook action",
     "fleet_drain": "the playbook drain",
     "fleet_host": "the playbooks migrate, drain and evacuate",
     "fleet_lose": "planning for the loss of a host",
@@ -27,16 +26,11 @@ PLANNED = {
     "fleet_max_failures": "stopping a run after failures",
     "fleet_report": "capacity reports",
     "fleet_security_groups": "security groups",
-    "fleet_server": "the playbooks action and migrate",
     "fleet_volumes": "volumes",
-    "server_admin_password": "setting a guest's password",
     "server_priority": "the order of a drain",
-    "server_rescue": "rescue",
     "server_security_groups": "security groups",
     "server_volumes": "volumes",
 }
-#: Values of variables that are carried out otherwise.
-PLANNED_VALUES = {("server_state", "shelved"): "shelving"}
 
 
 def planned(inventory: InventoryInput) -> list[Mistake]:
@@ -52,8 +46,6 @@ def _in(host: str, variables: t.Mapping[str, t.Any]) -> t.Iterator[Mistake]:
     for name, value in variables.items():
         if name in PLANNED and value:
             yield Mistake(name, name, hosts=hosts, reason=_reason(PLANNED[name]))
-        elif isinstance(value, str) and (name, value) in PLANNED_VALUES:
-            yield Mistake(name, name, hosts=hosts, reason=f"{value}: {_reason(PLANNED_VALUES[name, value])}")
 
 
 def _reason(what: str) -> str:

@@ -54,6 +54,7 @@ class FleetSettings:
     server: str | None
     host: str | None
     action: str | None
+    action_options: t.Mapping[str, Json] | str | None = dataclasses.field(repr=False)
     lose: tuple[str, ...]
     explain: str | None
     report: str | None

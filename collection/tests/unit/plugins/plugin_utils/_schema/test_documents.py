@@ -99,6 +99,7 @@ def test_every_keyword_has_its_words(family: str) -> None:
 def test_secrets_are_marked() -> None:
     assert sorted(filter(is_secret, variables())) == [
         "compute_fence",
+        "fleet_action_options",
         "fleet_ledger",
         "fleet_secret_key",
         "server_admin_password",

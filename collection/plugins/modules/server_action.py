@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: server_action
+short_description: Carry out one of Nova's actions on a server, now
+description:
+  - Does to a server what Nova's actions do, at once and on the compute host that the task is delegated to. What a
+    server should be for good is declared in inventory, or with M(flotilla.compute.server).
+  - An action is taken in the states in which Nova takes it, and is refused in Nova's words otherwise; nothing is
+    changed then. So most actions are refused the second time, as in Nova.
+  - Where an action leaves a server different from what inventory declares, RV(notes) says what the next reconcile run
+    will do about it.
+  - One task at a time works on a server. Every action is in the ledger with its start, its end, its result and who
+    asked for it; the playbook C(flotilla.compute.status) shows them with C(-e fleet_server=NAME).
+  - There is no action to reset a server's state. What a server does is read from libvirt each time, and a task of a run
+    that died is cleared by the next one.
+extends_documentation_fragment:
+  - flotilla.compute._attributes
+  - flotilla.compute._attributes.actiongroup_all
+attributes:
+  action:
+    description: Has a corresponding action plugin, so parts of the options run on the controller.
+    support: full
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: none
+    details:
+      - The second time most actions are refused, as in Nova; a reboot reboots again.
+      - V(action=lock), V(action=unlock), V(action=delete) and V(action=soft_delete) change nothing the second time.
+  platform:
+    platforms: posix
+options:
+  server:
+    description:
+      - Name or id of the server. One that was deleted softly is also known by the name that its domain has now.
+      - Needed unless O(entry) is given.
+    type: str
+  action:
+    description:
+      - V(start) starts a server that is off. V(stop) presses its power button, again every ten seconds for O(timeout)
+        seconds, and then pulls the plug.
+      - V(reboot) shuts it down and starts it, or pulls the plug after O(timeout) seconds. With O(type=hard) it pulls
+        the plug at once and makes the domain anew from the server's record, which repairs a broken one.
+      - V(pause) and V(unpause) stop and go on in memory. What a paused server has in memory is lost when its host
+        reboots.
+      - V(suspend) and V(resume) save the memory on the host's disk and go on from there.
+      - V(lock) and V(unlock). A locked server refuses whatever changes it, from reconcile runs too, unless the run has
+        leave for V(locked).
+      - V(delete) is V(soft_delete) where C(fleet_reclaim) gives deleted servers time, and final where it does not.
+        V(soft_delete) turns the server off and keeps it under another name, V(restore) brings it back and starts it.
+        V(force_delete) is final at once. What is final needs leave for V(delete).
+      - V(crash_dump) and V(inject_nmi) send a non-maskable interrupt, at which a guest that is set up for it dumps its
+        memory. They are one and the same.
+      - V(set_password) sets the administrator's password through the guest agent.
+    type: str
+    choices:
+      - crash_dump
+      - delete
+      - force_delete
+      - inject_nmi
+      - lock
+      - pause
+      - reboot
+      - restore
+      - resume
+      - set_password
+      - soft_delete
+      - start
+      - stop
+      - suspend
+      - unlock
+      - unpause
+  type:
+    description:
+      - With O(action=reboot), V(soft) or V(hard). It is V(soft) when it is not given.
+    type: str
+  timeout:
+    description:
+      - Seconds that the guest is given to shut down, with O(action=stop) and O(action=reboot).
+      - By default V(120) for a reboot, as in Nova. For a stop it is the server's C(server_shutdown_timeout), else the
+        C(os_shutdown_timeout) of its image, else V(60).
+    type: int
+  wait:
+    description:
+      - With V(false), O(action=stop) and O(action=reboot) press the power button once and do not wait for what the
+        guest makes of it.
+    type: bool
+  reason:
+    description:
+      - With O(action=lock), why. It is shown to everybody who is refused.
+    type: str
+  user:
+    description:
+      - With O(action=set_password), whose password is set. By default the C(os_admin_user) of the image, else
+        C(Administrator) for Windows and C(root) for all others.
+    type: str
+  password:
+    description:
+      - With O(action=set_password), the password. By default C(server_admin_password) of the server's inventory.
+    type: str
+  options:
+    description:
+      - The action's own options as one mapping, or as text such as V(type=hard timeout=30). They stand beside those
+        given one by one.
+    type: raw
+  allow:
+    description:
+      - Leave for what is refused otherwise, as C(fleet_allow) gives it for a run.
+    type: list
+    elements: str
+    choices: [restart, rebuild, delete, migrate, locked, data_loss]
+    default: []
+  entry:
+    description:
+      - The action's entry of a plan, as M(flotilla.compute.plan) returns it. O(options) may stand beside it.
+    type: dict
+seealso:
+  - module: flotilla.compute.server
+  - module: flotilla.compute.server_info
+author:
+  - Flotilla contributors (@flotilla)
+"""
+
+EXAMPLES = r"""
+- name: Pause a server on the host that it is on
+  flotilla.compute.server_action:
+    server: web1
+    action: pause
+  delegate_to: "{{ lookup('flotilla.compute.scheduler', 'web1') }}"
+
+- name: Power cycle a server that hangs, with its domain made anew
+  flotilla.compute.server_action:
+    server: web1
+    action: reboot
+    type: hard
+  delegate_to: kvm1
+
+- name: Keep everybody's hands off
+  flotilla.compute.server_action:
+    server: web1
+    action: lock
+    reason: its disk is copied until Friday
+  delegate_to: kvm1
+"""
+
+RETURN = r"""
+server:
+  description: The server after the action.
+  returned: success
+  type: dict
+  sample: {name: web1, id: 0f8fad5b-d9cb-469f-a165-70867728950e, host: kvm1, state: paused}
+action:
+  description: The action.
+  returned: success
+  type: str
+  sample: pause
+host:
+  description: The compute host that the server is on.
+  returned: success
+  type: str
+  sample: kvm1
+steps:
+  description: The kinds of the steps that the action was.
+  returned: success
+  type: list
+  elements: str
+  sample: [pause]
+notes:
+  description: How the next reconcile run will treat what the action has left.
+  returned: when it will change something
+  type: list
+  elements: str
+  sample:
+    - >-
+      inventory declares active: the next reconcile run will unpause it; set server_state: paused to keep it as it is
+details:
+  description: What the action has to tell beside, such as what it made.
+  returned: when there is something
+  type: dict
+  sample: {}
+"""

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An action as a user asks for it: options of a task, or of the variable fleet_action_options.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.splitter import parse_kv
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import ACTIONS, check_options
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+
+#: The options of all actions. Which of them an action takes is in actions.ACTIONS.
+OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
+    "password": {"type": "str", "no_log": True},
+    "reason": {"type": "str"},
+    "timeout": {"type": "int"},
+    "type": {"type": "str"},
+    "user": {"type": "str"},
+    "wait": {"type": "bool"},
+}
+
+
+class Given(t.NamedTuple):
+    """The options of an action, each of its type; ``secrets`` never come into a plan or the ledger."""
+
+    options: dict[str, t.Any]
+    secrets: dict[str, str]
+
+
+def given(action: str, raw: t.Any) -> Given:
+    """*raw* is a mapping, or text as ``type=hard timeout=30``, whose values are text. InvalidInput in one sentence."""
+    values = _mapping(raw)
+    check_options(action, values)
+    checked = ArgumentSpecValidator({name: OPTIONS[name] for name in values}).validate(values)
+    if checked.error_messages:
+        raise InvalidInput(f"an option of the action {action} can't be taken: {'; '.join(checked.error_messages)}")
+    options = checked.validated_parameters
+    for name in ("timeout",):
+        if options.get(name, 0) < 0:
+            raise InvalidInput(f"the action {action} can't wait for {options[name]} s; timeout is a number from 0")
+    secret = ACTIONS[action].secrets
+    return Given(
+        {name: value for name, value in options.items() if name not in secret},
+        {name: value for name, value in options.items() if name in secret},
+    )
+
+
+def _mapping(raw: t.Any) -> dict[str, t.Any]:
+    if isinstance(raw, str):
+        found: dict[str, t.Any] = parse_kv(raw, check_raw=False)
+        if "_raw_params" in found:
+            raise InvalidInput(f"fleet_action_options is a mapping or text as 'type=hard', found {raw!r}")
+        return found
+    if not isinstance(raw, t.Mapping):
+        raise InvalidInput(f"the options of an action are a mapping, found {type(raw).__name__}")
+    return {str(name): value for name, value in raw.items() if value is not None}
+
+
+__all__ = ["OPTIONS", "Given", "given"]

@@ -1,0 +1,227 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One of Nova's actions on one server, as a plan: found, free, in a state that allows it; its steps claimed.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+What can't be done is said before anything is touched: every refusal is an error here, none a verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import (
+    Request,
+    outlook,
+    plan_action,
+    rule_of,
+    standing,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InProgress,
+    InvalidInput,
+    Refused,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import deletable
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
+    AWAY,
+    FOUND,
+    MISSING,
+    NEW,
+    Location,
+)
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is asked for: ``server`` is a name, an id, or the domain's name of a server that was deleted softly.
+
+    ``desired`` is the server as inventory declares it, None where it doesn't; ``host`` the one that the task runs for,
+    None where the plan says where it goes.
+    """
+
+    server: str
+    request: Request
+    desired: Server | None = None
+    host: str | None = None
+
+
+class Act(Reconcile):
+    """The plan of one action. FlotillaError says why there is none."""
+
+    def __init__(self, situation: Situation, asked: Asked) -> None:
+        self._asked = asked
+        self._outlook = ""
+        super().__init__(situation)
+
+    def _again(self, situation: Situation) -> Reconcile:
+        return Act(situation, self._asked)
+
+    def schedule(self) -> None:
+        """An action is done where the server is."""
+
+    def _notes(self) -> tuple[str, ...]:
+        return (self._outlook,) if self._outlook else ()
+
+    def _drafted(self) -> t.Iterable[Draft]:
+        location = self._locate()
+        record = t.cast(Record, location.record)
+        request = self._asked.request
+        self._check_free(record, location)
+        plan = plan_action(request, record, location.guest)
+        if plan.held:
+            flag = plan.held[0].hold
+            raise Refused(
+                f"{record.name}: {request.action} needs leave ({plan.held[0].why}); "
+                f"allow it with -e fleet_allow={flag}, or with allow: [{flag}] in the task"
+            )
+        draft = deletable(self._given, self._where, Draft(record.name, None, location, host=location.host).to_do(plan))
+        if draft.message:
+            raise Conflict(f"{record.name}: {draft.message}")
+        self._outlook = self._left(plan, location)
+        yield draft
+
+    def _left(self, plan: ServerPlan, location: Location) -> str:
+        """What reconcile will make of what the steps leave."""
+        record, state = t.cast(Record, location.record), location.guest.state if location.guest else "shutoff"
+        if any(step.kind == "delete" for step in plan.steps):
+            wanted = self._asked.desired is not None and self._asked.desired.state != "absent"
+            return "inventory declares it: the next reconcile run makes it anew; take it out of there" if wanted else ""
+        for step in plan.steps:
+            state = "shutoff" if step.kind == "soft_delete" else AFTER.get(step.kind, state)
+            marks = {**record.marks, **({"soft_delete": {"at": 0}} if step.kind == "soft_delete" else {}), **step.marks}
+            if step.kind == "restore":
+                marks["soft_delete"] = None
+            spec = record.spec if step.spec is None else step.spec
+            record = dataclasses.replace(record, spec=spec, marks={k: v for k, v in marks.items() if v is not None})
+        return outlook(self._asked.desired, record, state, self._asked.request.leave)
+
+    # -- where it is --------------------------------------------------------------------------------------------
+
+    def _locate(self) -> Location:
+        """Where the server is, on a host that is up and that nobody doubts."""
+        location = self._find()
+        self._check_host(location)
+        name = self._asked.server
+        if location.status == NEW:
+            raise InvalidInput(f"there is no server {name!r}{self._hint()}")
+        if location.status == AWAY:
+            raise FlotillaError(f"{name}: {location.message}")
+        if location.status not in (FOUND, MISSING) or location.doubt:
+            raise Conflict(f"{name}: {location.message or location.doubt}")
+        record = t.cast(Record, location.record)
+        if location.guest is None and "shelved_offloaded" not in record.marks:
+            raise FlotillaError(
+                f"{name} has no domain on {location.host} any more; the reconcile playbook defines it again"
+            )
+        if location.moved:
+            raise Conflict(
+                f"{name} is on {location.host}, and its record says another host: somebody moved it by hand; "
+                "the reconcile playbook adopts it there, then ask again"
+            )
+        return location
+
+    def _find(self) -> Location:
+        wanted, deleted_too = self._asked.server, self._asked.request.action in ("restore", "force_delete")
+        name = wanted
+        for host, guest in self._where.ours():
+            record = guest.record
+            if record is None or wanted not in (record.id, domain_name(record), record.name):
+                continue
+            if "soft_delete" in record.marks and (wanted != record.name or deleted_too):
+                return self._deleted(Location(FOUND, host, guest, record))
+            name = record.name
+        rows = self._given.snapshot.servers if self._given.snapshot is not None else {}
+        return self._where.find(rows[wanted].name if wanted in rows else name)
+
+    def _deleted(self, location: Location) -> Location:
+        """A server that was deleted softly; it comes back only if nobody has its name."""
+        record = t.cast(Record, location.record)
+        other = self._where.find(record.name)
+        named = other.record
+        live = named is not None and "soft_delete" not in named.marks
+        if self._asked.request.action == "restore" and live:
+            name = domain_name(record)
+            raise Conflict(f"{name} can't be restored: a server on {other.host} has the name {record.name!r}")
+        return location
+
+    def _check_host(self, location: Location) -> None:
+        asked = self._asked.host
+        if asked is not None and location.host not in (None, asked):
+            raise InvalidInput(
+                f"{self._asked.server} is on {location.host}, and this task runs for {asked}; "
+                f"delegate_to {location.host}"
+            )
+
+    def _hint(self) -> str:
+        rows = self._given.snapshot.servers.values() if self._given.snapshot is not None else ()
+        names = {row.name for row in rows} | {guest.record.name for _host, guest in self._where.ours() if guest.record}
+        near = difflib.get_close_matches(self._asked.server, sorted(names), 1)
+        if near:
+            return f"; did you mean {near[0]!r}?"
+        return "; the status playbook lists them" if names else "; this fleet has none"
+
+    # -- whether it is free -------------------------------------------------------------------------------------
+
+    def _check_free(self, record: Record, location: Location) -> None:
+        """Nova lets one task at a time work on a server, and so do we; the ledger's compare and swap has the last
+        word."""
+        request = self._asked.request
+        owner = self._given.owners.get(record.id)
+        if owner is not None:
+            snapshot = self._given.snapshot
+            row = snapshot.servers.get(record.id) if snapshot is not None else None
+            task = (row.task_state if row is not None else None) or "scheduling"
+            now = dataclasses.replace(standing(record, location.guest, request.leave), task_state=task)
+            text = refusal(rule_of(request), record.id, now)
+            words = text if text is not None and "task_state" in text else f"{record.name} is busy"
+            raise InProgress(f"{words}: {owner} is at work on it; run again when it has ended")
+        host = self._given.by_name.get(str(location.host))
+        if host is not None and record.id in host.at_work:
+            raise InProgress(
+                f"{record.name} is busy: a step of a run that was cut off is still at work on it on {host.name}; "
+                "run again when it has ended"
+            )
+
+
+def planned(
+    declared: Declared, computes: t.Sequence[Compute], run: Run, asked: Asked, *, now: float
+) -> dict[str, Json]:
+    """The entry of a plan for one action, claimed unless this is check mode; what the host is given, and the text."""
+    plan, fleet = reconcile(declared, computes, run, now=now, drafting=lambda situation: Act(situation, asked))
+    (entry,) = plan.servers
+    if entry.verdict in FAILURES or entry.verdict == BUSY:
+        raise InProgress(f"{entry.name}: {entry.message}")
+    result = entry_result(entry, declared, run_id=run.id, fleet=fleet)
+    notes = list(plan.notes)
+    return {**result, "action": asked.request.action, "notes": notes, "text": _text(entry, asked, notes)}
+
+
+def _text(entry: ServerEntry, asked: Asked, notes: t.Sequence[str]) -> list[str]:
+    lines = server_lines(entry) or ["nothing to do"]
+    head = f"Action {asked.request.action} on server {entry.name} on {entry.host}:"
+    return [head, *(f"  {line}" for line in lines), *(f"  note: {note}" for note in notes)]
+
+
+__all__ = ["Act", "Asked", "planned"]

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One action as a plan: which server is meant, whether it is free, what the host is given, and what it will leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InProgress,
+    InvalidInput,
+    Refused,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Act, Asked
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, RunRow, ServerRow, Snapshot
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
+    WEB,
+    applied,
+    fleet,
+    hosts,
+    reconcile,
+    rows,
+    survey,
+)
+
+RUN = RunRow("other", "Action", "ctl", "", "", 17, "1", "ops", 1.0, 1.0, None, "running")
+
+
+class World(t.NamedTuple):
+    declared: Declared
+    guests: dict[str, list[Guest]]
+
+    @property
+    def host(self) -> str:
+        return next(iter(self.guests))
+
+    @property
+    def record(self) -> Record:
+        return t.cast(Record, self.guests[self.host][0].record)
+
+    def with_record(self, **changes: t.Any) -> World:
+        guest = self.guests[self.host][0]
+        changed = dataclasses.replace(guest, record=dataclasses.replace(self.record, **changes))
+        return self._replace(guests={self.host: [changed]})
+
+    def row(self, **changes: t.Any) -> Snapshot:
+        its = self.record
+        row = ServerRow(its.id, its.name, self.host, its.dumps(), 1, "active", None, 1, None, None, 1.0, 1.0)
+        return rows(servers={its.id: dataclasses.replace(row, **changes)}, runs={RUN.id: RUN})
+
+    def plan(
+        self,
+        action: str,
+        server: str = "web1",
+        *,
+        snapshot: Snapshot | None = None,
+        host: str | None = None,
+        leave: Leave | None = None,
+        surveys: dict[str, t.Any] | None = None,
+        **options: t.Any,
+    ) -> Plan:
+        given = Situation(
+            self.declared,
+            hosts(self.declared, self.guests, **(surveys or {})),
+            snapshot or self.row(),
+            fleet_id="F",
+            ledger_id="L",
+            leave=leave or Leave(),
+            now=1000.0,
+            run_id="me",
+        )
+        request = Request(action, options, "ops", leave or Leave())
+        act = Act(given, Asked(server, request, self.declared.servers.get("web1"), host))
+        act.schedule()
+        won = {claim.name: Claimed(str(claim.server_id), claim.host, ()) for claim in act.claims()}
+        return act.plan(won)
+
+
+@pytest.fixture
+def world() -> World:
+    declared = fleet({"web1": WEB})
+    return World(declared, applied(reconcile(declared, hosts(declared))))
+
+
+def test_an_action_is_an_entry_of_a_plan_with_a_claim_and_deeds(world: World) -> None:
+    plan = world.plan("pause")
+    (entry,) = plan.servers
+    assert (entry.name, entry.host, [step.kind for step in entry.steps]) == ("web1", world.host, ["pause"])
+    (deed,) = entry.deeds
+    assert (deed["kind"], deed["expects"]) == ("pause", world.record.generation)
+    left = Record.from_json(deed["record"])
+    assert (left.generation, left.declared, left.spec["state"]) == (world.record.generation + 1, "paused", "paused")
+    assert plan.notes == (
+        "inventory declares active: the next reconcile run will unpause it; set server_state: paused to keep it "
+        "as it is",
+    )
+
+
+def test_options_and_timeouts_travel_with_the_deed(world: World) -> None:
+    (deed,) = world.plan("stop", timeout=7, wait=False).servers[0].deeds
+    assert (deed["timeout"], deed["options"]) == (7, {"timeout": 7, "wait": False})
+    (deed,) = world.plan("stop").servers[0].deeds
+    assert deed["timeout"] == 60
+    image = dataclasses.replace(world.record.image, properties={"os_shutdown_timeout": "240"})
+    (deed,) = world.with_record(image=image).plan("stop").servers[0].deeds
+    assert deed["timeout"] == 240
+    spec = {**world.record.spec, "shutdown_timeout": 5}
+    (deed,) = world.with_record(image=image, spec=spec).plan("stop").servers[0].deeds
+    assert deed["timeout"] == 5
+
+
+def test_a_lock_is_a_mark_in_the_record_that_unlock_takes_away(world: World) -> None:
+    (deed,) = world.plan("lock", reason="disk swap").servers[0].deeds
+    locked = Record.from_json(deed["record"])
+    assert (deed["kind"], locked.lock) == ("update", "by ops: disk swap")
+    (deed,) = world.with_record(marks=locked.marks).plan("unlock").servers[0].deeds
+    assert Record.from_json(deed["record"]).lock == ""
+    deleted = {**locked.marks, "soft_delete": {"at": 900.0}}
+    (deed,) = world.with_record(marks=deleted).plan("unlock").servers[0].deeds
+    assert set(deed["record"]["marks"]) == {"soft_delete"}
+
+
+def test_a_server_is_known_by_name_and_by_id(world: World) -> None:
+    assert world.plan("pause", world.record.id).servers[0].name == "web1"
+    with pytest.raises(InvalidInput, match=r"^there is no server 'web2'; did you mean 'web1'\?$"):
+        world.plan("pause", "web2")
+    with pytest.raises(InvalidInput, match=r"^there is no server 'db'; the status playbook lists them$"):
+        world.plan("pause", "db")
+
+
+def test_a_server_elsewhere_than_asked_or_recorded_is_left_alone(world: World) -> None:
+    wrong = next(name for name in world.declared.computes if name != world.host)
+    with pytest.raises(
+        InvalidInput, match=rf"^web1 is on {world.host}, and this task runs for {wrong}; delegate_to {world.host}$"
+    ):
+        world.plan("pause", host=wrong)
+    with pytest.raises(Conflict, match="somebody moved it by hand"):
+        world.with_record(host_id="id-of-another").plan("pause")
+
+
+def test_a_server_on_a_host_that_is_down_is_not_guessed_at(world: World) -> None:
+    with pytest.raises(FlotillaError, match=rf"^web1: {world.host} is down: no route to host$"):
+        world._replace(guests={}).plan("pause", snapshot=world.row(), surveys={world.host: None})
+
+
+def test_a_server_that_another_run_works_on_is_busy_in_novas_words(world: World) -> None:
+    busy = world.row(run_id=RUN.id, task_state="powering-off")
+    with pytest.raises(InProgress, match=r"^Cannot 'pause' instance \S+ while .* task_state powering-off: run other"):
+        world.plan("pause", snapshot=busy)
+    # Nova takes a delete in any task state; here one at a time works on a server all the same.
+    with pytest.raises(InProgress, match=r"^web1 is busy: run other"):
+        world.plan("delete", snapshot=busy)
+    # A task of a run that is no more keeps nobody off.
+    assert world.plan("pause", snapshot=world.row(run_id="dead", task_state="powering-off")).servers[0].steps
+
+
+def test_a_step_that_outlived_its_run_is_waited_for(world: World) -> None:
+    found = {**survey(world.host), "running_steps": [{"server_id": world.record.id}]}
+    with pytest.raises(InProgress, match="still at work on it"):
+        world.plan("pause", surveys={world.host: found})
+
+
+def test_what_is_final_needs_leave(world: World) -> None:
+    with pytest.raises(Refused, match=r"needs leave .* -e fleet_allow=delete, or with allow: \[delete\] in the task$"):
+        world.plan("force_delete")
+    plan = world.plan("force_delete", leave=Leave(frozenset({"delete"})))
+    assert [step.kind for step in plan.servers[0].steps] == ["delete"]
+    assert plan.notes == ("inventory declares it: the next reconcile run makes it anew; take it out of there",)
+    copy = dataclasses.replace(world.guests[world.host][0], state="shutoff", record=None)
+    other = next(name for name in world.declared.computes if name != world.host)
+    twice = world._replace(guests={**world.guests, other: [copy]})
+    with pytest.raises(Conflict, match="has a copy of it"):
+        twice.plan("force_delete", leave=Leave(frozenset({"delete"})))
+
+
+def test_a_deleted_server_comes_back_if_its_name_is_free(world: World) -> None:
+    deleted = world.with_record(marks={"soft_delete": {"at": 900.0}})
+    for called in ("web1", world.record.id, f"web1.deleted-{world.record.id[:8]}"):
+        plan = deleted.plan("restore", called, snapshot=world.row(vm_state="soft-delete"))
+        assert [step.kind for step in plan.servers[0].steps] == ["restore", "start"]
+        assert plan.notes == ()
+    successor = dataclasses.replace(world.guests[world.host][0], id="9b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11")
+    successor = dataclasses.replace(successor, record=dataclasses.replace(world.record, id=successor.id))
+    both = deleted._replace(guests={world.host: [*deleted.guests[world.host], successor]})
+    with pytest.raises(Conflict, match=r"can't be restored: a server on \w+ has the name 'web1'"):
+        both.plan("restore", world.record.id, snapshot=rows())

@@ -69,6 +69,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
@@ -137,7 +138,8 @@ class Reconcile:
         """Choose hosts for the new servers, and see whether those that grow or are rebuilt still fit where they are."""
         asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
         rebuilt = [d for d in self._drafts.values() if d.name not in asking and self._gets_an_image(d)]
-        if not asking and not rebuilt:
+        standing = self._standing(asking)
+        if not asking and not rebuilt and standing is None:
             return
         # Here, not above: a run that places nothing, which most runs are, needs neither the filters nor numpy.
         from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.replay import explain_placed
@@ -147,14 +149,7 @@ class Reconcile:
         # What these servers hold already is theirs to use again: they are placed anew, not beside themselves.
         left_over = self._given.half_built
         theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
-        states = host_states(
-            self._given.computes,
-            self._given.snapshot,
-            fleet_id=self._given.fleet_id,
-            catalogs=self._declared.catalogs,
-            groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
-            moving=theirs,
-        )
+        states = self._states(theirs)
         settings = Settings.from_variable(self._declared.settings.scheduler)
         requests = {name: self._request(draft) for name, draft in asking.items()}
         placement = Scheduler(states, settings).place(requests.values())
@@ -173,6 +168,28 @@ class Reconcile:
             told = images.explain(dataclasses.replace(self._request(draft), hints={}))
             if told.host is None:
                 self._refuse(told)
+
+        if standing is not None and standing.name not in self._explanations:
+            anew = dataclasses.replace(self._request(standing), host=t.cast(Server, standing.server).spec.get("host"))
+            own = frozenset({str(standing.server_id)})
+            self._explanations[standing.name] = Scheduler(self._states(theirs | own), settings).explain(anew)
+
+    def _states(self, moving: frozenset[str]) -> list[HostState]:
+        return host_states(
+            self._given.computes,
+            self._given.snapshot,
+            fleet_id=self._given.fleet_id,
+            catalogs=self._declared.catalogs,
+            groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
+            moving=moving,
+        )
+
+    def _standing(self, asking: t.Container[str]) -> Draft | None:
+        """The server that fleet_explain names, if it is on a host and stays there."""
+        draft = self._drafts.get(self._declared.settings.explain or "")
+        if draft is None or draft.name in asking or draft.server is None or draft.record is None:
+            return None
+        return draft if draft.location.host is not None else None
 
     def _refuse(self, explanation: Explanation) -> None:
         self._explanations[explanation.server] = explanation
@@ -295,9 +312,11 @@ class Reconcile:
         notes = (*self._undeclared.notes, *self._assumable(), *self._placement_notes)
         if not wanted:
             return notes
-        if wanted in self._explanations:
-            return (*notes, self._explanations[wanted].text())
-        return (*notes, f"{wanted} is placed already, or is no server of inventory: nothing to explain")
+        if wanted not in self._explanations:
+            return (*notes, f"{wanted} is no server of inventory that has or gets a host: nothing to explain")
+        standing = self._standing(())
+        where = "" if standing is None or standing.verdict == NO_HOST else f"{wanted} is on {standing.host}; anew: "
+        return (*notes, where + self._explanations[wanted].text())
 
     def _assumable(self) -> t.Iterator[str]:
         """The flag that lifts what is held because it may be on a host that nobody can see."""

@@ -51,8 +51,9 @@ def plan_text(plan: Plan) -> str:
 def _tables(plan: Plan) -> t.Iterator[str]:
     """For servers that no host takes, what each filter left; those that were refused alike together."""
     alike: dict[tuple[str, ...], list[str]] = {}
+    failed = {entry.name for entry in plan.failures}
     for one in plan.explanations:
-        if one.host is None and one.problem is None and one.hosts:
+        if one.server in failed and one.problem is None and one.hosts:
             alike.setdefault(tuple(one.table()), []).append(one.server)
     for shown, (table_lines, names) in enumerate(alike.items()):
         if shown == _TABLES:

@@ -66,7 +66,7 @@ def _multipliers() -> list[str]:
 def _is_number(value: t.Any) -> bool:
     try:
         return not isinstance(value, bool) and math.isfinite(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

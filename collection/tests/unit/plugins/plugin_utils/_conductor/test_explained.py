@@ -118,6 +118,29 @@ def test_a_request_that_nothing_can_meet_is_told_without_a_table() -> None:
     assert "why there is no host" not in plan_text(plan)
 
 
+def test_a_server_that_is_placed_is_told_where_it_would_go_anew() -> None:
+    declared = fleet({"web1": WEB, "web2": {**WEB, "server_host": "kvm1"}}, fleet_explain="web1")
+    guests = applied(reconcile(declared, hosts(declared)))
+    bigger = {"kvm2": survey("kvm2", memory=65536)}
+    plan = reconcile(declared, hosts(declared, guests, **bigger)).plan()
+
+    (told,) = explanations(plan, declared)
+    home = next(host for host, found in guests.items() for guest in found if guest.name == "web1")
+    assert (plan.changed, told["host"], set(told["weights"])) == (False, "kvm2", {"kvm1", "kvm2", "kvm3"})
+    assert plan.notes[0].startswith(f"web1 is on {home}; anew: web1 (1 GiB, 1 vCPU, 1 GiB disk) goes to kvm2\n")
+
+
+def test_a_placed_server_that_would_have_no_host_anew_is_no_failure() -> None:
+    declared = fleet({"web1": WEB}, fleet_explain="web1")
+    guests = applied(reconcile(declared, hosts(declared)))
+    small = {name: survey(name, memory=512) for name in ("kvm1", "kvm2", "kvm3")}
+    plan = reconcile(declared, hosts(declared, guests, **small)).plan()
+
+    assert plan.failures == ()
+    assert "No valid host was found for web1" in plan.notes[0]
+    assert "why there is no host" not in plan_text(plan)
+
+
 # -- another image ----------------------------------------------------------------------------------------------
 
 OTHER = {"file": "/other.qcow2", "format": "qcow2", "checksum": "sha256:" + "b" * 64}

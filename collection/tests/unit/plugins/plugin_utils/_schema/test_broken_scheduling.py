@@ -108,6 +108,11 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "multiplier of an aggregate without end",
+        lambda e: metadata(e, cpu_weight_multiplier=10**400),
+        "fleet_aggregates.rack1.metadata.cpu_weight_multiplier: found 1000000000",
+    ),
+    (
         "multiplier of an aggregate misspelt",
         lambda e: metadata(e, ram_wait_weight_multiplier=1),
         "fleet_aggregates.rack1.metadata.ram_wait_weight_multiplier: no weigher reads 'ram_wait_weight_multiplier'",

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, PciDevice, free_devices
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.devices import WantedDevices
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     DISK_GB,
     HostState,
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
     ServerGroup,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.numa import fit
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.wanted import WantedTopology
 
 if t.TYPE_CHECKING:
     import numpy as np
@@ -61,7 +63,7 @@ class Stock:
         return self._whole[rows] - self.used[rows]
 
     def fits(self, amount: int) -> Mask:
-        mask: Mask = (self.used + amount <= self.capacity) & (amount <= self._max)
+        mask: Mask = (self.used <= self._whole - amount) & (self._max >= amount)
         if self._units:
             mask &= (amount >= self._min) & (amount % self._step == 0)
         return mask
@@ -86,6 +88,35 @@ class Stock:
         return None
 
 
+class Fitting:
+    """What each host would give of its special hardware, by one wish, or why it can't.
+
+    A host is asked again only after something of it was given away: servers that are alike share the work.
+    """
+
+    def __init__(self, ask: t.Callable[[int], Fit | str], hosts: int) -> None:
+        self._ask = ask
+        self._answers: dict[int, Fit | str] = {}
+        self._unasked = set(range(hosts))
+        self._mask: Mask = need("numpy").zeros(hosts, dtype=bool)
+
+    def at(self, row: int) -> Fit | str:
+        if row in self._unasked:
+            self._unasked.remove(row)
+            self._answers[row] = self._ask(row)
+            self._mask[row] = not isinstance(self._answers[row], str)
+        return self._answers[row]
+
+    def mask(self) -> Mask:
+        """The hosts that can, as an array of its own."""
+        for row in sorted(self._unasked):
+            self.at(row)
+        return self._mask.copy()
+
+    def forget(self, row: int) -> None:
+        self._unasked.add(row)
+
+
 class Table:
     """All hosts. Changed by ``consume`` alone, which a batch calls after each choice."""
 
@@ -104,7 +135,7 @@ class Table:
         self._topologies = [host.topology for host in self.hosts]
         self._devices: list[t.Sequence[PciDevice]] = [host.pci_devices for host in self.hosts]
         self.num_devices: Ints = np.array([len(devices) for devices in self._devices], dtype="int64")
-        self._fits: dict[t.Hashable, dict[int, Fit | str]] = {}
+        self._fittings: dict[t.Hashable, Fitting] = {}
         self._pool_keys, self.disk = _pools(self.hosts)
         self._where: dict[str, int] = {}
         self._grouped: dict[str, list[int]] = {}
@@ -170,14 +201,18 @@ class Table:
         """The PCI devices of a host that nobody has yet."""
         return self._devices[row]
 
+    def fitting(self, topology: WantedTopology | None, devices: tuple[WantedDevices, ...]) -> Fitting:
+        """What the hosts would give to servers that ask for these cells and devices."""
+        wish = (topology, devices)
+        if wish not in self._fittings:
+            self._fittings[wish] = Fitting(
+                lambda row: fit(self._topologies[row], self._devices[row], topology, devices), len(self)
+            )
+        return self._fittings[wish]
+
     def fit(self, row: int, request: Request) -> Fit | str:
-        """What of its special hardware a host would give a server that needs some, or why it can't. Kept until
-        something on the host is given away: servers that are alike share the work."""
-        wish = (request.topology, request.devices)
-        answers = self._fits.setdefault(wish, {})
-        if row not in answers:
-            answers[row] = fit(self._topologies[row], self._devices[row], *wish)
-        return answers[row]
+        """What of its special hardware a host would give a server that needs some, or why it can't."""
+        return self.fitting(request.topology, request.devices).at(row)
 
     def consume(self, row: int, request: Request) -> Fit | None:
         """Count a server on a host (Nova: HostState.consume_from_request); what it has been given of the host's special
@@ -207,8 +242,8 @@ class Table:
             self._topologies[row] = topology.with_usage([given])
         self._devices[row] = free_devices(self._devices[row], given.addresses)
         self.num_devices[row] = len(self._devices[row])
-        for answers in self._fits.values():
-            answers.pop(row, None)
+        for fitting in self._fittings.values():
+            fitting.forget(row)
         return given
 
 
@@ -223,4 +258,4 @@ def _pools(hosts: t.Sequence[HostState]) -> tuple[dict[str, int], Stock]:
     return {key: row for row, key in enumerate(tightest)}, Stock(list(tightest.values()))
 
 
-__all__ = ["Stock", "Table"]
+__all__ = ["Fitting", "Stock", "Table"]

@@ -64,10 +64,23 @@ class Weigher(abc.ABC):
         default = float(getattr(self.settings, self.option))
         return self.sign * host.aggregate_minimum(self.option, default, float)
 
+    def _multipliers_of(self, table: Table, rows: Ints) -> Floats:
+        """One for all where no aggregate has another, which saves looking up each."""
+        key = ("one multiplier", self.option)
+        if key not in table.cache:
+            every = self.multipliers(table)
+            table.cache[key] = every[0] if len(every) and (every == every[0]).all() else None
+        common = table.cache[key]
+        return t.cast("Floats", self.multipliers(table)[rows] if common is None else common)
+
+    def matters(self, table: Table, request: Request) -> bool:
+        """False if it is plain without measuring that all hosts are equal to this rule."""
+        return True
+
     def weigh(self, table: Table, rows: Ints, request: Request) -> Floats | None:
         """multiplier x norm for each host in *rows*; None when it makes no difference."""
-        multipliers = self.multipliers(table)[rows]
-        if not multipliers.any():
+        multipliers = self._multipliers_of(table, rows)
+        if not multipliers.any() or not self.matters(table, request):
             return None
         raw = self.raw(table, rows, request)
         if self.minval is not None:
@@ -98,7 +111,10 @@ class CPUWeigher(Weigher):
 
     def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
         stock = table.stock(VCPU)
-        return t.cast("Floats", (stock.total * stock.ratio - (stock.total - stock.unreserved) - stock.used)[rows])
+        key = ("vcpus", self.name)
+        if key not in table.cache:
+            table.cache[key] = stock.total * stock.ratio - (stock.total - stock.unreserved)
+        return t.cast("Floats", (table.cache[key] - stock.used)[rows])
 
 
 class DiskWeigher(Weigher):
@@ -140,11 +156,21 @@ class FactWeigher(Weigher):
     def fact(self, host: HostState) -> float:
         """The raw value of one host."""
 
-    def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
+    def facts(self, table: Table) -> Floats:
         key = ("fact", self.name)
         if key not in table.cache:
             table.cache[key] = table.column(self.fact)
-        return t.cast("Floats", table.cache[key][rows])
+        return t.cast("Floats", table.cache[key])
+
+    def matters(self, table: Table, request: Request) -> bool:
+        key = ("fact differs", self.name)
+        if key not in table.cache:
+            facts = self.facts(table)
+            table.cache[key] = bool((facts != facts[0]).any()) if len(facts) else False
+        return bool(table.cache[key])
+
+    def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
+        return self.facts(table)[rows]
 
 
 class PCIWeigher(Weigher):
@@ -205,6 +231,9 @@ class HypervisorVersionWeigher(FactWeigher):
 class _SoftPolicy(Weigher):
     policy: t.ClassVar[Policy]
     direction: t.ClassVar[float]
+
+    def matters(self, table: Table, request: Request) -> bool:
+        return request.group is not None and request.group.policy == self.policy
 
     def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
         if request.group is None or request.group.policy != self.policy:

@@ -32,14 +32,14 @@ def refuse_moved_zones(
     """Conflict, for all hosts in one go, if inventory gives a host with servers another zone than it was in."""
     if snapshot is None:
         return
-    found = {compute.name: _ours(compute, fleet_id) for compute in computes}
+    by_name = {compute.name: compute for compute in computes}
     moved = []
     for host, zone in catalogs.zones.items():
         row = snapshot.hosts.get(host)
         before = row.summary.get(ZONE) if row is not None else None
         if before in (None, zone):
             continue
-        servers = sorted({*servers_on(snapshot, host), *found.get(host, ())})
+        servers = sorted({*servers_on(snapshot, host), *_ours(by_name[host], fleet_id)})
         if servers:
             moved.append(f"{host}: {would_change(before, zone, servers)} ({_said_by(catalogs, host)})")
     if moved:

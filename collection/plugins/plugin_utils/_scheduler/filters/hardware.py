@@ -12,13 +12,12 @@ scheduler says what the server gets (cores, pages, devices), so there is nobody 
 
 from __future__ import annotations
 
+import abc
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.devices import choose_devices
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import Filter, Reach
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Request
-from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Fitting, Table
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Mask
@@ -27,14 +26,19 @@ if t.TYPE_CHECKING:
 class _Fitted(Filter):
     """A rule that only the servers on the host itself have an effect on."""
 
+    @abc.abstractmethod
+    def fitting(self, table: Table, request: Request) -> Fitting:
+        """What hosts would give, as far as the rule goes."""
+
     def reach(self, request: Request, placed: Request) -> Reach:  # noqa: ARG002  # what fits here depends on here alone
         return "host" if placed.topology is not None or placed.devices else "none"
 
     def mask(self, table: Table, request: Request) -> Mask:
-        if not self.concerns(request):
-            return table.everywhere()
-        passes = [self.reason(table, row, request) is None for row in range(len(table))]
-        return t.cast("Mask", need("numpy").array(passes, dtype=bool))
+        return self.fitting(table, request).mask() if self.concerns(request) else table.everywhere()
+
+    def reason(self, table: Table, row: int, request: Request) -> str | None:
+        found = self.fitting(table, request).at(row) if self.concerns(request) else None
+        return found if isinstance(found, str) else None
 
 
 class PciPassthroughFilter(_Fitted):
@@ -43,9 +47,8 @@ class PciPassthroughFilter(_Fitted):
     def concerns(self, request: Request) -> bool:
         return bool(request.devices)
 
-    def reason(self, table: Table, row: int, request: Request) -> str | None:
-        chosen = choose_devices(table.devices(row), request.devices)
-        return chosen if isinstance(chosen, str) else None
+    def fitting(self, table: Table, request: Request) -> Fitting:
+        return table.fitting(None, request.devices)
 
 
 class NUMATopologyFilter(_Fitted):
@@ -54,11 +57,8 @@ class NUMATopologyFilter(_Fitted):
     def concerns(self, request: Request) -> bool:
         return request.topology is not None
 
-    def reason(self, table: Table, row: int, request: Request) -> str | None:
-        if request.topology is None:
-            return None
-        found = table.fit(row, request)
-        return found if isinstance(found, str) else None
+    def fitting(self, table: Table, request: Request) -> Fitting:
+        return table.fitting(request.topology, request.devices)
 
 
 __all__ = ["NUMATopologyFilter", "PciPassthroughFilter"]

@@ -89,6 +89,7 @@ class ActionModule(Carrier):
         with ended_on_error(run):
             computes = self.known(declared, host, survey, since)
             entry = planned(declared, computes, run, asked, now=self.now(ledger))
+            _check_images(entry)
             result = self._act(entry, asked_for)
         return self._ended(entry, result)
 
@@ -121,6 +122,10 @@ class ActionModule(Carrier):
     def _password(self, entry: Arguments) -> str:
         return str(self._secrets.get("password") or self._from_inventory(entry["name"], "server_admin_password") or "")
 
+    def user_data_of(self, server: str) -> str | None:
+        text = self._secrets.get("user_data") or self._from_inventory(server, "server_user_data")
+        return None if text is None else str(text)
+
     def _from_inventory(self, server: str, variable: str) -> Json:
         if server not in self._task_vars["groups"].get("servers", []):
             return None
@@ -131,6 +136,14 @@ class ActionModule(Carrier):
         if entry["run_id"] and not self.check_mode:
             self.open_ledger(create=True).end_run(entry["run_id"], "failed" if result.get("failed") else "done")
         return result
+
+
+def _check_images(entry: Arguments) -> None:
+    for image in entry["images"]:
+        raise FlotillaError(
+            f"image {image['name']!r} is not in pool {image['pool']!r} of {entry['host']}: bring it there with "
+            "flotilla.compute.image first, or use the playbook action, which does"
+        )
 
 
 def _options(args: Arguments) -> dict[str, Json]:

@@ -77,6 +77,11 @@ options:
       - Storage pool of the host.
     type: str
     default: local
+  from_pool:
+    description:
+      - Another storage pool of the host that has the image.
+    type: str
+    version_added: 0.2.0
   timeout:
     description:
       - Seconds after which a fetch that is not done, or waiting for another's, is given up.
@@ -160,6 +165,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.snapshots import open_image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url, shown
 
 
@@ -174,6 +180,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "checksum": {"type": "str", "required": True},
         "format": {"type": "str", "choices": ["qcow2", "raw"], "default": "qcow2"},
         "pool": {"type": "str", "default": "local"},
+        "from_pool": {"type": "str"},
         "timeout": {"type": "int", "default": 1800},
         "run_id": {"type": "str", "default": ""},
     }
@@ -192,11 +199,13 @@ def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
     place: dict[str, t.Any] = {"pool": pool, **{key: params[key] for key in ("state_dir", "run_id", "timeout")}}
     if params["state"] == "absent":
         return {"changed": images.remove(conn, image, **place)}
-    stored, changed = images.fetch(conn, image, source_of(params), **place)
+    stored, changed = images.fetch(conn, image, source_of(params, conn), **place)
     return {"changed": changed, "image": {"name": image.name, **stored.to_json()}}
 
 
-def source_of(params: dict[str, t.Any]) -> images.OpenSource:
+def source_of(params: dict[str, t.Any], conn: Connection) -> images.OpenSource:
+    if params["from_pool"]:
+        return lambda: open_image(conn, params["from_pool"], params["checksum"])
     if params["url"]:
         return lambda: open_url(params["url"])
     if params["src"]:
@@ -207,7 +216,9 @@ def source_of(params: dict[str, t.Any]) -> images.OpenSource:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), mutually_exclusive=[("url", "src")], supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=argument_spec(), mutually_exclusive=[("url", "src", "from_pool")], supports_check_mode=True
+    )
     if module.params["url"] and shown(module.params["url"]) == module.params["url"]:
         # Nothing in it is secret: messages that name it should be read.
         module.no_log_values.discard(module.params["url"])

@@ -60,8 +60,19 @@ options:
       - V(crash_dump) and V(inject_nmi) send a non-maskable interrupt, at which a guest that is set up for it dumps its
         memory. They are one and the same.
       - V(set_password) sets the administrator's password through the guest agent.
+      - V(snapshot) copies the root disk into an image of the fleet, of a running guest too, whose own files are not
+        touched. Its file systems are frozen at that moment if its image has C(hw_qemu_guest_agent=yes); with
+        C(os_require_quiesce=yes) there is no snapshot without. V(backup) is a snapshot that belongs to a row, of which
+        only the newest stay.
+      - V(rebuild) gives the server a new root disk, from O(image) or its own one. All else of it stays.
+      - V(rescue) boots it from O(image) with its root disk as the second one, or beside all of its disks if that image
+        has C(hw_rescue_bus) or C(hw_rescue_device). V(unrescue) brings back the domain, and the state, of before.
+      - V(shelve) keeps the server as snapshots of its root and ephemeral disks and frees its host. V(unshelve) makes
+        it again on the host that the task is for, or that the playbook's plan chooses; its id, addresses and MACs are
+        the same.
     type: str
     choices:
+      - backup
       - crash_dump
       - delete
       - force_delete
@@ -69,15 +80,21 @@ options:
       - lock
       - pause
       - reboot
+      - rebuild
+      - rescue
       - restore
       - resume
       - set_password
+      - shelve
+      - snapshot
       - soft_delete
       - start
       - stop
       - suspend
       - unlock
       - unpause
+      - unrescue
+      - unshelve
   type:
     description:
       - With O(action=reboot), V(soft) or V(hard). It is V(soft) when it is not given.
@@ -105,6 +122,44 @@ options:
   password:
     description:
       - With O(action=set_password), the password. By default C(server_admin_password) of the server's inventory.
+    type: str
+  name:
+    description:
+      - With O(action=snapshot) and O(action=backup), the image's name. By default the server's with the time.
+    type: str
+  pool:
+    description:
+      - With O(action=snapshot), O(action=backup) and O(action=shelve), the storage pool that the image goes into. By
+        default the pool of the server's root disk. Only hosts that have the pool can use the image.
+    type: str
+  backup_type:
+    description:
+      - With O(action=backup), the row that it belongs to, such as V(daily) or V(weekly). Needed.
+    type: str
+  rotation:
+    description:
+      - With O(action=backup), how many backups of that row are kept. With V(0) the one just made goes too, as in Nova.
+        Needed.
+    type: int
+  image:
+    description:
+      - With O(action=rebuild) and O(action=rescue), the name of the image. By default the server's own.
+    type: str
+  key_name:
+    description:
+      - With O(action=rebuild), the keypair whose public key the guest is given from now on.
+    type: str
+  user_data:
+    description:
+      - With O(action=rebuild), the guest's user data from now on.
+    type: str
+  metadata:
+    description:
+      - With O(action=rebuild), the server's metadata from now on.
+    type: dict
+  description:
+    description:
+      - With O(action=rebuild), the server's description from now on.
     type: str
   options:
     description:
@@ -149,6 +204,15 @@ EXAMPLES = r"""
     action: lock
     reason: its disk is copied until Friday
   delegate_to: kvm1
+
+- name: Back up a server, and keep the backups of seven days
+  flotilla.compute.server_action:
+    server: web1
+    action: backup
+    backup_type: daily
+    rotation: 7
+    pool: shared
+  delegate_to: kvm1
 """
 
 RETURN = r"""
@@ -182,8 +246,14 @@ notes:
     - >-
       inventory declares active: the next reconcile run will unpause it; set server_state: paused to keep it as it is
 details:
-  description: What the action has to tell beside, such as what it made.
+  description: >-
+    What the action has to tell beside. For a snapshot: what it is, the seconds that it took, how consistent it is, and
+    the backups that were removed.
   returned: when there is something
   type: dict
-  sample: {}
+  sample:
+    consistency: file systems frozen
+    seconds: 12.3
+    snapshot: {id: 0e6f6f0c-6c0c-5b0e-8b57-6a4f1f3a2c11, server_name: web1, pool: shared, size: 1073741824}
+    removed: []
 """

@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -19,11 +20,20 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 
 #: The options of all actions. Which of them an action takes is in actions.ACTIONS.
 OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
+    "backup_type": {"type": "str"},
+    "description": {"type": "str"},
+    "image": {"type": "str"},
+    "key_name": {"type": "str", "no_log": False},
+    "metadata": {"type": "dict"},
+    "name": {"type": "str"},
     "password": {"type": "str", "no_log": True},
+    "pool": {"type": "str"},
     "reason": {"type": "str"},
+    "rotation": {"type": "int"},
     "timeout": {"type": "int"},
     "type": {"type": "str"},
     "user": {"type": "str"},
+    "user_data": {"type": "str", "no_log": True},
     "wait": {"type": "bool"},
 }
 
@@ -47,8 +57,13 @@ def given(action: str, raw: t.Any) -> Given:
         if options.get(name, 0) < 0:
             raise InvalidInput(f"the action {action} can't wait for {options[name]} s; timeout is a number from 0")
     secret = ACTIONS[action].secrets
+    if "user_data" in options:
+        # Plan, record and ledger have its digest alone.
+        digest = {"user_data": {"sha256": hashlib.sha256(options["user_data"].encode()).hexdigest()}}
+    else:
+        digest = {}
     return Given(
-        {name: value for name, value in options.items() if name not in secret},
+        {**{name: value for name, value in options.items() if name not in secret}, **digest},
         {name: value for name, value in options.items() if name in secret},
     )
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import typing as t
 import zlib
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
@@ -33,7 +36,7 @@ LOCK_TIMEOUT = 180
 _SLOT_TIMEOUT = 3600.0
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
-_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure"})
+_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
 
 
 class Carrier(Planner):
@@ -97,6 +100,7 @@ class Carrier(Planner):
             self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
         else:
             self._note_success(ledger, entry, outcome)
+        _keep_snapshots(ledger, entry, outcome)
         return self._result(entry, outcome)
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
@@ -167,18 +171,29 @@ class Carrier(Planner):
             return self.computes(declared, {host: survey})
         return surveyed(declared.computes, {host: survey})
 
+    def user_data_of(self, _server: str) -> str | None:
+        """The user data of a server: from the task, else from the server's own variables."""
+        given = self._task.args.get("user_data")
+        text = self.variable("server_user_data") if given is None else given
+        return None if text is None else str(text)
+
     def _user_data(self, record: Record) -> bytes | None:
         """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
         if "user_data" not in record.spec:
             return None
-        given = self._task.args.get("user_data")
-        text = self.variable("server_user_data") if given is None else given
+        text = self.user_data_of(record.name)
         if text is None:
             raise FlotillaError(
                 f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
                 "run the reconcile playbook with the server in inventory"
             )
-        return str(text).encode()
+        data = text.encode()
+        if hashlib.sha256(data).hexdigest() != (record.spec["user_data"] or {}).get("sha256"):
+            raise FlotillaError(
+                f"{record.name}: its user data in inventory (server_user_data) is not what this step is for; "
+                "give it as the option user_data, or run the reconcile playbook, which takes inventory's"
+            )
+        return data
 
     def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
         last = outcome["results"][-1]
@@ -228,6 +243,19 @@ class Carrier(Planner):
 def _last_record(outcome: Result) -> Record | None:
     records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
     return Record.from_json(records[-1]) if records else None
+
+
+def _keep_snapshots(ledger: Ledger, entry: Arguments, outcome: Result) -> None:
+    """A snapshot is an image of the fleet from now on, and one that was rotated away no longer."""
+    for result in outcome.get("results", []):
+        told = result.get("told") or {}
+        if "consistency" in told:
+            made = Snapshot.from_json(told["snapshot"])
+            ledger.put("image", made.name, catalog_entry(made, entry["host"]))
+        for removed in map(Snapshot.from_json, told.get("removed", ())):
+            known = ledger.catalog("image").get(removed.name) or {}
+            if (known.get("snapshot") or {}).get("id") == removed.id:
+                ledger.drop("image", removed.name)
 
 
 def _applied(entry: Arguments) -> Record | None:

@@ -33,7 +33,13 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 #: Catalogs that modules write into the ledger, and what inventory calls the same.
-_CATALOGS = {"flavor": "flavors", "keypair": "keypairs", "server_group": "server_groups", "aggregate": "aggregates"}
+_CATALOGS = {
+    "flavor": "flavors",
+    "keypair": "keypairs",
+    "server_group": "server_groups",
+    "aggregate": "aggregates",
+    "image": "images",
+}
 
 
 class Planner(FleetAction):

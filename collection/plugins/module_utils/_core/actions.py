@@ -16,10 +16,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from . import saving
 from .errors import InvalidInput, Refused
-from .model import Guest, Json, Record, Server, Spec
+from .model import Guest, Image, Json, Record, Server, Spec
 from .states import Standing, power_state, refusal, vm_state
-from .steps import COSTS, Leave, ServerPlan, Step, as_defined, plan_server
+from .steps import COSTS, SHELVED, Leave, ServerPlan, Step, as_defined, plan_server
 
 #: Seconds that a guest has to reboot by itself before it is power cycled (Nova's wait_soft_reboot_seconds).
 SOFT_REBOOT_TIMEOUT = 120
@@ -27,12 +28,17 @@ SOFT_REBOOT_TIMEOUT = 120
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """An action that somebody asks for: ``options`` without what is secret, ``by`` who it is."""
+    """An action that somebody asks for: ``options`` without what is secret, ``by`` who it is.
+
+    ``images`` and ``keypairs`` (public keys) are the catalogs that options name entries of.
+    """
 
     action: str
     options: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
     by: str = ""
     leave: Leave = dataclasses.field(default_factory=Leave)
+    images: t.Mapping[str, Image] = dataclasses.field(default_factory=dict)
+    keypairs: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 Planned = t.Sequence[Step]
@@ -95,10 +101,12 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     """
     if desired is None:
         return ""
-    guest = dataclasses.replace(as_defined(record), state=state, autostart=bool(record.spec.get("autostart")))
+    autostart = bool(record.spec.get("autostart"))
+    shelved = SHELVED in record.marks
+    guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)
     volumes = frozenset(disk.volume for disk in record.disks)
     plan = plan_server(desired, record, guest, volumes=volumes, leave=leave)
-    kinds = [step.kind for step in plan.steps if step.kind != "update"]
+    kinds = [step.kind for step in plan.steps if step.kind not in ("tidy", "update")]
     if desired.spec.get("locked") and not record.lock:
         return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
     if not kinds:
@@ -188,8 +196,37 @@ def _set_password(request: Request, record: Record, _guest: Guest | None) -> Pla
     return [Step("set_password", f"of {user}", options={"user": user})]
 
 
+def _snapshot(request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return saving.snapshot(request.options, record, request.leave.now)
+
+
+def _backup(request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return saving.backup(request.options, record, request.leave.now)
+
+
+def _shelve(request: Request, record: Record, guest: Guest | None) -> Planned:
+    return saving.shelve(request.options, guest, _in_state(record, "shelved"))
+
+
+def _unshelve(_request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return saving.unshelve(_in_state(record, "active"))
+
+
+def _rescue(request: Request, record: Record, guest: Guest | None) -> Planned:
+    return saving.rescue(request.options, record, guest, request.images)
+
+
+def _unrescue(_request: Request, record: Record, guest: Guest | None) -> Planned:
+    return saving.unrescue(record, guest)
+
+
+def _rebuild(request: Request, record: Record, guest: Guest | None) -> Planned:
+    return saving.rebuild(request.options, record, guest, request.images, request.keypairs)
+
+
 #: The actions that can be asked for, by name. Each has its rule of the same name in states.RULES.
 ACTIONS: t.Final[dict[str, Deed]] = {
+    "backup": Deed(_backup, frozenset({"name", "backup_type", "rotation", "pool"})),
     "crash_dump": Deed(_inject_nmi),
     "delete": Deed(_delete),
     "force_delete": Deed(_force_delete),
@@ -197,15 +234,21 @@ ACTIONS: t.Final[dict[str, Deed]] = {
     "lock": Deed(_lock, frozenset({"reason"})),
     "pause": _power("pause", "paused"),
     "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
+    "rebuild": Deed(_rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"user_data"})),
+    "rescue": Deed(_rescue, frozenset({"image"})),
     "restore": Deed(_restore),
     "resume": _power("resume", "active"),
     "set_password": Deed(_set_password, frozenset({"user"}), frozenset({"password"})),
+    "shelve": Deed(_shelve, frozenset({"pool"})),
+    "snapshot": Deed(_snapshot, frozenset({"name", "pool"})),
     "soft_delete": Deed(_soft_delete),
     "start": _power("start", "active"),
     "stop": _power("stop", "stopped", "timeout", "wait"),
     "suspend": _power("suspend", "suspended"),
     "unlock": Deed(_unlock),
     "unpause": _power("unpause", "active"),
+    "unrescue": Deed(_unrescue),
+    "unshelve": Deed(_unshelve),
 }
 
 __all__ = [

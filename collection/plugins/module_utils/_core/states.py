@@ -105,6 +105,12 @@ TASKS = {
     "soft_delete": "soft-deleting",
     "restore": "restoring",
     "delete": "deleting",
+    "snapshot": "image_snapshot",
+    "tidy": "image_uploading",
+    "rescue": "rescuing",
+    "unrescue": "unrescuing",
+    "shelve": "shelving",
+    "unshelve": "unshelving",
 }
 
 _IDLE: frozenset[str | None] = frozenset({None})
@@ -221,7 +227,7 @@ _ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("other", "suspended"): ("start", "suspend"),
 }
 
-#: What a power step leaves the guest in.
+#: What a step leaves the guest in, where it changes that.
 AFTER: dict[str, str] = {
     "start": "running",
     "reboot": "running",
@@ -231,6 +237,10 @@ AFTER: dict[str, str] = {
     "stop": "shutoff",
     "pause": "paused",
     "suspend": "suspended",
+    "rescue": "shutoff",
+    "shelve": "shutoff",
+    "unrescue": "shutoff",
+    "unshelve": "shutoff",
 }
 
 

@@ -43,6 +43,7 @@ CLASSES: dict[str, str] = {
     "metadata": LIVE,
     "networks": RESTART,
     "pool": IMPOSSIBLE,
+    "rescue": LIVE,
     "security_groups": LIVE,
     "shutdown_timeout": LIVE,
     "state": LIVE,
@@ -50,6 +51,9 @@ CLASSES: dict[str, str] = {
     "user_data": REBUILD,
     "volumes": LIVE,
 }
+
+#: The mark of a server that is on no host, and is kept as its snapshots.
+SHELVED = "shelved_offloaded"
 
 #: Power steps and deeds that a locked server keeps from happening (Nova's check_instance_lock).
 _LOCKED_OUT = frozenset(
@@ -66,10 +70,14 @@ _LOCKED_OUT = frozenset(
         "soft_delete",
         "delete",
         "restore",
+        "rescue",
+        "unrescue",
+        "shelve",
+        "unshelve",
     }
 )
 #: What stays possible on a locked server: it changes no guest.
-_HARMLESS = frozenset({"adopt", "define", "update"})
+_HARMLESS = frozenset({"adopt", "define", "tidy", "update"})
 
 #: What people should know of a step before it is done.
 COSTS = {"pause": "; what it has in memory is lost if its host reboots"}
@@ -143,6 +151,8 @@ def plan_server(
         if guest is not None:
             raise ValueError("a guest without a record is foreign and has no plan")
         return _create(desired, "new")
+    if guest is None and SHELVED in record.marks:
+        return _shelved(desired, record, leave)
     if guest is None and record.root.volume not in volumes:
         return _create(desired, "its domain and its disk are gone")
     if guest is None:
@@ -154,7 +164,7 @@ def plan_server(
     if moved or not guest.persistent:
         why = "it was moved here by hand" if moved else "its domain is transient here"
         return _after(Step("adopt", why, spec=record.spec), desired, record, guest, leave)
-    return _present(desired, record, guest, leave)
+    return _tidied(_as_rescued(desired, record, guest, leave), record, volumes)
 
 
 def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
@@ -272,9 +282,75 @@ def _moved_disks(record: Record, guest: Guest, cls: str) -> list[Difference]:
 
 
 def _create(desired: Server, why: str) -> ServerPlan:
-    return ServerPlan(
-        steps=(Step("create", why, spec=desired.spec), *_autostart(desired), *_powers("shutoff", desired))
-    )
+    first = (Step("create", why, spec=desired.spec), *_autostart(desired))
+    rescue = desired.spec.get("rescue")
+    if rescue is None or desired.state == "shelved":
+        return ServerPlan(steps=(*first, *_powers("shutoff", desired)))
+    state = "shutoff" if desired.state == "stopped" else "running"
+    return ServerPlan(steps=(*first, *rescue_steps(rescue, "declared", spec=desired.spec, state=state)))
+
+
+def _shelved(desired: Server, record: Record, leave: Leave) -> ServerPlan:
+    """A shelved server is on no host: what changes is carried out when it is unshelved."""
+    if desired.state == "shelved":
+        return ServerPlan()
+    spec = {**record.spec, "state": desired.state}
+    first = Step("unshelve", f"declared {desired.state}, it is shelved", spec=spec, marks={SHELVED: None})
+    if record.lock and "locked" not in leave.allow:
+        return ServerPlan(held=(dataclasses.replace(first, why=f"{first.why}; locked {record.lock}", hold="locked"),))
+    record = dataclasses.replace(record, spec=spec, marks=_without(record, SHELVED))
+    plan = _after(first, desired, record, as_defined(record), leave)
+    return dataclasses.replace(plan, steps=(*plan.steps, Step("tidy", "its snapshots are no longer needed")))
+
+
+def _as_rescued(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
+    """Rescue and its end as inventory declares them. While a server is rescued all other changes wait; one that
+    somebody has rescued by an action is left alone until they have done."""
+    wanted, applied, mark = desired.spec.get("rescue"), record.spec.get("rescue"), record.marks.get("rescue")
+    if mark is None and (wanted is None or desired.state == "shelved"):
+        return _present(desired, record, guest, leave)
+    spec = _with(record.spec, desired.spec, {"rescue"})
+    if mark is not None and wanted == applied and (wanted is None or mark.get("image") == wanted):
+        return ServerPlan()
+    if mark is not None and wanted is not None and mark.get("image") == wanted:
+        return ServerPlan(steps=(Step("update", "rescue", spec=spec),))
+    steps = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
+    if mark is not None:
+        steps.append(Step("unrescue", "no longer declared rescued so", spec=spec, marks={"rescue": None}))
+    if wanted is not None:
+        steps += rescue_steps(wanted, "declared", spec=spec, state=str(mark["state"]) if mark else guest.state)
+        rest = ServerPlan()
+    else:
+        record = dataclasses.replace(record, spec=spec, marks=_without(record, "rescue"))
+        # What it is on is known again once it has been defined as it was.
+        rest = _present(desired, record, as_defined(record), leave)
+    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    if lock:
+        held = _lock(steps, [], lock)[1]
+        return ServerPlan(rest.differences, (), (*held, *rest.held))
+    return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
+
+
+def rescue_steps(image: Json, why: str, *, spec: Spec | None, state: str) -> list[Step]:
+    """From off to booted from *image* (as JSON); *state* is what the guest is in again when it is unrescued."""
+    name = image.get("name")
+    mark = {"image": image, "state": state}
+    return [
+        Step("rescue", f"{why}, from image {name}", spec=spec, marks={"rescue": mark}),
+        Step("start", "to be rescued"),
+    ]
+
+
+def _tidied(plan: ServerPlan, record: Record, volumes: t.AbstractSet[str]) -> ServerPlan:
+    """What a snapshot or a shelving that was killed has left beside a server goes."""
+    left = {f"{record.id}-{role}" for role in ("snapshot", "shelved")} & volumes
+    if not left or any(step.kind == "shelve" for step in plan.steps):
+        return plan
+    return dataclasses.replace(plan, steps=(Step("tidy", "a snapshot of it was cut off"), *plan.steps))
+
+
+def _without(record: Record, mark: str) -> dict[str, Json]:
+    return {key: value for key, value in record.marks.items() if key != mark}
 
 
 def _autostart(desired: Server) -> tuple[Step, ...]:
@@ -307,7 +383,8 @@ def _absent(
         return _by_leave(Step(kind, f"{leaves}; locked {record.lock}", hold="locked"), leave)
     if guest is None:
         # Nothing softens this: there is no domain left that could wait for fleet_reclaim.
-        disks = any(disk.volume in volumes for disk in record.disks if disk.role != "config")
+        disks = SHELVED in record.marks
+        disks |= any(disk.volume in volumes for disk in record.disks if disk.role != "config")
         return _by_leave(Step("delete", f"{leaves}, its domain is gone", hold="delete" if disks else None), leave)
     if mark is not None:
         over = leave.now - float(mark["at"]) >= leave.reclaim
@@ -391,7 +468,7 @@ def _changes(
     if "domain" in keys[LIVE]:
         steps.append(Step("pin", "pinned otherwise on the host"))
     down = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
-    interrupts = bool(down) and desired.state != "stopped"
+    interrupts = bool(down) and desired.state not in ("stopped", "shelved")
     hardware = keys[NEXT_BOOT] | keys[RESTART]
     rebuild = bool(keys[REBUILD]) and "rebuild" in leave.allow
     restart = not interrupts or rebuild or "restart" in leave.allow
@@ -412,7 +489,15 @@ def _changes(
 
 
 def _powers(found: str, desired: Server) -> tuple[Step, ...]:
+    if desired.state == "shelved":
+        return shelve_steps(found, "declared shelved")
     return tuple(Step(kind, f"declared {desired.state}{COSTS.get(kind, '')}") for kind in route(found, desired.state))
+
+
+def shelve_steps(found: str, why: str, *, spec: Spec | None = None, pool: str | None = None) -> tuple[Step, ...]:
+    """From a guest in state *found* to a server on no host. ``pool``: of its snapshots, else that of its root disk."""
+    down = tuple(Step(kind, "for the next step") for kind in route(found, "stopped"))
+    return (*down, Step("shelve", why, spec=spec, options={} if pool is None else {"pool": pool}))
 
 
 def _with(spec: Spec, desired: Spec, keys: t.AbstractSet[str]) -> dict[str, Json]:
@@ -434,6 +519,7 @@ __all__ = [
     "NEXT_BOOT",
     "REBUILD",
     "RESTART",
+    "SHELVED",
     "Difference",
     "Leave",
     "ServerPlan",
@@ -442,4 +528,6 @@ __all__ = [
     "differences_of",
     "plan_prune",
     "plan_server",
+    "rescue_steps",
+    "shelve_steps",
 ]

@@ -37,12 +37,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot im
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
     Domain,
     Volume,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import ROLE, Copying, remove_copy
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage, VolumeReader
 
 _CHUNK = 4 * MIB
 #: For a copy to be brought into its pool as an image.
@@ -227,6 +228,18 @@ def _rotate(host: Host, made: Snapshot, rotation: int | None) -> tuple[list[Snap
     return gone, kept
 
 
+@contextlib.contextmanager
+def open_image(conn: Connection, pool: str, checksum: str) -> t.Iterator[VolumeReader]:
+    """An image of a pool of this host, to be read into another."""
+    its = Pool(conn, pool)
+    image = Image(checksum, "qcow2", checksum)
+    volume = its.find(image.volume) if stored(its, image) else None
+    if volume is None:
+        raise FlotillaError(f"the image {checksum} is not in pool {pool!r} of this host, where it was to be taken from")
+    with its.open(volume) as reader:
+        yield reader
+
+
 def stored(pool: Pool, image: Image) -> bool:
     """Whether an image is in a pool, complete."""
     there = images.look_up(pool.handle, image)
@@ -239,4 +252,4 @@ def _size(size: int) -> str:
 
 HANDLERS = {"snapshot": _snapshot}
 
-__all__ = ["HANDLERS", "disk_of", "list_snapshots", "read", "remove", "stored", "take", "tidy"]
+__all__ = ["HANDLERS", "disk_of", "list_snapshots", "open_image", "read", "remove", "stored", "take", "tidy"]

@@ -32,12 +32,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result, image_args
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import check_name, check_pool
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import deletable
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
@@ -79,7 +80,9 @@ class Act(Reconcile):
         return Act(situation, self._asked)
 
     def schedule(self) -> None:
-        """An action is done where the server is."""
+        """An action is done where the server is; a shelved one is nowhere, and goes where it can."""
+        if any(SHELVED in step.marks for draft in self._drafts.values() for step in draft.plan.steps):
+            super().schedule()
 
     def _notes(self) -> tuple[str, ...]:
         return (self._outlook,) if self._outlook else ()
@@ -87,20 +90,36 @@ class Act(Reconcile):
     def _drafted(self) -> t.Iterable[Draft]:
         location = self._locate()
         record = t.cast(Record, location.record)
-        request = self._asked.request
+        catalogs = self._declared.catalogs
+        request = dataclasses.replace(self._asked.request, images=catalogs.images, keypairs=catalogs.keypairs)
         self._check_free(record, location)
         plan = plan_action(request, record, location.guest)
+        self._check_saved(plan, location)
         if plan.held:
             flag = plan.held[0].hold
             raise Refused(
                 f"{record.name}: {request.action} needs leave ({plan.held[0].why}); "
                 f"allow it with -e fleet_allow={flag}, or with allow: [{flag}] in the task"
             )
-        draft = deletable(self._given, self._where, Draft(record.name, None, location, host=location.host).to_do(plan))
+        # Where a shelved server goes is asked as for a declared one.
+        server = _as_applied(record) if request.action == "unshelve" else None
+        draft = Draft(record.name, server, location, host=location.host).to_do(plan)
+        missing = self.out_of_reach(draft)
+        if missing:
+            raise Conflict(f"{record.name}: {missing}")
+        draft = deletable(self._given, self._where, draft)
         if draft.message:
             raise Conflict(f"{record.name}: {draft.message}")
         self._outlook = self._left(plan, location)
         yield draft
+
+    def _check_saved(self, plan: ServerPlan, location: Location) -> None:
+        """A snapshot's name must be free, and its pool be there."""
+        for step in plan.steps:
+            if step.kind == "snapshot":
+                check_name(str(step.options["name"]), self._declared.catalogs)
+            if step.kind in ("snapshot", "shelve") and "pool" in step.options:
+                check_pool(str(step.options["pool"]), self._given.by_name[str(location.host)])
 
     def _left(self, plan: ServerPlan, location: Location) -> str:
         """What reconcile will make of what the steps leave."""
@@ -113,6 +132,8 @@ class Act(Reconcile):
             marks = {**record.marks, **({"soft_delete": {"at": 0}} if step.kind == "soft_delete" else {}), **step.marks}
             if step.kind == "restore":
                 marks["soft_delete"] = None
+            if step.kind == "shelve":
+                marks[SHELVED] = {}
             spec = record.spec if step.spec is None else step.spec
             record = dataclasses.replace(record, spec=spec, marks={k: v for k, v in marks.items() if v is not None})
         return outlook(self._asked.desired, record, state, self._asked.request.leave)
@@ -205,6 +226,12 @@ class Act(Reconcile):
             )
 
 
+def _as_applied(record: Record) -> Server:
+    """A server as its record has it."""
+    state = str(record.spec.get("state", record.declared))
+    return Server(record.name, state, record.flavor, record.image, record.spec, record.id, record.root.pool)
+
+
 def planned(
     declared: Declared, computes: t.Sequence[Compute], run: Run, asked: Asked, *, now: float
 ) -> dict[str, Json]:
@@ -215,6 +242,7 @@ def planned(
         raise InProgress(f"{entry.name}: {entry.message}")
     result = entry_result(entry, declared, run_id=run.id, fleet=fleet)
     notes = list(plan.notes)
+    result["images"] = image_args(next(host for host in plan.hosts if host.name == entry.host))
     return {**result, "action": asked.request.action, "notes": notes, "text": _text(entry, asked, notes)}
 
 

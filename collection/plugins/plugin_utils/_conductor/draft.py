@@ -127,6 +127,11 @@ class Draft:
             return self.fit
         return self.record.fit if self.record is not None else None
 
+    @property
+    def homeless(self) -> bool:
+        """Whether it is shelved, and is to be on a host again."""
+        return any(step.kind == "unshelve" for step in self.plan.steps)
+
     def refuse(self, verdict: str, message: str) -> Draft:
         return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)
 

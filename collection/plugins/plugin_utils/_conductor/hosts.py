@@ -20,6 +20,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import hardware
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, amounts_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
@@ -309,7 +310,8 @@ def _uses(
     found = {guest.id: _use_of_guest(guest, compute, fleet_id, groups) for guest in compute.guests}
     if snapshot is not None:
         for row in snapshot.servers.values():
-            record = row.loads() if row.host == compute.name and row.id not in found else None
+            here = row.host == compute.name and row.vm_state != SHELVED  # a shelved one takes nothing of its host
+            record = row.loads() if here and row.id not in found else None
             if record is not None:
                 found[row.id] = _use_of_record(record, groups)
         for claim in snapshot.claims.values():

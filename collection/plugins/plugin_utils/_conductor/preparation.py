@@ -15,6 +15,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image, Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostStep
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
@@ -54,16 +55,23 @@ def image_steps(
         if key in done or f"{image.volume}.ok" in there:
             continue
         done.add(key)
-        source = sources[image.name]
+        source = sources.get(image.name)
         args = {
             "name": image.name,
             "checksum": image.checksum,
             "format": image.format,
             "pool": pool,
-            **({"url": source.url} if source.url else {"src": source.file}),
+            **_from(source, compute, image),
         }
         steps.append(HostStep("image", f"image {image.name} into pool {pool}", args))
     return steps
+
+
+def _from(source: ImageSource | None, compute: Compute, image: Image) -> dict[str, Json]:
+    """Where a host gets an image: by URL, from a file of the controller, or from another of its own pools."""
+    if source is not None and (source.url or source.file):
+        return {"url": source.url} if source.url else {"src": source.file}
+    return {"from_pool": holder(compute, image)}
 
 
 def host_steps(

@@ -17,6 +17,7 @@ import fnmatch
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
     Step,
     plan_server,
@@ -46,6 +47,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
     first_record,
     wishes,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder, sees
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import (
     Undeclared,
     deletable,
@@ -73,7 +75,7 @@ if t.TYPE_CHECKING:
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
-_GROWS = frozenset({"create", "reconfigure", "rebuild"})
+_GROWS = frozenset({"create", "reconfigure", "rebuild", "unshelve"})
 
 
 class Reconcile:
@@ -124,6 +126,9 @@ class Reconcile:
         )
         if plan.steps and location.doubt:
             return draft.refuse(HELD, location.doubt)
+        missing = self.out_of_reach(draft.to_do(plan))
+        if missing:
+            return draft.refuse(ERROR, missing)
         return deletable(self._given, self._where, draft.to_do(plan))
 
     def _busy(self, name: str, location: Location) -> str:
@@ -202,7 +207,7 @@ class Reconcile:
     def _needs_place(self, draft: Draft) -> bool:
         if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):
             return False
-        if draft.new:
+        if draft.new or draft.homeless:
             return True
         record, flavor = t.cast(Record, draft.record), _flavor_after(draft)
         wanted, applied = amounts_of(flavor), amounts_of(record.flavor)
@@ -228,13 +233,44 @@ class Reconcile:
             pool=draft.record.root.pool if draft.record is not None else spec.get("pool"),
             networks=tuple(port["network"] for port in spec.get("networks", [])),
             host=self._bound_to(draft),
-            ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, ()))),
+            ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, set()) | self._without_image(draft))),
             pci_aliases=self._declared.catalogs.pci_aliases,
         )
 
+    def out_of_reach(self, draft: Draft) -> str:
+        """Why a server that stays on its host can't have an image there; empty if it can."""
+        compute = self._given.by_name.get(draft.location.host or "")
+        if compute is None or draft.new or draft.homeless:
+            return ""
+        for image in _images_for(draft):
+            source = self._declared.image_sources.get(image.name)
+            if source is not None and (source.url or source.file):
+                continue
+            if holder(compute, image) is None and source is not None:
+                return (
+                    f"image {image.name!r} is a snapshot in pool {source.pool!r} of {source.host}, and {compute.name} "
+                    "doesn't see it there: snapshots are not copied between hosts; take them into a pool that hosts "
+                    "share (option pool)"
+                )
+            if holder(compute, image) is None:
+                return f"image {image.name!r} is in no catalog any more, and in no pool of {compute.name}"
+        return ""
+
+    def _without_image(self, draft: Draft) -> set[str]:
+        """Hosts that can't get at the disk that the server is to have: snapshots are only where they were made."""
+        computes = self._given.by_name.values()
+        if draft.homeless:
+            kept = snapshots_of(t.cast(Record, draft.record))
+            return {compute.name for compute in computes if compute.up and not sees(compute, kept)}
+        image = _image_after(draft)
+        source = self._declared.image_sources.get(image.name)
+        if source is None or source.pool is None or source.url or source.file:
+            return set()
+        return {compute.name for compute in computes if compute.up and holder(compute, image) is None}
+
     def _bound_to(self, draft: Draft) -> str | None:
         """The one host that a server can go to: its own, the one where it was begun, or the one that inventory says."""
-        if not draft.new:
+        if not draft.new and not draft.homeless:
             return draft.location.host
         wanted = self._given.host or t.cast(Server, draft.server).spec.get("host")
         return self._given.begun.get(draft.name) or wanted
@@ -251,7 +287,7 @@ class Reconcile:
         amounts = with_cores(amounts_of(flavor), flavor.vcpus, draft.fitted)
         host = str(draft.host)
         row = snapshot.hosts.get(host)
-        chosen = draft.new or self._needs_place(draft)
+        chosen = draft.new or self._needs_place(draft)  # a host that was chosen must be as it was then
         return Claim(
             server_id=draft.server_id or self._given.half_built.get(draft.name),
             name=draft.name,
@@ -366,9 +402,10 @@ class Reconcile:
         if not compute.up:
             return HostPlan(compute.name, False, compute.why)
         images = [
-            (draft.server.image, str(self._pool(draft)))
+            (image, str(self._pool(draft)))
             for draft in self._drafts.values()
-            if draft.host == compute.name and draft.server and {"create", "rebuild"} & _kinds(draft.plan.steps)
+            if draft.host == compute.name
+            for image in _images_for(draft)
         ]
         steps: tuple[HostStep, ...] = host_steps(
             compute,
@@ -383,6 +420,15 @@ class Reconcile:
 
 def _kinds(steps: t.Iterable[Step]) -> set[str]:
     return {step.kind for step in steps}
+
+
+def _images_for(draft: Draft) -> t.Iterator[Image]:
+    """The images that a server's steps need in its pool."""
+    for step in draft.plan.steps:
+        if step.kind in ("create", "rebuild") and step.spec is not None:
+            yield Image.from_json(step.spec["image"])
+        if step.kind == "rescue":
+            yield Image.from_json(step.marks["rescue"]["image"])
 
 
 def _seen(given: Situation) -> list[Seen]:

@@ -29,13 +29,21 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import (
+    SHELVED,
+    options_of,
+    shelved_mark,
+    unshelved,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, Wish
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Network
 
 #: Steps that write a record; each makes the generation grow by one.
-WRITES = frozenset({"create", "define", "update", "reconfigure", "rebuild", "soft_delete", "restore", "adopt"})
+WRITES = frozenset(
+    "adopt create define rebuild reconfigure rescue restore shelve soft_delete unrescue unshelve update".split()
+)
 
 #: Nova's shutdown_timeout.
 SHUTDOWN_TIMEOUT = 60
@@ -198,8 +206,9 @@ def deeds(
             "why": step.why,
             "timeout": int(step.options.get("timeout", shutdown_timeout(record))),
         }
-        if step.options:
-            deed["options"] = dict(step.options)
+        options = options_of(step, record, time=frame.time)
+        if options:
+            deed["options"] = options
         if step.kind in WRITES or step.spec is not None or step.marks:
             record = _next(record, step, compute, frame, addresses, fit)
             deed["record"] = record.to_json()
@@ -231,6 +240,8 @@ def _next(
         host_id=compute.host_id,
         marks=_marks(record, step, frame),
     )
+    if step.kind == "unshelve":
+        return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
     if step.kind not in ("reconfigure", "rebuild", "create"):
         return changed
     if changes_ports(record, spec):
@@ -246,6 +257,8 @@ def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
         marks.pop("soft_delete", None)
     if step.kind == "soft_delete":
         marks["soft_delete"] = {"at": frame.now}
+    if step.kind == "shelve":
+        marks[SHELVED] = shelved_mark(step, record, time=frame.time)
     return {key: value for key, value in {**marks, **step.marks}.items() if value is not None}
 
 
@@ -253,6 +266,8 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
     """Flavor, image and disks after a step that may change them; a disk that stays keeps its place and its name."""
     flavor = Flavor.from_json(spec["flavor"])
     taken = Image.from_json(spec["image"]) if image else record.image
+    if taken != record.image:
+        record = _of_image(record, taken)
     disks = disks_of(
         record.id,
         flavor,
@@ -273,7 +288,19 @@ def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:
     if old is None:
         return disk
     backing = disk.backing if image and disk.role == "root" else old.backing
-    return dataclasses.replace(old, size=max(old.size, disk.size), backing=backing)
+    kept = dataclasses.replace(old, size=max(old.size, disk.size), backing=backing)
+    # On which bus the guest sees it is its image's to say.
+    return dataclasses.replace(kept, target=disk.target, bus=disk.bus, device=disk.device) if image else kept
+
+
+def _of_image(record: Record, image: Image) -> Record:
+    """The record with the hardware that another image asks for (Nova: a rebuild takes the new image's properties). The
+    machine type of first boot stays, unless one of both images names its own."""
+    hardware = hardware_of(image)
+    if hardware.machine is None and "hw_machine_type" not in record.image.properties:
+        hardware = dataclasses.replace(hardware, machine=record.hardware.machine)
+    nics = tuple(dataclasses.replace(nic, model=hardware.vif_model) for nic in record.nics)
+    return dataclasses.replace(record, hardware=hardware, nics=nics)
 
 
 def changes_ports(record: Record, spec: Spec) -> bool:

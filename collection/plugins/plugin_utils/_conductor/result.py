@@ -67,6 +67,15 @@ def entry_result(
     return _Frame(declared, run_id, fleet.fleet_id if fleet else None).server(entry)
 
 
+def image_args(host: HostPlan) -> list[dict[str, Json]]:
+    """The images that a host needs first, as arguments of module image.
+
+    Where they come from is inventory's to say: a URL may hold credentials.
+    """
+    images = [step for step in host.steps if step.kind == "image"]
+    return [{key: value for key, value in step.args.items() if key not in ("url", "src")} for step in images]
+
+
 def _speaks(entry: ServerEntry) -> bool:
     return bool(entry.steps or entry.held or entry.message or entry.differences)
 
@@ -81,14 +90,12 @@ class _Frame:
 
     def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
         enroll = [step for step in host.steps if step.kind == "enroll"]
-        images = [step for step in host.steps if step.kind == "image"]
         marking = [step for step in enroll if "pool" in step.what]
         return {
             "up": host.up,
             "why": host.why,
             "enroll": self._enroll(enroll[0].args) if enroll else None,
-            # Where it comes from is inventory's to say: a URL may hold credentials.
-            "images": [{k: v for k, v in step.args.items() if k not in ("url", "src")} for step in images],
+            "images": image_args(host),
             # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
             "image_throttle": 1 if marking else 0,
             "servers": [self.server(entry) for entry in undeclared if entry.steps],
@@ -128,4 +135,4 @@ def _step(step: Step) -> dict[str, Json]:
     return {"kind": step.kind, "why": step.why, "flag": step.hold}
 
 
-__all__ = ["entry_result", "plan_result"]
+__all__ = ["entry_result", "image_args", "plan_result"]

@@ -20,13 +20,13 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs imp
 
 __all__ = ["KINDS", "Catalog"]
 
-KINDS = ("flavor", "keypair", "server_group", "aggregate")
+KINDS = ("flavor", "keypair", "server_group", "aggregate", "image")
 _ENDED = ("done", "completed", "confirmed", "reverted", "error", "failed", "cancelled")  # nova/objects/migration.py
 
 
 class Catalog(Part):
     def catalog(self, kind: str) -> dict[str, dict[str, Json]]:
-        """The entries of a kind (flavor, keypair, server_group, aggregate) by name."""
+        """The entries of a kind (flavor, keypair, server_group, aggregate, image) by name."""
         with self._database.read() as tx:
             table = tx.tables.catalog
             rows = tx.rows(table.select().where(table.c.kind == _known(kind)).order_by(table.c.name))

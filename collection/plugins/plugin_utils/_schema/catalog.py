@@ -70,10 +70,13 @@ _AS_WRITTEN = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """Where an image comes from: a URL that compute hosts fetch, or a file on the controller. One of them is None."""
+    """Where an image comes from: a URL that compute hosts fetch, a file on the controller, or, for a snapshot, a pool
+    of a host. The others are None."""
 
     url: str | None
     file: str | None
+    pool: str | None = None
+    host: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +153,8 @@ def image(name: str, data: Data) -> Image:
 
 
 def image_source(data: Data) -> ImageSource:
-    return ImageSource(url=data.get("url"), file=data.get("file"))
+    snapshot = data.get("snapshot") or {}
+    return ImageSource(data.get("url"), data.get("file"), snapshot.get("pool"), snapshot.get("host"))
 
 
 def network(name: str, data: Data) -> Network:
@@ -232,6 +236,9 @@ def declared(name: str, data: Data, known: Catalogs) -> Server:
     spec.update({key: written[variable] for variable, key in _AS_WRITTEN.items() if variable in written})
     if "server_networks" in written:
         spec["networks"] = ports
+    rescue = written.get("server_rescue", False)
+    if rescue is not False:
+        spec["rescue"] = (chosen_image if rescue is True else known.images[rescue]).to_json()
     if "server_key_name" in written:
         key_name = written["server_key_name"]
         spec["key_name"] = {"name": key_name, "public_key": known.keypairs[key_name]}

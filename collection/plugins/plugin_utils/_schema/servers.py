@@ -41,9 +41,14 @@ _REFERENCES = {
     "server_image": ("fleet_images", "an image"),
     "server_key_name": ("fleet_keypairs", "a keypair"),
     "server_networks": ("fleet_networks", "a network"),
+    "server_rescue": ("fleet_images", "an image"),
     "server_security_groups": ("fleet_security_groups", "a security group"),
     "server_volumes": ("fleet_volumes", "a volume"),
 }
+
+
+#: Catalogs that modules write into, too.
+_IN_LEDGER = ("fleet_flavors", "fleet_images", "fleet_keypairs", "fleet_server_groups")
 
 
 def check_names(review: Review) -> None:
@@ -92,7 +97,7 @@ def _references(review: Review) -> None:
         names = review.names(catalog)
         if names is None:
             continue
-        ledger = " or of the ledger" if catalog in ("fleet_flavors", "fleet_keypairs", "fleet_server_groups") else ""
+        ledger = " or of the ledger" if catalog in _IN_LEDGER else ""
         allowed = f"{what} of {catalog}{ledger} ({listed(sorted(names))})"
         for host, data in review.servers.items():
             for path, name in _named(data.get(variable)):

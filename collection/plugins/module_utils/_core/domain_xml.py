@@ -243,16 +243,8 @@ def _cpu(root: Element, record: Record, host: HostFacts) -> None:
     if host.virt_type in ("kvm", "qemu"):
         cpu.set("mode", "host-model")
         cpu.set("check", "partial")
-    threads = _threads(record)
-    SubElement(cpu, "topology", sockets=str(record.flavor.vcpus // threads), cores="1", threads=str(threads))
-
-
-def _threads(record: Record) -> int:
-    """Threads a core, as the guest is told: as many vCPUs as share a core of the host. Nova's topologies are of sockets
-    where nothing else is asked."""
-    told = {cell.threads for cell in record.fit.cells} if record.fit is not None else {0}
-    threads = min(told, default=0)
-    return threads if threads > 1 and len(told) == 1 and record.flavor.vcpus % threads == 0 else 1
+    # Nova's default, for pinned guests too: each vCPU a socket, whatever cores of the host share threads.
+    SubElement(cpu, "topology", sockets=str(record.flavor.vcpus), cores="1", threads="1")
 
 
 def _devices(root: Element, record: Record, host: HostFacts) -> None:

@@ -96,7 +96,7 @@ class FitCell:
 
     ``vcpus`` are all of the guest cell's; ``pinning`` maps those that have a dedicated core to it, the others float on
     ``cpus``, the host cell's shared ones. ``reserved`` are dedicated cores for the emulator's threads.
-    ``page_size`` None is the host's default. ``threads``: as many vCPUs share a core (0: not told to the guest).
+    ``page_size`` None is the host's default.
     """
 
     id: int
@@ -109,7 +109,6 @@ class FitCell:
     reserved: tuple[int, ...] = ()
     cpu_policy: str = SHARED
     thread_policy: str | None = None
-    threads: int = 0
 
     @property
     def floating(self) -> tuple[int, ...]:
@@ -309,7 +308,6 @@ _CELL: dict[str, t.Callable[[Json], t.Any]] = {
     "page_size": _number_or_none,
     "pinning": lambda value: {int(vcpu): _number(core) for vcpu, core in value.items()},
     "reserved": _numbers,
-    "threads": _number,
 }
 _FIT: dict[str, t.Callable[[Json], t.Any]] = {
     "cells": _list_of(FitCell),

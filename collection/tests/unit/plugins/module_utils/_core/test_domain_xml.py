@@ -288,22 +288,11 @@ def test_a_server_without_a_fit_is_what_it_was_before_there_were_any() -> None:
     assert attributes(root, "vcpu") == {"placement": "static"}
 
 
-@pytest.mark.parametrize(
-    ("threads", "vcpus", "topology"),
-    [
-        ((2, 2), 4, ("2", "1", "2")),
-        ((0, 0), 4, ("4", "1", "1")),
-        ((2, 0), 4, ("4", "1", "1")),
-        ((2, 2), 3, ("3", "1", "1")),
-    ],
-)
-def test_vcpus_that_share_a_core_are_told_so(
-    threads: tuple[int, int], vcpus: int, topology: tuple[str, str, str]
-) -> None:
-    cells = tuple(FitCell(n, 0, (n,), 256, pinning={n: n}, threads=each) for n, each in enumerate(threads))
-    one = dataclasses.replace(record(flavor=Flavor("pinned", vcpus, 512, 1)), fit=Fit(cells, emulator_cpus=(0, 1)))
+def test_each_vcpu_is_a_socket_whatever_shares_a_core() -> None:
+    cells = (FitCell(0, 0, (0, 1), 512, pinning={0: 2, 1: 3}, thread_policy="require"),)
+    one = dataclasses.replace(record(flavor=Flavor("pinned", 2, 512, 1)), fit=Fit(cells, emulator_cpus=(2, 3)))
     found = attributes(tree(one), "cpu/topology")
-    assert (found["sockets"], found["cores"], found["threads"]) == topology
+    assert (found["sockets"], found["cores"], found["threads"]) == ("2", "1", "1")
     assert Record.loads(one.dumps()) == one
 
 

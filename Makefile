@@ -38,7 +38,7 @@ build:  ## the collection's artifact, in dist/
 	@tools/bootstrap
 	ansible-galaxy collection build --force --output-path dist collection
 
-bench:  ## measured against community.libvirt and plain virsh (root)
+bench:  ## measured against community.libvirt, plain virsh and Nova's scheduler (root)
 	@tools/bootstrap --lab --bench
 	@tests/bench/run
 

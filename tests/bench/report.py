@@ -16,6 +16,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+from tests.bench import placing
 from tests.bench.measure import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +94,26 @@ def creation_findings(samples: Samples, *, count: int, states: t.Iterable[str]) 
         )
         for state in states
     ]
+
+
+def placing_findings(samples: Samples, *, many: int, huge: int) -> list[Finding]:
+    ours = median(samples[f"place {many} on {many}"])
+    nova = median(samples[f"Nova places {many} on {many}"])
+    found = [
+        Finding(f"placing {many} servers on {many} hosts, quicker than Nova", nova / ours, 50, "times", at_least=True)
+    ]
+    for batch in ("off", "auto"):
+        runs = samples[f"place {huge} on {huge}, {batch}, the whole process"]
+        found += [
+            Finding(f"placing {huge} servers on {huge} hosts, batch {batch}", median(runs), 20, "s"),
+            Finding(f"and its memory, batch {batch}", max(sample.peak for sample in runs), 1536, "MiB"),
+        ]
+    costs = placing.per_server(samples)
+    few, most = min(costs), max(costs)
+    found.append(
+        Finding(f"one more server on {most} hosts, against {few} hosts", costs[most] / costs[few], most / few, "times")
+    )
+    return found
 
 
 def machine() -> dict[str, t.Any]:

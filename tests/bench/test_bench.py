@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from tests.bench import report
+from tests.bench import placing, report
 from tests.bench.creation import Creation
 from tests.bench.fleet import Fleet, unchanged
 from tests.bench.measure import BenchError, Sample, measured
@@ -124,6 +124,55 @@ def test_both_sides_create_and_leave_nothing(lab: Lab, tmp_path: Path) -> None:
     creation.by_flotilla("stopped")
     assert _volumes(lab) == before
     assert sorted(creation.fleet.domains()) == ["old-01", "old-02"]
+
+
+def test_placing_is_measured_by_itself(tmp_path: Path) -> None:
+    sample, answer = placing.placed_by_us(placing.fleet(6, 9), tmp_path)
+    assert set(answer["chosen"]) <= {host["name"] for host in placing.fleet(6, 9)["hosts"]}
+    assert len(answer["chosen"]) == 9
+    alone = placing.only_placing(sample, answer)
+    assert 0 < alone.seconds < sample.seconds
+    assert alone.cpu < sample.cpu
+
+
+@pytest.mark.parametrize(
+    ("nova", "sentence"),
+    [
+        (["kvm1", "kvm3"], "1 of 2 servers have other hosts than Nova chooses, the first of them number 1: kvm2"),
+        (["kvm1", None], "Nova finds no host for server 1"),
+    ],
+)
+def test_other_hosts_than_nova_s_are_no_comparison(nova: list[str | None], sentence: str) -> None:
+    with pytest.raises(BenchError, match=sentence):
+        placing.same_hosts({"chosen": ["kvm1", "kvm2"]}, {"chosen": nova})
+
+
+def test_findings_of_placing() -> None:
+    samples = {
+        "Nova places 1000 on 1000": _taken(60),
+        "place 1000 on 1000": _taken(1, 2, 1),
+        "place 10000 on 10000, off, the whole process": _taken(12, peak=200),
+        "place 10000 on 10000, auto, the whole process": _taken(21, peak=1600),
+        "place 300 on 250": _taken(1, 1.5),
+        "place 300 on 10000": _taken(30, 50),
+    }
+    found = report.placing_findings(samples, many=1000, huge=10000)
+    assert [(finding.found, finding.met) for finding in found] == [
+        (60, True),
+        (12, True),
+        (200, True),
+        (21, False),
+        (1600, False),
+        (30, True),
+    ]
+
+
+@pytest.mark.soak  # its peer is Nova, which `make soak` and `make bench` install
+def test_nova_chooses_the_same_hosts(tmp_path: Path) -> None:
+    given = placing.fleet(40, 120)
+    _sample, theirs = placing.placed_by_nova(given, tmp_path)
+    assert theirs["nova"] == "34.0.0"
+    placing.same_hosts(placing.placed_by_us(given, tmp_path)[1], theirs)
 
 
 def _volumes(lab: Lab) -> set[tuple[str, str]]:

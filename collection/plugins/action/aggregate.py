@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._aggregates import (
+    ZONE,
     Fleet,
     describe,
     entry_of,
@@ -19,7 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._catalog import C
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import servers_on
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import RawInventory, read_inventory
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import aggregate, default_zone
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake, path_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake, listed, path_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import InventoryInput
 
 _ZONE_VARIABLE = "compute_availability_zone"
@@ -47,6 +49,11 @@ class ActionModule(CatalogAction):
         after = None
         if args["state"] == "present":
             after = entry_of(args, before, inventory.computes)
+            if after["hosts"] and not inventory.computes:
+                raise InvalidInput(
+                    f"aggregate {name!r} can't have {listed(after['hosts'])}: the group computes of inventory is "
+                    "empty, so nothing says which compute hosts there are"
+                )
             self.check(name, after, beside=self._beside(name, after, stored, inventory))
         old = aggregate(name, before, inventory.computes) if before is not None else None
         new = aggregate(name, after, inventory.computes) if after is not None else None
@@ -61,11 +68,13 @@ class ActionModule(CatalogAction):
         fleet = {self.inventory_variable: entries}
         return InventoryInput(fleet, computes=zones, servers={}, ledger={"aggregates": stored})
 
-    def concerns(self, mistake: Mistake, name: str) -> bool:
-        """Those of this aggregate, and hosts of it that would be in two zones."""
+    def concerns(self, mistake: Mistake, name: str, entry: Entry) -> bool:
+        """Those of this aggregate, and hosts of it that it would put into a second zone."""
         place = path_text(self.inventory_variable, (name,))
-        ours = mistake.path == place or mistake.path.startswith(place + ".")
-        return ours or (mistake.variable == _ZONE_VARIABLE and f"aggregate {name}" in (mistake.reason or ""))
+        if mistake.path == place or mistake.path.startswith(place + "."):
+            return True
+        gives_zone = bool(entry["metadata"].get(ZONE))
+        return mistake.variable == _ZONE_VARIABLE and gives_zone and bool({*mistake.hosts} & {*entry["hosts"]})
 
     def _fleet(self, stored: dict[str, Entry], inventory: RawInventory) -> Fleet:
         entries = {**stored, **self.in_inventory()}

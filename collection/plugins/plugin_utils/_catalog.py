@@ -51,13 +51,13 @@ class CatalogAction(FleetAction):
     def check(self, name: str, entry: Entry, *, beside: InventoryInput | None = None) -> None:
         """Refuse what would be refused in inventory, all mistakes at once; with *beside* as a part of that."""
         alone = InventoryInput({self.inventory_variable: {name: entry}}, computes={}, servers={})
-        mistakes = [mistake for mistake in validate(beside or alone) if self.concerns(mistake, name)]
+        mistakes = [mistake for mistake in validate(beside or alone) if self.concerns(mistake, name, entry)]
         if mistakes:
             place = path_text(self.inventory_variable, (name,))
             told = "; ".join(_clause(mistake, place) for mistake in mistakes)
             raise InvalidInput(f"{self.kind} {name!r}: {told}")
 
-    def concerns(self, mistake: Mistake, name: str) -> bool:  # noqa: ARG002  # a subclass may look at the name
+    def concerns(self, mistake: Mistake, name: str, entry: Entry) -> bool:  # noqa: ARG002  # subclasses look at them
         """Whether a mistake is one of the entry."""
         return mistake.variable == self.inventory_variable
 

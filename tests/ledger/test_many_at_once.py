@@ -15,9 +15,11 @@ import sys
 import typing as t
 from pathlib import Path
 
+from tests.ledger import pinner
 from tests.ledger.claimer import COMMON, RAM
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import HostSeen, Ledger
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, HostSeen, Ledger
 
 CLAIMERS = 8
 EACH = 40
@@ -34,12 +36,16 @@ def new_ledger(url: str) -> Ledger:
     return ledger
 
 
+def claimers(url: str, numbers: t.Iterable[int]) -> contextlib.AbstractContextManager[list[subprocess.Popen[str]]]:
+    return programs("claimer.py", url, numbers, EACH)
+
+
 @contextlib.contextmanager
-def claimers(url: str, numbers: t.Iterable[int]) -> t.Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, str(Path(__file__).parent / "claimer.py"), url]
+def programs(name: str, url: str, numbers: t.Iterable[int], each: int) -> t.Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, str(Path(__file__).parent / name), url]
     started = [
         subprocess.Popen(
-            [*command, str(number), str(EACH)],
+            [*command, str(number), str(each)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -115,3 +121,26 @@ def test_killed_ones_leave_a_whole_ledger_that_others_go_on_with(url: str) -> No
             assert len(ledger.live_runs()) == CLAIMERS
     for row in ledger.snapshot().claims.values():
         assert row.begun
+
+
+def fit_of(claim: ClaimRow) -> Fit:
+    assert claim.fitted is not None
+    return claim.fitted
+
+
+def test_no_core_is_given_twice_by_controllers_that_plan_at_once(url: str) -> None:
+    """Four of them want all the cores that there are, and each has seen every host empty."""
+    made = Ledger.open(url, create=True)
+    assert made is not None
+    made.establish("default")
+    made.save_survey([HostSeen(name, f"id-{name}") for name in pinner.HOSTS])
+    cores = len(pinner.HOSTS) * pinner.CORES
+    with programs("pinner.py", url, range(4), cores // 4) as processes:
+        given = [line.split() for process in processes for line in won(process)]
+        claims = made.snapshot().claims.values()
+        assert sorted(name for name, *_place in given) == sorted(claim.name for claim in claims)
+        assert len({(host, core) for _name, host, core in given}) == cores
+        held = [(claim.host, core) for claim in claims for cell in fit_of(claim).cells for core in cell.cores]
+        assert sorted(held) == sorted((host, int(core)) for _name, host, core in given)
+        with programs("pinner.py", url, [9], 1) as (one_more,):
+            assert won(one_more) == ["db-9-0 nowhere"]

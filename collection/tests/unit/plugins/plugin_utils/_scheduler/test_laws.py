@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import typing as t
 from collections import Counter
 
@@ -38,6 +41,7 @@ GROUPS = {
     "together": ServerGroup("together", "affinity"),
     "near": ServerGroup("near", "soft-affinity"),
     "apart": ServerGroup("apart", "soft-anti-affinity"),
+    "elsewhere": ServerGroup("elsewhere", "affinity", hosts=("kvm1", "gone")),
 }
 ZONES = st.sampled_from([None, "east", "west"])
 SETTINGS = st.builds(
@@ -93,11 +97,14 @@ def hosts(draw: st.DrawFn, name: str) -> HostState:
         pools={"local": Pool("shared" if shared else name, draw(INVENTORIES))} if draw(st.booleans()) else {},
         default_pool=draw(st.sampled_from(["local", "local", None])),
         networks=draw(st.sampled_from([["lan"], ["lan"], []])),
+        failed_builds=draw(st.integers(0, 2)),
         instances=[Instance(f"{name}-{index}", f"{name}-{index}", group) for index, group in enumerate(members)],
         traits=draw(st.sampled_from([(), ("HW_CPU_X86_AVX",)])),
         num_io_ops=draw(st.integers(0, 9)),
         address=draw(st.sampled_from([None, "10.0.0.1", "10.0.9.1"])),
-        cpu_info=draw(st.sampled_from([None, {"vendor": "Intel", "features": ["aes"]}])),
+        cpu_info=draw(
+            st.sampled_from([None, {"vendor": "Intel", "features": ["aes"]}, '{"maxphysaddr": {"bits": 42}}'])
+        ),
         supported_instances=draw(st.sampled_from([(), (("x86_64", "kvm", "hvm"),)])),
         hypervisor_version=draw(st.sampled_from([None, 6000000, 8002000])),
         metrics=draw(st.sampled_from([{}, {"cpu.idle": 0.5}])),
@@ -115,6 +122,10 @@ def requests(draw: st.DrawFn, name: str) -> Request:
             {"ssd": ">= 1"},
             {"capabilities:cpu_info:vendor": "Intel"},
             {"free_ram_mb": ">= 10"},
+            {"capabilities:free_disk_mb": "<= 20480", "capabilities:vcpus_used": "== 4"},
+            {"capabilities:num_instances": "<or> 0 <or> 2"},
+            {"hw:maxphysaddr_bits": "40"},
+            {"aggregate_instance_extra_specs:ssd": "<in> ru"},
             {"resources:CUSTOM_X": "1"},
             {"resources:VCPU": "many"},
             {"trait:HW_CPU_X86_AVX": "required"},
@@ -127,8 +138,11 @@ def requests(draw: st.DrawFn, name: str) -> Request:
             {},
             {"same_host": ["kvm0-0", "server0"]},
             {"different_host": "kvm0-0"},
+            {"different_host": ["server1", "server2"], "same_host": "kvm1-1"},
             {"build_near_host_ip": "10.0.0.9"},
+            {"build_near_host_ip": "10.0.9.9", "cidr": "/20"},
             {"query": '[">", "$free_ram_mb", 8]'},
+            {"query": '["or", ["<", "$free_disk_mb", 8192], ["=", "$num_instances", 1]]'},
         ]
     )
     flavor = Flavor(
@@ -142,7 +156,19 @@ def requests(draw: st.DrawFn, name: str) -> Request:
         name,
         flavor,
         image=draw(st.sampled_from(["debian", "cirros"])),
-        image_properties=draw(st.sampled_from([{}, {"hw_vm_mode": "hvm"}, {"img_hv_requested_version": ">=7"}])),
+        id=draw(st.sampled_from([None, None, None, f"id-{name}", "kvm0-0"])),
+        image_properties=draw(
+            st.sampled_from(
+                [
+                    {},
+                    {"hw_vm_mode": "hvm"},
+                    {"hw_architecture": "amd64", "img_hv_requested_version": ">=7"},
+                    {"hw_vm_mode": "hvm", "hw_maxphysaddr_bits": 44},
+                    {"trait:HW_CPU_X86_AVX": "required"},
+                ]
+            )
+        ),
+        pool=draw(st.sampled_from([None, None, None, "local", "fast"])),
         zone=draw(st.sampled_from([None, None, None, "east"])),
         group=draw(st.sampled_from([None, *GROUPS.values()])),
         hints=draw(hints),
@@ -305,3 +331,39 @@ def test_the_explanation_names_the_host_that_is_chosen(cluster: t.Any, request: 
 def test_pools_are_counted_once(cluster: t.Any) -> None:
     keys = {pool.key for host in cluster for pool in host.pools.values()}
     assert len(Table(cluster).disk.inventories) == len(keys)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CLUSTERS, BATCHES, SETTINGS)
+def test_the_same_input_gives_the_same_placement(cluster: t.Any, batch: t.Any, options: Settings) -> None:
+    """With host_subset_size and shuffle too: chance is seeded by the server's name."""
+    again = [dataclasses.replace(request, flavor=dataclasses.replace(request.flavor)) for request in batch]
+    assert place(list(cluster), again, options) == place(cluster, batch, options)
+
+
+_PLACE = """
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import place
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.builders import host, request
+hosts = [host(f"kvm{number}", memory=10752, networks=["lan", "wan"]) for number in range(6)]
+batch = [request(f"s{number:02}", ram=[5120, 4096, 3072][number % 3], networks=["lan"]) for number in range(15)]
+for options in ({}, {"host_subset_size": 4}, {"shuffle_best_same_weighed_hosts": True}):
+    placement = place(hosts, batch, Settings(**options))
+    print({name: placed.host for name, placed in placement.placed.items()}, list(placement.refused))
+"""
+
+
+def test_another_process_places_the_same() -> None:
+    """Whatever order Python's sets have there."""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", _PLACE],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
+    assert len(said.pop().splitlines()) == 3

@@ -56,6 +56,7 @@ class ActionModule(Carrier):
     _requires_connection = True
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "entry": {"type": "dict"},
+        "unhealthy": {"type": "str"},
         "name": {"type": "str"},
         **{name: {"type": kind} for name, (kind, _variable) in _OPTIONS.items()},
         "allow": {
@@ -71,10 +72,22 @@ class ActionModule(Carrier):
     constraints: t.ClassVar[dict[str, t.Any]] = {
         "required_one_of": [["entry", "name"]],
         "mutually_exclusive": [["entry", "name"]],
+        "required_by": {"unhealthy": ["entry"]},
     }
 
     def perform(self, args: Arguments) -> Result:
+        if args["unhealthy"] is not None:
+            return self._unhealthy(args["entry"], args["unhealthy"])
         return self.enter(args["entry"]) if args["entry"] else self._one(args)
+
+    def _unhealthy(self, entry: Arguments, why: str) -> Result:
+        """The server's health tasks have failed: in the journal it is a failure of this run as any other."""
+        reason = f"it is not healthy: {' '.join(why.split())}"
+        if not self.check_mode:
+            ledger = self.open_ledger(create=True)
+            ledger.begin_task(entry["run_id"], entry["id"], "updating", action="health")
+            ledger.fail(entry["run_id"], entry["id"], reason)
+        raise FlotillaError(reason)
 
     def _one(self, args: Arguments) -> Result:
         """One server of a user's own task, on the host that the task is delegated to."""

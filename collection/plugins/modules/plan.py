@@ -216,6 +216,22 @@ act_servers:
   returned: with O(kind=reconcile)
   type: list
   elements: str
+act_together:
+  description: Of RV(act_servers) those whose guests are not interrupted.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: str
+act_rounds:
+  description: Of RV(act_servers) those whose guests are interrupted, in the order of their rounds.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: str
+rounds:
+  description: How many servers each round has. It is empty where C(fleet_max_disrupted) is not set.
+  returned: with O(kind=reconcile)
+  type: list
+  elements: int
+  sample: [3, 2]
 as_declared:
   description: How many servers need nothing.
   returned: with O(kind=reconcile)

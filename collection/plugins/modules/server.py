@@ -39,6 +39,11 @@ options:
     description:
       - One server's entry of a plan, as M(flotilla.compute.plan) returns it. It stands for all other options.
     type: dict
+  unhealthy:
+    description:
+      - Why the server of O(entry) is not healthy after its steps, as a task of the user's own has found. The module
+        only notes it, and fails.
+    type: str
   state:
     description:
       - What the server shall be. V(absent) deletes it softly first, if the fleet gives deleted servers time.
@@ -171,6 +176,11 @@ steps:
   type: list
   elements: str
   sample: [create, start]
+interrupted:
+  description: Whether the steps have taken a running guest down and brought it up again.
+  returned: when they have
+  type: bool
+  sample: true
 held:
   description: Steps that O(allow) had no leave for, each with the flag that would give it.
   returned: when there are some
@@ -207,6 +217,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guest
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str"},
     "entry": {"type": "dict"},
+    "unhealthy": {"type": "str"},
     "state": {"type": "str", "choices": ["active", "stopped", "paused", "suspended", "absent"], "default": "active"},
     "flavor": {"type": "str"},
     "image": {"type": "str"},

@@ -22,7 +22,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.states impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
@@ -78,6 +80,7 @@ class Carrier(Planner):
         ledger = self.open_ledger(create=True)
         run_id, server_id = entry["run_id"], entry["id"]
         first = deeds[0]["kind"]
+        check_turn(ledger, entry, self._entries)
         # How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where.
         ledger.begin_step(
             run_id,
@@ -92,6 +95,7 @@ class Carrier(Planner):
         try:
             with ledger.renewing(run_id):
                 outcome = self._call(entry, deeds)
+                self._wait_healthy(entry, outcome)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
             self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
@@ -102,6 +106,27 @@ class Carrier(Planner):
             self._note_success(ledger, entry, outcome)
         _keep_snapshots(ledger, entry, outcome)
         return self._result(entry, outcome)
+
+    def _entries(self) -> t.Mapping[str, Arguments]:
+        """The entries of the run's plan, by server."""
+        plan = self._task_vars["hostvars"].raw_get("localhost").get("fleet_plan") or {}
+        entries: t.Mapping[str, Arguments] = plan.get("servers") or {}
+        return entries
+
+    def _wait_healthy(self, entry: Arguments, outcome: Result) -> None:
+        """A server that was interrupted counts as done when it is well again, as its server_health says."""
+        results = [] if outcome.get("failed") else outcome["results"]
+        health = self.variable("server_health") if interrupts([result["kind"] for result in results]) else None
+        if not health:
+            return
+        record, timeout = results[-1]["record"], health.get("timeout", TIMEOUT)
+        if health.get("agent"):
+            ping = {"kind": "wait_agent", "server_id": entry["id"], "name": entry["name"], "timeout": timeout}
+            answer = self._call(entry, [{**ping, "expects": record["generation"]}])
+            if answer.get("failed"):
+                raise FlotillaError(str(answer.get("msg")))
+        if health.get("port"):
+            wait_port(record, health["port"], timeout)
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         secrets = self.secrets(entry)
@@ -236,6 +261,8 @@ class Carrier(Planner):
             "server": server,
             "steps": [result["kind"] for result in results] or [s["kind"] for s in entry["steps"]],
         }
+        if interrupts(found["steps"]):
+            found["interrupted"] = True
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
 

@@ -94,11 +94,32 @@ def _set_password(job: Job) -> Outcome:
     return True, f"password of {user} set"
 
 
+def _wait_agent(job: Job) -> Outcome:
+    """The guest is healthy when its agent answers. It changes nothing."""
+    within = job.order.timeout
+    if not domains.became(lambda: _agent_answers(job), within=within):
+        raise FlotillaError(f"it is not healthy: its guest agent did not answer within {within:g} s")
+    return False, "its guest agent answers"
+
+
+def _agent_answers(job: Job) -> bool:
+    if not job.domain.isActive():
+        raise FlotillaError("it is not healthy: it is off again")
+    try:
+        job.domain.getTime(0)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, *_NO_AGENT):
+            return False
+        raise
+    return True
+
+
 HANDLERS: t.Final[t.Mapping[str, Handler]] = {
     "hard_reboot": _hard_reboot,
     "inject_nmi": _inject_nmi,
     "reboot": _reboot,
     "set_password": _set_password,
+    "wait_agent": _wait_agent,
 }
 
 __all__ = ["HANDLERS"]

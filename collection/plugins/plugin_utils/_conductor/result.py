@@ -17,7 +17,9 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostPlan, Plan, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import rounds
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import count_of
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
@@ -26,12 +28,17 @@ if t.TYPE_CHECKING:
 
 def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: FleetRow | None) -> dict[str, Json]:
     """The return values of module plan; *fleet* None before the first run of all."""
-    frame = _Frame(declared, run_id, fleet.fleet_id if fleet else None)
+    busy = sum(1 for entry in plan.servers if entry.steps)
+    frame = _Frame(declared, run_id, fleet.fleet_id if fleet else None, _max_failures(declared, busy))
     servers = {entry.name: frame.server(entry) for entry in plan.servers if entry.declared and _speaks(entry)}
     hosts = {
         host.name: frame.host(host, [e for e in plan.servers if not e.declared and e.host == host.name])
         for host in plan.hosts
     }
+    kinds = {name: [step["kind"] for step in entry["steps"]] for name, entry in servers.items() if entry["steps"]}
+    order = rounds(kinds, declared)
+    for name, turn in order.turns.items():
+        servers[name]["turn"] = turn.to_json()
     acting = [name for name, host in hosts.items() if host["enroll"] or host["images"] or host["servers"]]
     return {
         "plan": {"changed": plan.changed, "notes": list(plan.notes)},
@@ -40,12 +47,22 @@ def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: Fl
         "hosts": hosts,
         "servers": servers,
         "act_hosts": acting,
-        "act_servers": [name for name, entry in servers.items() if entry["steps"]],
+        "act_servers": list(kinds),
+        "act_together": list(order.together),
+        "act_rounds": list(order.order),
+        "rounds": list(order.sizes),
         "problems": [f"{e.name}: {e.message}" for e in plan.failures if not e.declared],
         "explanations": _explanations(plan),
         "strict": declared.settings.strict,
         "as_declared": sum(1 for entry in plan.servers if not _speaks(entry)),
     }
+
+
+def entry_result(
+    entry: ServerEntry, declared: Declared, *, run_id: str | None, fleet: FleetRow | None
+) -> dict[str, Json]:
+    """One server's entry alone, as in plan_result."""
+    return _Frame(declared, run_id, fleet.fleet_id if fleet else None).server(entry)
 
 
 def _explanations(plan: Plan) -> list[dict[str, Json]]:
@@ -58,13 +75,6 @@ def _explanations(plan: Plan) -> list[dict[str, Json]]:
         entry.pop("server", None)
         entry["servers"].append(one.server)
     return list(alike.values())
-
-
-def entry_result(
-    entry: ServerEntry, declared: Declared, *, run_id: str | None, fleet: FleetRow | None
-) -> dict[str, Json]:
-    """One server's entry alone, as in plan_result."""
-    return _Frame(declared, run_id, fleet.fleet_id if fleet else None).server(entry)
 
 
 def image_args(host: HostPlan) -> list[dict[str, Json]]:
@@ -87,6 +97,7 @@ class _Frame:
     declared: Declared
     run_id: str | None
     fleet_id: str | None
+    max_failures: int | None = None
 
     def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
         enroll = [step for step in host.steps if step.kind == "enroll"]
@@ -124,11 +135,17 @@ class _Frame:
             "uri": settings.uri if settings else None,
             "host_state_dir": settings.state_dir if settings else None,
             "host_slots": self.declared.settings.host_slots,
+            "max_failures": self.max_failures,
             "zone": zone,
             "copy": entry.copy,
             "unseen": list(entry.unseen),
             "record": entry.applied,
         }
+
+
+def _max_failures(declared: Declared, servers: int) -> int | None:
+    most = declared.settings.max_failures
+    return None if most is None else max(1, count_of(most, servers))
 
 
 def _step(step: Step) -> dict[str, Json]:

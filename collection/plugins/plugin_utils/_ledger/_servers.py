@@ -236,6 +236,13 @@ class Servers(Part):
             table = tx.tables.actions
             return values(tx, ActionRow, table.select().where(table.c.server_id == server_id).order_by(table.c.id))
 
+    def failed(self, run_id: str) -> set[str]:
+        """The names of the servers that a step of this run has failed on."""
+        with self._database.read() as tx:
+            table = tx.tables.actions
+            bad = (table.c.run_id == run_id) & (table.c.result == "Error")
+            return {row.name for row in tx.rows(table.select().where(bad))}
+
     def history(self, server: str) -> list[tuple[ActionRow, RunRow | None]]:
         """The actions of all servers that ever had this name or id, oldest first, each with its run."""
         with self._database.read() as tx:

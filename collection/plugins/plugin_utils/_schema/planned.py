@@ -22,8 +22,6 @@ PLANNED = {
     "fleet_drain": "the playbook drain",
     "fleet_host": "the playbooks migrate, drain and evacuate",
     "fleet_lose": "planning for the loss of a host",
-    "fleet_max_disrupted": "rolling disruptions",
-    "fleet_max_failures": "stopping a run after failures",
     "fleet_report": "capacity reports",
     "fleet_security_groups": "security groups",
     "fleet_volumes": "volumes",

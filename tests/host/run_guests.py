@@ -22,8 +22,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
     guests,
     images,
+    pools,
     servers,
-    shelving,
+    shelf,
     snapshots,
     sources,
 )
@@ -87,6 +88,7 @@ def run_steps(request: dict[str, t.Any]) -> dict[str, t.Any]:
         run_id=request.get("run_id", "test"),
         fleet_id=request["fleet_id"],
         drives={key: base64.b64decode(value) for key, value in request.get("drives", {}).items()},
+        secrets=request.get("secrets"),
     )
     return {"results": results, "calls": counter.calls}
 
@@ -100,6 +102,10 @@ def bring_image(request: dict[str, t.Any]) -> dict[str, t.Any]:
     return {}
 
 
+def all_snapshots(storage: Storage) -> list[t.Any]:
+    return [kept for pool in storage.active_pools() for kept in snapshots.list_snapshots(storage, pool)]
+
+
 def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """The servers, and every volume of every pool, as they really are."""
     conn = connect(URI)
@@ -109,13 +115,12 @@ def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
         volumes[pool.name()] = {volume.name(): volume.info()[1] for volume in pool.listAllVolumes(0)}
     domains = {domain.UUIDString(): domain.name() for domain in conn.listAllDomains(0)}
     storage = Storage(conn)
-    pools = storage.active_pools()
     return {
         "servers": servers.servers(conn),
         "volumes": volumes,
         "domains": domains,
-        "snapshots": [kept.to_json() for pool in pools for kept in snapshots.list_snapshots(storage, pool)],
-        "shelved": [record.to_json() for pool in pools for record in shelving.shelved_in(storage, pool)],
+        "snapshots": [kept.to_json() for kept in all_snapshots(storage)],
+        "shelved": [record.to_json() for record in shelf.shelved(conn, pools.pools(conn))],
     }
 
 

@@ -165,7 +165,7 @@ def _soft_delete(request: Request, record: Record, guest: Guest | None) -> Plann
 
 def _delete(request: Request, record: Record, guest: Guest | None) -> Planned:
     """Softly where the fleet gives deleted servers time, as in Nova; else for good."""
-    if request.leave.reclaim <= 0:
+    if request.leave.reclaim <= 0 or SHELVED in record.marks:  # no domain is there that could wait
         return _force_delete(request, record, guest)
     if "soft_delete" in record.marks:
         return []

@@ -152,7 +152,7 @@ def plan_server(
             raise ValueError("a guest without a record is foreign and has no plan")
         return _create(desired, "new")
     if guest is None and SHELVED in record.marks:
-        return _shelved(desired, record, leave)
+        return _shelved(desired, record, volumes=volumes, leave=leave)
     if guest is None and record.root.volume not in volumes:
         return _create(desired, "its domain and its disk are gone")
     if guest is None:
@@ -290,10 +290,11 @@ def _create(desired: Server, why: str) -> ServerPlan:
     return ServerPlan(steps=(*first, *rescue_steps(rescue, "declared", spec=desired.spec, state=state)))
 
 
-def _shelved(desired: Server, record: Record, leave: Leave) -> ServerPlan:
+def _shelved(desired: Server, record: Record, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
     """A shelved server is on no host: what changes is carried out when it is unshelved."""
     if desired.state == "shelved":
-        return ServerPlan()
+        left = any(disk.volume in volumes for disk in record.disks)
+        return ServerPlan(steps=(Step("shelve", "its disks are still there: it was cut off"),) if left else ())
     spec = {**record.spec, "state": desired.state}
     first = Step("unshelve", f"declared {desired.state}, it is shelved", spec=spec, marks={SHELVED: None})
     if record.lock and "locked" not in leave.allow:

@@ -33,22 +33,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
     delete_volume,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
-
-MARK = "shelved_offloaded"
-ROLE = "shelved"
-
-
-def shelved_in(storage: Storage, pool: Pool) -> list[Record]:
-    """The shelved servers in a pool, and those whose domain may still, or again, be there."""
-    records = []
-    for name in pool.names():
-        if name.endswith(f"-{ROLE}"):
-            with contextlib.suppress(InvalidRecord):  # half written: its server still has its domain
-                record = storage.read_sidecar(pool, name[: -len(ROLE) - 1], role=ROLE)
-                if record is not None and MARK in record.marks:
-                    records.append(record)
-    return records
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import MARK, ROLE
 
 
 def snapshots_of(record: Record) -> tuple[Snapshot, ...]:
@@ -213,4 +198,4 @@ HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     "unshelve": _unshelve,
 }
 
-__all__ = ["HANDLERS", "MARK", "ROLE", "shelved_in", "snapshots_of"]
+__all__ = ["HANDLERS", "snapshots_of"]

@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import shelved
 
 VERSION = 1
 
@@ -58,6 +59,7 @@ def survey(conn: Connection, *, state_dir: str) -> Facts:
         "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
+        "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
         "pci_devices": pci.devices(conn),
         "running_steps": running_steps,
     }

@@ -102,7 +102,7 @@ class Act(Reconcile):
                 f"allow it with -e fleet_allow={flag}, or with allow: [{flag}] in the task"
             )
         # Where a shelved server goes is asked as for a declared one.
-        server = _as_applied(record) if request.action == "unshelve" else None
+        server = _as_applied(record, self._asked.desired) if request.action == "unshelve" else None
         draft = Draft(record.name, server, location, host=location.host).to_do(plan)
         missing = self.out_of_reach(draft)
         if missing:
@@ -226,10 +226,18 @@ class Act(Reconcile):
             )
 
 
-def _as_applied(record: Record) -> Server:
-    """A server as its record has it."""
-    state = str(record.spec.get("state", record.declared))
-    return Server(record.name, state, record.flavor, record.image, record.spec, record.id, record.root.pool)
+#: What inventory says of where a server goes: its word of now counts, and what was applied where it has none.
+_PLACEMENT = ("availability_zone", "group", "hints", "host")
+
+
+def _as_applied(record: Record, desired: Server | None) -> Server:
+    """A server as its record has it, to be placed."""
+    spec = dict(record.spec)
+    if desired is not None:
+        spec = {key: value for key, value in spec.items() if key not in _PLACEMENT}
+        spec.update({key: desired.spec[key] for key in _PLACEMENT if key in desired.spec})
+    state = str(spec.get("state", record.declared))
+    return Server(record.name, state, record.flavor, record.image, spec, record.id, record.root.pool)
 
 
 def planned(

@@ -46,13 +46,14 @@ _LONGEST_REASON = 300
 @dataclasses.dataclass(frozen=True)
 class Compute:
     """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see
-    ``why``)."""
+    ``why``). ``shelved``: the records in its pools of servers that were shelved."""
 
     name: str
     settings: ComputeSettings
     survey: Survey | None = None
     guests: tuple[Guest, ...] = ()
     why: str = ""
+    shelved: tuple[Record, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -151,7 +152,8 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
             continue
         survey = unpack(str(answer["survey"]))
         guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
-        found.append(Compute(name, its, survey, guests))
+        shelved = tuple(Record.from_json(record) for record in survey.pop("shelved", ()))
+        found.append(Compute(name, its, survey, guests, shelved=shelved))
     return found
 
 

@@ -237,6 +237,11 @@ class Reconcile:
             pci_aliases=self._declared.catalogs.pci_aliases,
         )
 
+    def _cut_off(self, draft: Draft) -> bool:
+        """Whether disks of a shelved server are still on its host: they are its own, and are used there."""
+        volumes = self._given.volumes(draft.location.host)
+        return any(disk.volume in volumes for disk in t.cast(Record, draft.record).disks)
+
     def out_of_reach(self, draft: Draft) -> str:
         """Why a server that stays on its host can't have an image there; empty if it can."""
         compute = self._given.by_name.get(draft.location.host or "")
@@ -270,7 +275,7 @@ class Reconcile:
 
     def _bound_to(self, draft: Draft) -> str | None:
         """The one host that a server can go to: its own, the one where it was begun, or the one that inventory says."""
-        if not draft.new and not draft.homeless:
+        if not draft.new and not (draft.homeless and not self._cut_off(draft)):
             return draft.location.host
         wanted = self._given.host or t.cast(Server, draft.server).spec.get("host")
         return self._given.begun.get(draft.name) or wanted

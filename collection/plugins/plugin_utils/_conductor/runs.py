@@ -185,7 +185,26 @@ def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot:
             rank = (guest.active, record.host_id == compute.host_id)
             if record.id not in best or rank > best[record.id][0]:
                 best[record.id] = (rank, compute, guest)
-    return [_seen(compute, guest) for _rank, compute, guest in best.values() if not _known(compute, guest, snapshot)]
+    seen = [_seen(compute, guest) for _rank, compute, guest in best.values() if not _known(compute, guest, snapshot)]
+    return [*seen, *_shelved_seen(computes, fleet_id, snapshot, best)]
+
+
+def _shelved_seen(
+    computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot, found: t.Collection[str]
+) -> list[ServerSeen]:
+    """Servers that the ledger doesn't know as shelved: a run that shelved them died, or the ledger was lost. One that
+    has a domain is not shelved, whatever lies beside it."""
+    seen: dict[str, ServerSeen] = {}
+    for compute in computes:
+        for record in compute.shelved:
+            row = snapshot.servers.get(record.id)
+            newer = row is None or row.generation < record.generation
+            # In a pool that hosts share, all of them show it: it is still with the one that the ledger knows.
+            first = record.id not in seen or (row is not None and row.host == compute.name)
+            if record.fleet_id == fleet_id and record.id not in found and newer and first:
+                state, power = vm_state("shutoff", record.marks), power_state("shutoff")
+                seen[record.id] = ServerSeen.of(record, host=compute.name, vm_state=state, power_state=power)
+    return list(seen.values())
 
 
 def _known(compute: Compute, guest: Guest, snapshot: Snapshot) -> bool:

@@ -18,6 +18,7 @@ import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 
 FOUND = "found"
 MISSING = "missing"
@@ -233,6 +234,8 @@ class Whereabouts:
 
     def _gone(self, row: Remembered) -> Location:
         """The ledger knows it, and no host that is up has it."""
+        if row.record is not None and SHELVED in row.record.marks:
+            return Location(MISSING, row.host, record=row.record)  # it is on no host, whichever are down
         home = self._hosts.get(row.host) if row.host else None
         if row.host is not None and home is None:
             message = f"{row.name} was last on {row.host}, which inventory no longer names; put that host back"

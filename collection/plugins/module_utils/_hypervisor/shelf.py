@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The shelved servers in a host's pools, to read. What makes them is in `shelving`.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import read_sidecar
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    found,
+    libvirt,
+)
+
+#: The mark of such a server, and the role of the volume that has its record.
+MARK = "shelved_offloaded"
+ROLE = "shelved"
+
+
+def shelved(conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[Record]:
+    """The records of shelved servers, those too whose domain may still, or again, be there: then they are worth
+    nothing. ``pools`` as a survey has them: without such a volume no call is made."""
+    records: dict[str, Record] = {}
+    for name, facts in pools.items():
+        for volume in facts["volumes"]:
+            if not volume.endswith(f"-{ROLE}"):
+                continue
+            with contextlib.suppress(InvalidRecord, libvirt.libvirtError):  # half written, or gone meanwhile
+                record = _read(conn, name, volume)
+                if record is not None and MARK in record.marks:
+                    records[record.id] = record
+    return list(records.values())
+
+
+def _read(conn: Connection, pool: str, name: str) -> Record | None:
+    volume = found(conn.storagePoolLookupByName(pool).storageVolLookupByName, name)
+    if volume is None:
+        return None
+    size = int(volume.info()[1])
+    stream = conn.newStream(0)
+    volume.download(stream, 0, size, 0)
+    data = b""
+    while len(data) < size:
+        part = stream.recv(size - len(data))
+        if not part:
+            break
+        data += part
+    stream.finish()
+    return read_sidecar(data)
+
+
+__all__ = ["MARK", "ROLE", "shelved"]

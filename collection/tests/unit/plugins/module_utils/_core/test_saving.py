@@ -158,7 +158,8 @@ def settled(desired: Server, its: Record, state: str) -> tuple[list[str], Record
     guest = None if SHELVED in its.marks else found(its, state)
     plan = plan_server(desired, its, guest, volumes=VOLUMES, leave=LEAVE)
     its, guest = after(plan, its, state)
-    again = plan_server(desired, its, guest, volumes=VOLUMES, leave=LEAVE)
+    left = frozenset() if guest is None else VOLUMES
+    again = plan_server(desired, its, guest, volumes=left, leave=LEAVE)
     assert again.steps == (), again
     return kinds(plan), its, guest
 
@@ -173,6 +174,11 @@ def test_declared_shelved(state: str, before: list[str]) -> None:
     assert steps == ["unshelve", "tidy"]
     assert guest is not None
     assert guest.state == "shutoff"
+
+
+def test_a_shelving_that_was_cut_off_is_carried_on() -> None:
+    its = record(declared("shelved").spec, shelved_offloaded={})
+    assert kinds(plan_server(declared("shelved"), its, None, volumes=VOLUMES, leave=LEAVE)) == ["shelve"]
 
 
 def test_a_new_server_may_be_declared_shelved_or_rescued() -> None:

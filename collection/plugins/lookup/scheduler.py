@@ -13,6 +13,7 @@ short_description: The compute host that a server is on, or should go to
 description:
   - Gives the compute host that a server is on. For a server that is nowhere yet it proposes one, by the filters and
     weighers of C(fleet_scheduler).
+  - A server that is there and that inventory does not declare is found by its name or id alone, without any option.
   - It writes nothing and claims nothing, since Ansible may template a lookup several times. M(flotilla.compute.server)
     claims; where another run was quicker, schedule again.
   - It goes by the surveys that this run has made (the playbook C(flotilla.compute.survey), imported before), the

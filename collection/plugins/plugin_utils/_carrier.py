@@ -236,7 +236,7 @@ class Carrier(Planner):
             host=entry["host"],
             vm_state=vm_state(state or "shutoff", () if record is None else record.marks),
             power_state=power_state(state or "shutoff"),
-            message=", ".join(result["kind"] for result in outcome["results"]),
+            message=", ".join(result["message" if entry.get("action") else "kind"] for result in outcome["results"]),
         )
 
     def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:

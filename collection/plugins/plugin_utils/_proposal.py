@@ -60,12 +60,31 @@ def host_for(
 ) -> str:
     """The host that the server is on, else the one that is proposed for it.
 
-    ``wishes`` are ``server_`` variables of a server that inventory doesn't declare.
+    ``wishes`` are ``server_`` variables of a server that inventory doesn't declare; with none it must be there.
     """
+    if name not in declared.servers and not wishes:
+        found = _there(name, computes, ledger)
+        if found is not None:
+            return found
     asked = _with_server(declared, name, wishes)
     plan, _fleet = reconcile(asked, computes, Run(ledger, None, since), now=now)
     entry = next((entry for entry in plan.servers if entry.name == name and entry.declared), None)
     return _host_of(name, entry)
+
+
+def _there(name: str, computes: t.Sequence[Compute], ledger: Ledger | None) -> str | None:
+    """The host that a server which inventory doesn't declare was seen on, by its name, its id, or the name that its
+    domain has since it was deleted softly. The copy that runs counts."""
+    fleet = ledger.fleet() if ledger is not None else None
+    copies = [
+        (guest.active, "soft_delete" not in guest.record.marks, compute.name)
+        for compute in computes
+        for guest in compute.guests
+        if guest.record is not None
+        and (fleet is None or guest.record.fleet_id == fleet.fleet_id)
+        and name in (guest.record.id, guest.record.name, guest.name)
+    ]
+    return max(copies)[2] if copies else None
 
 
 def _with_server(declared: Declared, name: str, wishes: Variables) -> Declared:

@@ -141,6 +141,11 @@ def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
     there = survey(512, host_id="id-kvm2", marker=marker, guests=[guest.to_json()])
     assert look(path, "web9", kvm2=there, **WISHES) == ["kvm2"]
     assert look(path, "web9", kvm2=there, **{**WISHES, "flavor": "huge"}) == ["kvm2"]
+    # Who only asks where it is need not say what it would be.
+    assert look(path, "web9", kvm2=there) == ["kvm2"]
+    assert look(path, record.id, kvm2=there) == ["kvm2"]
+    with pytest.raises(AnsibleError, match="web8"):
+        look(path, "web8", kvm2=there)
 
 
 def test_a_server_that_may_be_on_a_host_that_is_down_is_not_placed(ledger: Path) -> None:

@@ -27,7 +27,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
     free_devices,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE, Tuning
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, ServerRow
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, VCPU
 
 if t.TYPE_CHECKING:
@@ -122,10 +124,27 @@ def settled(fit: Fit | None, compute: Compute) -> Fit | None:
 # -- what is held
 
 
+def promises(snapshot: Snapshot | None) -> dict[str, list[ServerRow | ClaimRow]]:
+    """The ledger's servers and claims with a fit, by host."""
+    found: dict[str, list[ServerRow | ClaimRow]] = {}
+    for row in snapshot.servers.values() if snapshot is not None else ():
+        # To read a record costs more than all the rest: one that has a fit says so. A shelved one has nothing here.
+        if row.host is not None and row.vm_state != SHELVED and '"fit":' in (row.record or ""):
+            found.setdefault(row.host, []).append(row)
+    for claim in snapshot.claims.values() if snapshot is not None else ():
+        if claim.fit is not None:
+            found.setdefault(claim.host, []).append(claim)
+    return found
+
+
 def held_on(
-    compute: Compute, snapshot: Snapshot | None, fleet_id: str | None, moving: t.AbstractSet[str]
+    compute: Compute,
+    promised: t.Iterable[ServerRow | ClaimRow],
+    fleet_id: str | None,
+    moving: t.AbstractSet[str],
 ) -> list[Held]:
-    """What servers, foreign guests and claims have of the host. ``moving`` ids are placed anew and not counted."""
+    """What servers, foreign guests and claims have of the host. ``promised`` is the ledger's word for this host (of
+    `promises`); ``moving`` ids are placed anew and not counted."""
     topology_cells = tuple(_cells(compute))
     found: dict[str, list[Held]] = {}
     newest: dict[str, int] = {}
@@ -133,7 +152,7 @@ def held_on(
         newest[guest.id] = guest.record.generation if guest.record is not None else 0
         if guest.id not in moving and (guest.tuning or guest.live or (guest.record and guest.record.fit)):
             found[guest.id] = list(_of_guest(guest, fleet_id, topology_cells))
-    for server_id, fit in _of_ledger(compute, snapshot, newest):
+    for server_id, fit in _of_ledger(promised, newest):
         known = [held.fit for held in found.setdefault(server_id, [])]
         if server_id not in moving and fit not in known:
             found[server_id].append(Held(fit))
@@ -164,18 +183,15 @@ def _as_fit(tuning: Tuning, cells: t.Sequence[HostCell], *, memory: bool) -> Fit
     return Fit((*nodes, *(FitCell(0, cell, (), 0, SMALLEST_PAGE, reserved=taken) for cell, taken in cores if taken)))
 
 
-def _of_ledger(compute: Compute, snapshot: Snapshot | None, newest: t.Mapping[str, int]) -> t.Iterator[tuple[str, Fit]]:
-    """What the ledger's servers should have here, as far as the survey shows none or an older one; and all claims."""
-    for row in snapshot.servers.values() if snapshot is not None else ():
-        # To read a record costs more than all the rest: one that has a fit says so.
-        if row.host == compute.name and row.generation > newest.get(row.id, -1) and '"fit":' in (row.record or ""):
+def _of_ledger(promised: t.Iterable[ServerRow | ClaimRow], newest: t.Mapping[str, int]) -> t.Iterator[tuple[str, Fit]]:
+    """What servers should have here, as far as the survey shows none or an older one; and all that is claimed."""
+    for row in promised:
+        if isinstance(row, ClaimRow):
+            yield row.server_id, Fit.from_json(row.fit)
+        elif row.generation > newest.get(row.id, -1):
             record = row.loads()
             if record is not None and record.fit is not None:
                 yield row.id, record.fit
-    for claim in snapshot.claims.values() if snapshot is not None else ():
-        fit = claim.fitted if claim.host == compute.name else None
-        if fit is not None:
-            yield claim.server_id, fit
 
 
 # -- NUMA cells
@@ -300,6 +316,7 @@ __all__ = [
     "held_on",
     "in_classes",
     "problem",
+    "promises",
     "settled",
     "shared_cpus",
     "topology_of",

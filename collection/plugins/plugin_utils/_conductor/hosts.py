@@ -196,8 +196,11 @@ def host_states(
     uses = {compute.name: _uses(compute, snapshot, fleet_id, groups, moving) for compute in computes}
     disk = _disk_used(computes, uses)
     states = [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]
+    promised = hardware.promises(snapshot)
     return [
-        _with_hardware(state, compute, hardware.held_on(compute, snapshot, fleet_id, moving)) if compute.up else state
+        _with_hardware(state, compute, hardware.held_on(compute, promised.get(compute.name, ()), fleet_id, moving))
+        if compute.up
+        else state
         for state, compute in zip(states, computes)
     ]
 

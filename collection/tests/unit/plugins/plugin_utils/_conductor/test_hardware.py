@@ -35,6 +35,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardwa
     held_on,
     in_classes,
     problem,
+    promises,
     settled,
     shared_cpus,
     topology_of,
@@ -94,8 +95,12 @@ def foreign(**tuning: t.Any) -> Guest:
     return Guest("f", "f", "running", True, False, 2, 1024, tuning=Tuning(**tuning))
 
 
+def held(compute: Compute, snapshot: Snapshot | None = None, moving: t.AbstractSet[str] = frozenset()) -> list[Held]:
+    return held_on(compute, promises(snapshot).get(compute.name, ()), "F", moving)
+
+
 def in_use(compute: Compute, snapshot: Snapshot | None = None, moving: t.AbstractSet[str] = frozenset()) -> list[int]:
-    topology = topology_of(compute, held_on(compute, snapshot, "F", moving))
+    topology = topology_of(compute, held(compute, snapshot, moving))
     assert topology is not None
     return sorted(cpu for each in topology.cells for cpu in each.pinned)
 
@@ -180,8 +185,8 @@ def test_what_a_domain_is_really_pinned_to_is_in_use_too() -> None:
 
 def test_a_server_of_another_fleet_is_counted_by_its_domain() -> None:
     stranger = guest(pinned({0: 1}), fleet_id="G")
-    (held,) = held_on(host(stranger, **DEDICATED_HOST), None, "F", frozenset())
-    assert [(each.host_cell, each.memory, each.reserved) for each in held.fit.cells] == [(0, 256, ()), (0, 0, (1,))]
+    (found,) = held(host(stranger, **DEDICATED_HOST))
+    assert [(each.host_cell, each.memory, each.reserved) for each in found.fit.cells] == [(0, 256, ()), (0, 0, (1,))]
 
 
 def rows(**changes: t.Any) -> Snapshot:
@@ -211,12 +216,14 @@ def test_claims_and_what_others_have_built_since_the_survey_are_in_use() -> None
     assert in_use(here, rows(servers=row(pinned({0: 4}), 4, "kvm2"))) == [1]
     assert in_use(host(**DEDICATED_HOST), rows(servers=row(pinned({0: 4}), 4))) == [4]
     assert in_use(host(**DEDICATED_HOST), rows(servers=row(None, 4))) == []
+    shelved = {ID: dataclasses.replace(row(pinned({0: 4}), 4)[ID], vm_state="shelved_offloaded")}
+    assert in_use(host(**DEDICATED_HOST), rows(servers=shelved)) == []
 
 
 def test_one_server_is_counted_once() -> None:
     fit = pinned({0: 1})
     here = host(guest(fit), **DEDICATED_HOST)
-    topology = topology_of(here, held_on(here, rows(claims=claim(fit), servers=row(fit, 4)), "F", frozenset()))
+    topology = topology_of(here, held(here, rows(claims=claim(fit), servers=row(fit, 4))))
     assert topology is not None
     assert topology.cells[0].memory_usage == 256
 
@@ -224,9 +231,9 @@ def test_one_server_is_counted_once() -> None:
 # -- pages
 
 
-def huge(compute: Compute, *held: Held) -> list[int]:
+def huge(compute: Compute) -> list[int]:
     """Free pages of 2 MiB of each cell."""
-    topology = topology_of(compute, held or held_on(compute, None, "F", frozenset()))
+    topology = topology_of(compute, held(compute))
     assert topology is not None
     return [each.pages[1].free for each in topology.cells]
 
@@ -267,7 +274,7 @@ def test_a_host_that_does_not_tell_its_free_pages_has_those_that_nobody_has() ->
 
 
 def free(compute: Compute, snapshot: Snapshot | None = None) -> list[str]:
-    return [device.address for device in free_pci_devices(compute, held_on(compute, snapshot, "F", frozenset()))]
+    return [device.address for device in free_pci_devices(compute, held(compute, snapshot))]
 
 
 ALL = ["0000:3b:00.0", "0000:3b:02.0", "0000:3b:02.1", "0001:af:00.0"]

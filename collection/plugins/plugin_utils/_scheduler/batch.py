@@ -54,10 +54,18 @@ class JointTry:
             key=lambda request: request.name,
         )
         self._fixed: dict[str, Placed] = {}
-        self._aside: list[str] = []
+        self._unknown: list[str] = []
 
     def placement(self) -> Placement:
         """The greedy one, with a note, unless the search found a better one that all filters pass."""
+        found = self._searched()
+        if not self._unknown or len(self._batch) < 2:
+            return found
+        names = _some(sorted(self._unknown))
+        note = f"{names}: another order of the batch may have a place; the joint search doesn't know all of their rules"
+        return dataclasses.replace(found, notes=(*found.notes, note))
+
+    def _searched(self) -> Placement:
         fresh = self._scheduler
         sought = self._sought()
         refused = sorted(request.name for kind in sought for request in kind.requests if self._was_refused(request))
@@ -91,7 +99,8 @@ class JointTry:
         known: list[Kind] = []
         for kind in kinds(fresh.table, fresh.filters, self._batch):
             if not modelled(kind):
-                self._aside += [request.name for request in kind.requests]
+                if fresh.possible(kind.request).any():
+                    self._unknown += [request.name for request in kind.requests if self._was_refused(request)]
             elif reachable(fresh.table, fresh.filters, kind).any():
                 known.append(kind)
         return known
@@ -129,7 +138,16 @@ class JointTry:
     def _better(self, answer: Answer, found: dict[str, Placed], sought: t.Sequence[Kind]) -> Placement:
         greedy, fresh = self._greedy, self._scheduler
         placed = {**self._fixed, **found}
-        left = [request for request in _all(sought) if request.name not in placed]
+        left = []
+        for request in _all(sought):
+            if request.name in placed:
+                continue
+            # The search may have ended before it knew the most that can be placed.
+            choice = fresh.choose(request)
+            if choice is None:
+                left.append(request)
+            else:
+                placed[request.name] = fresh.take(request, choice)
         refused: dict[str, Explanation] = {
             name: explanation for name, explanation in greedy.refused.items() if name not in placed
         }
@@ -139,9 +157,14 @@ class JointTry:
             for name, choice in found.items()
             if name in greedy.placed and greedy.placed[name].host != choice.host
         )
-        newly = sorted(name for name in found if name in greedy.refused)
+        newly = sorted(name for name in placed if name in greedy.refused)
         how = f"; moved {_some(moved)}" if moved else ""
-        what = f"placed jointly: {_some(newly)} had no host left one by one, now {_all_of(len(found))} have one{how}"
+        many = (
+            _all_of(len(found))
+            if answer.outcome == "all"
+            else f"{len(_all(sought)) - len(left)} of {len(_all(sought))}"
+        )
+        what = f"placed jointly: {_some(newly)} had no host left one by one, now {many} have one{how}"
         if answer.outcome == "some":
             what = f"{what}; {self._shortfall(answer, sought)}"
         return dataclasses.replace(greedy, placed=placed, refused=refused, notes=(*greedy.notes, what))

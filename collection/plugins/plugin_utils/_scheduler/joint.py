@@ -47,7 +47,7 @@ Outcome = t.Literal["all", "some", "none", "unknown", "too large"]
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """``rows``: the row of each server's host. ``none``: it is proved that not all of them have a place; ``some``:
-    so it is, but more of them than before have one. ``seconds`` of searching."""
+    so it is, but more of them than before have one. ``seconds`` it took to find or to prove that."""
 
     outcome: Outcome
     rows: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -75,8 +75,7 @@ def search(
     if found.outcome != "none":
         return found
     more = model.as_many_as_possible(limit - model.spent)
-    seconds = found.seconds + more.seconds
-    return dataclasses.replace(more if len(more.rows) > len(before) else found, seconds=seconds)
+    return dataclasses.replace(more if len(more.rows) > len(before) else found, seconds=found.seconds)
 
 
 class _Model:

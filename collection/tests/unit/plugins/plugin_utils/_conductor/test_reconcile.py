@@ -330,6 +330,18 @@ def test_a_placement_can_be_explained() -> None:
     assert any(line.startswith("  kvm3: ") and "no route to host" in line for line in note.splitlines())
 
 
+def test_what_one_by_one_refuses_is_placed_jointly_and_noted() -> None:
+    sizes = {"a": 5120, "b": 5120, "c": 4096, "d": 3072, "e": 3072}
+    flavors = {f"m{size}": {"vcpus": 1, "ram": size, "disk": 1} for size in sizes.values()}
+    servers = {name: {**WEB, "server_flavor": f"m{size}"} for name, size in sizes.items()}
+    declared = fleet(servers, fleet_flavors=flavors)
+    memory = {"kvm1": 10240, "kvm2": 10240, "kvm3": 512}
+    draft = reconcile(declared, hosts(declared, **{name: survey(name, memory=size) for name, size in memory.items()}))
+    (note,) = draft.plan().notes
+    assert note.startswith("placed jointly: e had no host left one by one, now all 5 have one")
+    assert {entry.host for entry in draft.plan().servers} == {"kvm1", "kvm2"}
+
+
 def test_check_mode_and_the_run_that_follows_have_the_same_text() -> None:
     declared = fleet({f"web{n}": WEB for n in range(5)})
     draft = reconcile(declared, hosts(declared))

@@ -102,12 +102,13 @@ def test_without_enough_room_it_is_proved() -> None:
 
 
 def test_as_many_as_can_be_are_placed_where_not_all_can() -> None:
-    """One by one places 4 of these 6, jointly 5."""
-    text = PACKED + "server f vcpus=1 ram=6144 disk=10 host=kvm2\n"
+    """Not even without the smallest would all have room; but more than one by one places."""
+    text = PACKED + "server f vcpus=1 ram=2048 disk=10\nserver g vcpus=1 ram=5120 disk=10\n"
     greedy, both = placed(text, joint_time_limit=0), placed(text)
-    assert len(both.placed) >= len(greedy.placed)
-    assert {*both.placed, *both.refused} == {*"abcdef"}
-    assert "no placement of all 6 exists" in both.notes[0]
+    assert len(both.placed) > len(greedy.placed)
+    assert {*both.placed, *both.refused} == {*"abcdefg"}
+    assert f"now {len(both.placed)} of 7 have one" in both.notes[0]
+    assert "no placement of all 7 exists (proved in N s)" in without_time(both.notes[0])
 
 
 def test_servers_that_fit_nowhere_at_all_keep_no_one_from_being_placed() -> None:
@@ -220,6 +221,23 @@ def test_two_that_wait_for_each_other_are_refused() -> None:
     both = placed(text)
     assert sorted(both.refused) == ["a", "b"]
     assert both.notes == ("none found: the joint search's placement doesn't pass all filters in any order",)
+
+
+def test_what_the_search_does_not_know_and_is_refused_is_noted() -> None:
+    """One by one, the two that are large fill the host that has room for the query."""
+    text = """
+    host kvm1 vcpus=4 ram=8192 disk=100
+    server a vcpus=1 ram=4096 disk=10
+    server b vcpus=1 ram=4096 disk=10
+    server c vcpus=1 ram=1024 disk=10
+    """
+    case = parse_case(f"{text}---\n")
+    query = dataclasses.replace(case.requests[2], hints={"query": '[">=", "$free_ram_mb", 1024]'})
+    both = place(case.hosts, [*case.requests[:2], query], Settings(enabled_filters=(*DEFAULT_FILTERS, "JsonFilter")))
+    assert list(both.refused) == ["c"]
+    assert both.notes == (
+        "c: another order of the batch may have a place; the joint search doesn't know all of their rules",
+    )
 
 
 SPREAD = {

@@ -26,7 +26,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
     PciDevice,
     free_devices,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE, Tuning
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, ServerRow
@@ -150,7 +150,8 @@ def held_on(
     newest: dict[str, int] = {}
     for guest in compute.guests:
         newest[guest.id] = guest.record.generation if guest.record is not None else 0
-        if guest.id not in moving and (guest.tuning or guest.live or (guest.record and guest.record.fit)):
+        marked = guest.record is not None and (guest.record.fit or guest.record.marks)
+        if guest.id not in moving and (guest.tuning or guest.live or marked):
             found[guest.id] = list(_of_guest(guest, fleet_id, topology_cells))
     for server_id, fit in _of_ledger(promised, newest):
         known = [held.fit for held in found.setdefault(server_id, [])]
@@ -163,11 +164,20 @@ def _of_guest(guest: Guest, fleet_id: str | None, cells: t.Sequence[HostCell]) -
     """By its record, if it is ours, and by its domain: what is pinned by hand is taken as well."""
     record = guest.record if guest.record is not None and guest.record.fleet_id == fleet_id else None
     fit = record.fit if record is not None else None
-    if fit is not None:
-        yield Held(fit, guest.active)
+    if record is not None:
+        yield from (Held(one, guest.active and one == fit) for one in _fits_of(record))
     for tuning in filter(None, (guest.tuning, guest.live)):
         if fit is None or Tuning.of(fit) != tuning:
             yield Held(_as_fit(tuning, cells, memory=fit is None), guest.active, frozenset(tuning.devices))
+
+
+def _fits_of(record: Record) -> t.Iterator[Fit]:
+    """What a server has; and, until its resize is confirmed, what it had: the way back must stay open."""
+    mark = record.marks.get("resize")
+    before = mark.get("fit") if isinstance(mark, dict) else None
+    for fit in (record.fit, None if before is None else Fit.from_json(before)):
+        if fit is not None:
+            yield fit
 
 
 def _as_fit(tuning: Tuning, cells: t.Sequence[HostCell], *, memory: bool) -> Fit:
@@ -190,8 +200,7 @@ def _of_ledger(promised: t.Iterable[ServerRow | ClaimRow], newest: t.Mapping[str
             yield row.server_id, Fit.from_json(row.fit)
         elif row.generation > newest.get(row.id, -1):
             record = row.loads()
-            if record is not None and record.fit is not None:
-                yield row.id, record.fit
+            yield from ((row.id, fit) for fit in (_fits_of(record) if record is not None else ()))
 
 
 # -- NUMA cells

@@ -220,6 +220,19 @@ def test_claims_and_what_others_have_built_since_the_survey_are_in_use() -> None
     assert in_use(host(**DEDICATED_HOST), rows(servers=shelved)) == []
 
 
+def test_until_a_resize_is_confirmed_the_cores_of_before_are_in_use_too() -> None:
+    now = guest(pinned({0: 1}))
+    marks = {"resize": {"fit": pinned({0: 6}, 1).to_json()}}
+    resized = dataclasses.replace(t.cast(Record, now.record), marks=marks, generation=4)
+    assert in_use(host(dataclasses.replace(now, record=resized), **DEDICATED_HOST)) == [1, 6]
+    assert in_use(host(dataclasses.replace(now, record=resized), **DEDICATED_HOST), moving={ID}) == []
+    its = {ID: dataclasses.replace(row(None, 4)[ID], record=resized.dumps())}
+    assert in_use(host(now, **DEDICATED_HOST), rows(servers=its)) == [1, 6]
+    bare = dataclasses.replace(resized, fit=None, marks={"resize": {"fit": None}, "soft_delete": {"at": 1.0}})
+    assert in_use(host(guest(None, tuning=None), **DEDICATED_HOST)) == []
+    assert in_use(host(dataclasses.replace(now, record=bare, tuning=None), **DEDICATED_HOST)) == []
+
+
 def test_one_server_is_counted_once() -> None:
     fit = pinned({0: 1})
     here = host(guest(fit), **DEDICATED_HOST)

@@ -21,6 +21,15 @@ $ANSIBLE_VAULT;1.1;AES256
 3861
 """
 
+
+def _break_scheduling(fleet: Fleet) -> None:
+    fleet.declare("web1", scheduler_hints={"query": '["~", 1]', "same_hots": "web2"})
+    fleet.declare("web2", scheduler_hints={"query": '[">=", "$free_ram_mb", 1'})
+    racks = {"hosts": ["kvm9"], "metadata": {"ram_weight_multiplier": "much"}}
+    fleet.all["fleet_aggregates"] = {"racks": racks}
+    fleet.all["fleet_scheduler"] = {"enabled_filters": ["JsonFilter"], "isolated_images": ["tock"]}
+
+
 # What is broken, how, and what the run says of it.
 BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
     "flavor unknown": (
@@ -82,6 +91,17 @@ BROKEN: dict[str, tuple[t.Callable[[Fleet], object], tuple[str, ...]]] = {
     "ledger URL of no known kind": (
         lambda fleet: fleet.all.update(fleet_ledger="mysql://flotilla:tops3cret@db/fleet"),
         ("fleet_ledger",),
+    ),
+    "what the scheduler reads": (
+        _break_scheduling,
+        (
+            "5 mistakes",
+            "server_scheduler_hints.same_hots (host web1)",
+            "server_scheduler_hints.query (host web2): is not JSON",
+            "fleet_aggregates.racks.hosts[0]: found 'kvm9'",
+            "fleet_aggregates.racks.metadata.ram_weight_multiplier: found 'much', allowed is a number",
+            "fleet_scheduler.isolated_images[0]: found 'tock'",
+        ),
     ),
     "everything at once": (
         lambda fleet: fleet.declare(

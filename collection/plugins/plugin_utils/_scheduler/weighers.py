@@ -83,13 +83,16 @@ class Weigher(abc.ABC):
         if not multipliers.any() or not self.matters(table, request):
             return None
         raw = self.raw(table, rows, request)
+        low, high = raw.min(), raw.max()
         if self.minval is not None:
-            raw = raw.clip(self.minval)
-        low = raw.min() if self.minval is None else self.minval
-        high = raw.max()
+            if low < self.minval:
+                raw, high = raw.clip(self.minval), max(high, self.minval)
+            low = self.minval
         if low == high:
             return None
-        return t.cast("Floats", multipliers * ((raw - low) / (high - low)))
+        # What changes no bit is left out: on many hosts each operation counts.
+        norm = (raw if low == 0 else raw - low) / (high - low)
+        return t.cast("Floats", norm if multipliers.ndim == 0 and multipliers == 1 else multipliers * norm)
 
 
 class RAMWeigher(Weigher):

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tables that status shows: servers with what is at work on them, and one server's history."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
+    fleet_rows,
+    history_rows,
+    history_text,
+    status_rows,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Ledger, ServerRow, Snapshot
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
+    WEB,
+    applied,
+    fleet,
+    hosts,
+    reconcile,
+    rows,
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "task", "shown"),
+    [
+        ("running", None, "ACTIVE"),
+        ("running", "rebooting", "REBOOT"),
+        ("running", "updating_password", "PASSWORD"),
+        ("shutoff", None, "SHUTOFF"),
+        ("shutoff", "powering-on", "SHUTOFF"),
+        ("suspended", None, "SUSPENDED"),
+    ],
+)
+def test_the_status_is_novas_from_the_host_and_from_the_ledger(state: str, task: str | None, shown: str) -> None:
+    declared = fleet({"web1": WEB})
+    guests = applied(reconcile(declared, hosts(declared)), state)
+    ((host, (guest,)),) = guests.items()
+    assert guest.record is not None
+    vm_state = {"running": "active", "shutoff": "stopped"}.get(state, state)
+    row = ServerRow(guest.id, "web1", host, guest.record.dumps(), 1, vm_state, task, 1, None, None, 1.0, 2.0)
+    snapshot = rows(servers={guest.id: row})
+    (seen,) = status_rows(declared, hosts(declared, guests), snapshot)
+    assert (seen.server, seen.status, seen.host, seen.since) == ("web1", shown, host, 2.0)
+    (remembered,) = fleet_rows(snapshot, ["web1"])
+    assert remembered.status == shown
+    (away,) = fleet_rows(snapshot, ["web1"], down=[host])
+    assert away.status == "UNKNOWN"
+
+
+def test_a_servers_history_outlives_it_and_says_who_did_what(tmp_path: Path) -> None:
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/fleet.db", create=True)
+    assert ledger is not None
+    ledger.establish("office")
+    run = ledger.start_run("Action")
+    won = ledger.claim(run, [Claim(None, "web1", "kvm1", 1, 1, 1)]).won["web1"]
+    ledger.begin_task(run, won.server_id, "spawning", action="create")
+    ledger.fail(run, won.server_id, "no space\nleft")
+    ledger.begin_task(run, won.server_id, "deleting", action="delete")
+    ledger.finish(run, won.server_id, record=None, message="delete")
+    by_name, by_id = (history_rows(ledger.history(server)) for server in ("web1", won.server_id))
+    assert by_name == by_id
+    assert [(row["action"], row["result"], row["host"], row["message"]) for row in by_name] == [
+        ("create", "Error", "kvm1", "no space\nleft"),
+        ("delete", "Success", "kvm1", "delete"),
+    ]
+    user = ledger.live_runs()[run].user
+    assert {row["by"].partition("@")[0] for row in by_name} == {user}
+    lines = history_text(by_name).splitlines()
+    assert lines[0].split() == ["ACTION", "START", "END", "RESULT", "HOST", "BY", "MESSAGE"]
+    assert lines[1].endswith("no space left")
+    assert history_rows(ledger.history("web2")) == []
+    going_on = [dataclasses.replace(ledger.history("web1")[0][0], ended=None, result=None, message=None)]
+    assert "in progress" in history_text(history_rows([(action, None) for action in going_on]))
+
+
+def test_an_empty_fleet_has_no_rows() -> None:
+    nothing: Snapshot | None = None
+    assert fleet_rows(nothing, []) == []
+    assert [row.status for row in fleet_rows(nothing, ["web1"])] == ["ABSENT"]

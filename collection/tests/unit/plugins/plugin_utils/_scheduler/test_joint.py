@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler import joint
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
@@ -125,6 +126,12 @@ def test_alone_a_server_is_not_searched_for() -> None:
 def test_off_is_nova_s_order_and_nothing_more() -> None:
     both = placed(PACKED, batch="off", joint_time_limit=10)
     assert (list(both.refused), both.notes) == (["e"], ())
+
+
+def test_a_limit_that_is_none_is_refused() -> None:
+    assert Settings.from_variable({"joint_time_limit": 0}).joint_time_limit == 0
+    with pytest.raises(InvalidInput, match="joint_time_limit should be a number of seconds from 0, found -1"):
+        Settings.from_variable({"joint_time_limit": -1})
 
 
 def test_without_the_package_the_plan_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

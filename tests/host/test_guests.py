@@ -79,6 +79,39 @@ def test_power(host: HostUnderTest) -> None:
     assert time.monotonic() - began < 20
 
 
+def test_reboots_an_nmi_and_a_password(host: HostUnderTest) -> None:
+    record = host.new("web1")
+    ok(host.run(create(record), step("start", record, 1), record=record))
+    host.console(record, r"boots=1\b")
+    assert ok(host.run(step("inject_nmi", record, 1))) == [("inject_nmi", True, "running")]
+    # A guest that runs hears the button, and the plug need not be pulled.
+    (soft,) = host.run(step("reboot", record, 1, options={"timeout": 60}))
+    assert (soft["message"], soft["state"]) == ("rebooted", "running")
+    host.console(record, r"boots=2\b")
+    # One that has no time for it is power cycled.
+    (hard,) = host.run(step("reboot", record, 1, options={"timeout": 0}))
+    assert (hard["message"], hard["state"]) == ("rebooted hard: it did not shut down within 0 s", "running")
+    host.console(record, r"boots=3\b")
+
+    # The repair: a saved memory and a domain that somebody has spoilt are thrown away, the disk is not.
+    ok(host.run(step("suspend", record, 1)))
+    virsh("detach-disk", "web1", "vda", "--config")
+    (mended,) = host.run(step("hard_reboot", record, 1))
+    assert (mended["changed"], mended["state"]) == (True, "running")
+    host.console(record, r"boots=4\b")
+    # What can't come up again is left running.
+    virsh("vol-delete", "--pool", "local", f"{record.id}-swap")
+    assert f"{record.id}-swap" in sentence(host.run(step("hard_reboot", record, 1)))
+    assert virsh("domstate", "web1").strip() == "running"
+
+    said = sentence(host.run(step("set_password", record, 1, options={"user": "root"})))
+    assert said == "a new password for server 'web1' came without one; give it as the option password"
+    secrets = {record.id: {"password": "s3cr3t-w0rd"}}
+    said = sentence(host.run(step("set_password", record, 1, options={"user": "root"}), secrets=secrets))
+    assert said.startswith(f"Failed to set admin password on {record.id} because its guest agent does not answer")
+    assert "s3cr3t" not in said
+
+
 def test_a_domain_undefined_by_hand_comes_back_on_its_own_disk(host: HostUnderTest) -> None:
     record = host.new("web1")
     ok(host.run(create(record), step("start", record, 1), record=record))
@@ -281,7 +314,16 @@ def _scenario(host: HostUnderTest, name: str, record: Record) -> tuple[Replan, s
     def remove(generation: int | None) -> list[dict[str, Json]]:
         return [step("delete", record, 1, to=record)]
 
-    return {"create": (make, "running", 1), "rebuild": (rebuild, "running", 2), "delete": (remove, "gone", 0)}[name]
+    def reboot(generation: int | None) -> list[dict[str, Json]]:
+        return [step("hard_reboot", record, 1, to=second)] if generation == 1 else [step("start", record, 2)]
+
+    scenarios: dict[str, tuple[Replan, str, int]] = {
+        "create": (make, "running", 1),
+        "rebuild": (rebuild, "running", 2),
+        "delete": (remove, "gone", 0),
+        "hard_reboot": (reboot, "running", 2),
+    }
+    return scenarios[name]
 
 
 def _generation(host: HostUnderTest, record: Record) -> int | None:
@@ -313,7 +355,7 @@ def _kill_and_mend(host: HostUnderTest, name: str, kill_at: int | None) -> list[
     return t.cast("list[str]", first.get("calls", []))
 
 
-@pytest.mark.parametrize("name", ["create", "rebuild", "delete"])
+@pytest.mark.parametrize("name", ["create", "rebuild", "delete", "hard_reboot"])
 def test_killed_after_some_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = _kill_and_mend(host, name, None)
     for kill_at in random.Random(SEED).sample(range(1, len(calls) + 1), 3):
@@ -321,7 +363,7 @@ def test_killed_after_some_call_and_mended(host: HostUnderTest, name: str) -> No
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", ["create", "rebuild", "delete"])
+@pytest.mark.parametrize("name", ["create", "rebuild", "delete", "hard_reboot"])
 def test_killed_after_any_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = _kill_and_mend(host, name, None)
     for kill_at in range(1, len(calls) + 1):

@@ -27,8 +27,8 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         "image unknown",
         lambda e: e.web1.update(server_image="debian-13"),
         (
-            "server_image (host web1): found 'debian-13', allowed is an image of fleet_images or of the ledger (debian-12, "
-            "probe); did you mean 'debian-12'?"
+            "server_image (host web1): found 'debian-13', allowed is an image of fleet_images or of the ledger "
+            "(debian-12, probe); did you mean 'debian-12'?"
         ),
     ),
     (

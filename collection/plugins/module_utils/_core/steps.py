@@ -43,6 +43,7 @@ CLASSES: dict[str, str] = {
     "metadata": LIVE,
     "networks": RESTART,
     "pool": IMPOSSIBLE,
+    "project": LIVE,
     "rescue": LIVE,
     "security_groups": LIVE,
     "shutdown_timeout": LIVE,

@@ -30,7 +30,9 @@ NOTHING = ServerPlan()
 @dataclasses.dataclass(frozen=True)
 class Situation:
     """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``host`` the only one
-    that new servers may go to, if a user's task says so; ``now`` in seconds since 1970."""
+    that new servers may go to, if a user's task says so; ``now`` in seconds since 1970. ``tried``: by the name of a
+    server whose build failed in this run, the hosts that failed and that have said that nothing of it is left there.
+    """
 
     declared: Declared
     computes: tuple[Compute, ...]
@@ -41,6 +43,7 @@ class Situation:
     now: float
     run_id: str | None = None
     host: str | None = None
+    tried: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def volumes(self, host: str | None) -> frozenset[str]:
         """The names of Flotilla's volumes in all pools of a host."""
@@ -78,7 +81,7 @@ class Situation:
     def begun(self) -> dict[str, str]:
         """Name -> host where it was begun: its volumes may be there, and its claim still holds."""
         claims = self.snapshot.claims.values() if self.snapshot is not None else ()
-        return {claim.name: claim.host for claim in claims if claim.begun}
+        return {claim.name: claim.host for claim in claims if claim.begun and claim.name not in self.tried}
 
     @functools.cached_property
     def by_name(self) -> dict[str, Compute]:

@@ -39,6 +39,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
     ServerEntry,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_steps
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.quota import Share, refusals
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
     Frame,
     blind_delete,
@@ -69,6 +70,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amount
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
 
 if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState
@@ -76,6 +78,8 @@ if t.TYPE_CHECKING:
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
 _GROWS = frozenset({"create", "reconfigure", "rebuild", "unshelve"})
+#: Steps of a server that goes.
+_GOES = frozenset({"delete", "soft_delete"})
 
 
 class Reconcile:
@@ -94,6 +98,10 @@ class Reconcile:
         self._placement_notes: tuple[str, ...] = ()
         self._undeclared = Undeclared()
         self._drafts = {draft.name: draft for draft in self._drafted()}
+
+    @property
+    def declared(self) -> Declared:
+        return self._declared
 
     # -- what is to be done -------------------------------------------------------------------------------------
 
@@ -141,6 +149,7 @@ class Reconcile:
 
     def schedule(self) -> None:
         """Choose hosts for the new servers, and see whether those that grow or are rebuilt still fit where they are."""
+        self.refuse(self.over_quota(self._given.snapshot))
         asking = {d.name: d for d in self._drafts.values() if d.verdict == CHANGE and self._needs_place(d)}
         rebuilt = [d for d in self._drafts.values() if d.name not in asking and self._gets_an_image(d)]
         standing = self._standing(asking)
@@ -204,6 +213,22 @@ class Reconcile:
         """Whether a server that stays where it is gets another image, which its host must be fit for."""
         return draft.verdict == CHANGE and draft.server is not None and "rebuild" in _kinds(draft.plan.steps)
 
+    def over_quota(self, snapshot: Snapshot | None) -> dict[str, str]:
+        """Servers for which a quota leaves nothing, with the reason, as the ledger is now."""
+        limits = self._declared.settings.quota
+        return refusals(limits, snapshot, map(self._share, self._costing())) if limits else {}
+
+    def _costing(self) -> t.Iterable[Draft]:
+        for draft in self._drafts.values():
+            known = draft.server is not None or draft.record is not None
+            if known and not draft.copy and draft.plan.steps and not _kinds(draft.plan.steps) & _GOES:
+                yield draft
+
+    def _share(self, draft: Draft) -> Share:
+        flavor, spec = _flavor_after(draft), _spec_of(draft)
+        server_id = draft.server_id or self._given.half_built.get(draft.name)
+        return Share(draft.name, server_id, spec.get("project"), flavor.vcpus, flavor.ram)
+
     def _needs_place(self, draft: Draft) -> bool:
         if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):
             return False
@@ -226,6 +251,7 @@ class Reconcile:
             image=_image_after(draft).name,
             image_properties=_image_after(draft).properties,
             zone=spec.get("availability_zone"),
+            project=spec.get("project"),
             group=None
             if group is None
             else ServerGroup(group.name, t.cast(Policy, group.policy), group.max_server_per_host),
@@ -235,6 +261,7 @@ class Reconcile:
             host=self._bound_to(draft),
             ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, set()) | self._without_image(draft))),
             pci_aliases=self._declared.catalogs.pci_aliases,
+            retry_hosts=self._given.tried.get(server.name, ()),
         )
 
     def _cut_off(self, draft: Draft) -> bool:
@@ -301,6 +328,7 @@ class Reconcile:
             ram=amounts.pop(MEMORY_MB, 0),
             disk_gb=amounts.pop(DISK_GB, 0),
             resources=amounts,
+            project=_spec_of(draft).get("project"),
             pool=self._pool(draft),
             addresses=self._wishes(draft),
             expects=row.generation if chosen and row is not None else None,
@@ -459,6 +487,13 @@ def _seen(given: Situation) -> list[Seen]:
 def _remembered(snapshot: Snapshot | None) -> list[Remembered]:
     rows = snapshot.servers.values() if snapshot is not None else ()
     return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
+
+
+def _spec_of(draft: Draft) -> t.Mapping[str, t.Any]:
+    """The server as declared, else as it was applied."""
+    if draft.server is not None:
+        return draft.server.spec
+    return draft.record.spec if draft.record is not None else {}
 
 
 def _flavor_after(draft: Draft) -> Flavor:

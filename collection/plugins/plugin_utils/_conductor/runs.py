@@ -98,7 +98,7 @@ def reconcile(
     )
     draft = drafting(situation)
     draft.schedule()
-    plan = draft.plan() if run.id is None or run.ledger is None else _claim(draft, run.ledger, run.id)
+    plan = draft.plan() if run.id is None or run.ledger is None else claim(draft, run.ledger, run.id)
     return (dataclasses.replace(plan, notes=(*plan.notes, _LOST)) if taken_over else plan), fleet
 
 
@@ -235,13 +235,19 @@ def _state(guest: Guest, record: Record) -> str:
     return vm_state(guest.state, record.marks)
 
 
-def _claim(draft: Reconcile, ledger: Ledger, run_id: str) -> Plan:
-    """Claim what was chosen. Where another run was quicker, choose again from the ledger's rows, with no new survey."""
+def claim(draft: Reconcile, ledger: Ledger, run_id: str, nothing_left: t.Collection[str] = ()) -> Plan:
+    """Claim what was chosen. Where another run was quicker, choose again from the ledger's rows, with no new survey.
+
+    *nothing_left* as in Ledger.claim.
+    """
+    limited = bool(draft.declared.settings.quota)
     for _try in range(_TRIES):
         claims = draft.claims()
         if not claims:
             return draft.plan({})
-        result: ClaimResult = ledger.claim(run_id, claims)
+        result: ClaimResult = ledger.claim(
+            run_id, claims, check=draft.over_quota if limited else None, nothing_left=nothing_left
+        )
         if result.won:
             won: dict[str, Claimed] = dict(result.won)
             return draft.plan(won)
@@ -266,4 +272,4 @@ def ended_on_error(run: Run) -> t.Iterator[None]:
         raise
 
 
-__all__ = ["Run", "ended_on_error", "reconcile"]
+__all__ = ["Run", "claim", "ended_on_error", "reconcile"]

@@ -18,6 +18,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware 
     HardwareSettings,
     hardware_settings,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.quota import Quota, quota
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
 
 __all__ = ["MEASURED", "ComputeSettings", "FleetSettings", "compute_settings", "count_of", "fleet_settings"]
@@ -62,6 +63,7 @@ class FleetSettings:
     timeout: int
     host_slots: int
     scheduler: t.Mapping[str, Json]
+    quota: Quota
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,7 @@ def fleet_settings(fleet: Data) -> FleetSettings:
         value = coerced(f"fleet_{field.name}", _value(fleet, f"fleet_{field.name}"))
         values[field.name] = tuple(value) if isinstance(value, list) else value
     values["allow"] = frozenset(values["allow"])
+    values["quota"] = quota(values["quota"])
     return FleetSettings(**values)
 
 

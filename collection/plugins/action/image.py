@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import BuildAbort, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import HEAD_SIZE, check, inspect
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import failure
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         try:
             path = Path(self._find_needle("files", args["src"]))
         except AnsibleError:
-            raise InvalidInput(
+            raise BuildAbort(
                 f"image {args.get('name')!r}: its file {args['src']!r} is not on the controller; correct the path"
             ) from None
         what = f"image {args.get('name')!r}, file {str(path)!r}"
@@ -80,9 +80,9 @@ def _check_file(path: Path, args: dict[str, t.Any], *, what: str) -> None:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as exc:
-        raise FlotillaError(f"{what} can't be read: {exc.strerror}") from exc
+        raise BuildAbort(f"{what} can't be read: {exc.strerror}") from exc
     if args.get("checksum") != f"sha256:{digest.hexdigest()}":
-        raise InvalidInput(
+        raise BuildAbort(
             f"{what}: its checksum should be {args.get('checksum')}, the file has sha256:{digest.hexdigest()}; "
             "correct the checksum, or find out who has changed the file"
         )

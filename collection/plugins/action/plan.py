@@ -15,7 +15,7 @@ from ansible import constants
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
@@ -28,9 +28,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     history_text,
     status_rows,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text, told
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
@@ -39,12 +40,17 @@ preload()  # once, in the process that forks the workers
 
 class ActionModule(Planner):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
-        "kind": {"type": "str", "choices": ["validate", "reconcile", "action", "status"], "default": "reconcile"},
+        "kind": {
+            "type": "str",
+            "choices": ["validate", "reconcile", "reschedule", "action", "status"],
+            "default": "reconcile",
+        },
         "declared": {"type": "str"},
         "run": {"type": "dict"},
         "server": {"type": "str"},
         "action": {"type": "str"},
         "options": {"type": "raw", "no_log": True},
+        "failed": {"type": "dict"},
         "show": {"type": "bool", "default": True},
     }
     constraints: t.ClassVar[dict[str, t.Any]] = {"required_if": [["kind", "action", ["server", "action"]]]}
@@ -56,6 +62,8 @@ class ActionModule(Planner):
             return self._status(args)
         if args["kind"] == "action":
             return self._action(args)
+        if args["kind"] == "reschedule":
+            return self._reschedule(args)
         return self._reconcile(args)
 
     def _validate(self) -> Result:
@@ -107,6 +115,35 @@ class ActionModule(Planner):
         if args["show"]:
             Display().display(text)
         return {"changed": False, "entry": entry, "host": entry["host"], "text": text}
+
+    def _reschedule(self, args: Arguments) -> Result:
+        """Another host for a build that failed, if it may be tried on another at all."""
+        failed, run = args["failed"], args["run"]
+        # Ansible wants to know whom a task is delegated to before it asks whether the task is to be done.
+        here = failed.get("host") or self._task_vars["inventory_hostname"]
+        nowhere: Result = {"changed": False, "found": False, "host": here}
+        if not failed.get("reschedule") or not run or not run["id"] or self.check_mode:
+            return nowhere
+        name = failed["server"]["name"]
+        cause = " ".join(str(failed.get("msg")).split()).removeprefix(f"{name}: ")
+        tried = [*failed.get("tried", []), {"host": failed["host"], "cause": cause}]
+        declared = Declared.unpack(args["declared"])
+        ledger = self.open_ledger(create=True)
+        try:
+            found = reschedule(
+                declared,
+                self.computes(declared),
+                ledger,
+                failed["server"],
+                tried,
+                run_id=run["id"],
+                now=self.now(ledger),
+            )
+        except FlotillaError as exc:
+            return {**nowhere, "tried": tried, "msg": str(exc)}
+        text = told(name, tried, found["host"])
+        Display().display(text)
+        return {"changed": False, "found": True, "tried": tried, "text": text, **found}
 
     def _check_prune(self, declared: Declared) -> None:
         """Ansible only warns of an inventory source that it can't parse, and goes on with the rest."""

@@ -155,5 +155,6 @@ class ActionModule(Carrier):
                 f"{host} is not ready for {name}: {', '.join(mine['steps'])} is still to be done; "
                 "use flotilla.compute.compute and flotilla.compute.image first, or the reconcile playbook"
             )
-        result = self.enter(entry)
+        # A user's task is for the host that it runs for.
+        result = self.enter({**entry, "attempts": 1})
         return {**result, "held": entry["held"]} if entry["held"] else result

@@ -20,10 +20,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     fleet_text,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together, told
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
+_EXHAUSTED = "Exceeded maximum number of retries (max_attempts of fleet_scheduler)"  # Nova's words
 
 
 preload()  # once, in the process that forks the workers
@@ -41,7 +42,10 @@ class ActionModule(FleetAction):
             self.open_ledger(create=True).end_run(plan["run_id"], "failed" if failures else "done")
         rows = self._rows(plan)
         self._show(rows)
-        result: Result = {"changed": False, "failures": failures}
+        rescheduled = [*self._rescheduled(plan)]
+        for one in rescheduled:
+            Display().display(one)
+        result: Result = {"changed": False, "failures": failures, "rescheduled": rescheduled}
         if failures:
             # Ansible prints all of a failed result: the sentences are not to be looked for among a thousand servers.
             return {**result, "failed": True, "msg": _sentence(failures)}
@@ -86,10 +90,29 @@ class ActionModule(FleetAction):
             return
         for name in plan["act_servers"]:
             answer = self._registered(name, "fleet_result")
-            if not answer:
+            if not answer or answer.get("skipped"):
                 yield f"{name}: its steps were not carried out; run again"
             elif answer.get("failed") or answer.get("unreachable"):
-                yield f"{name}: {_cause(answer)}"
+                yield self._gave_up(name, answer)
+
+    def _gave_up(self, name: str, answer: t.Mapping[str, Json]) -> str:
+        """Why a server was not built or changed, with every host where its build was tried."""
+        tried, cause = answer.get("tried") or [], _cause(answer).removeprefix(f"{name}: ")
+        if not tried and not answer.get("reschedule"):
+            return f"{name}: {cause}"
+        last = _EXHAUSTED if answer.get("exhausted") else None
+        if answer.get("reschedule"):
+            last = _cause(self._registered(name, "fleet_elsewhere"))
+        return told(name, [*tried, {"host": answer["host"], "cause": cause}], last)
+
+    def _rescheduled(self, plan: Arguments) -> t.Iterator[str]:
+        """Servers that came up on another host than was chosen first."""
+        if self.check_mode:
+            return
+        for name in plan["act_servers"]:
+            answer = self._registered(name, "fleet_result")
+            if answer.get("tried") and not (answer.get("failed") or answer.get("unreachable")):
+                yield told(name, answer["tried"], answer["host"])
 
     def _causes(self, host: str, variable: str) -> t.Iterator[str]:
         answer = self._registered(host, variable)

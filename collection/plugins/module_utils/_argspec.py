@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import BuildAbort, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     DEFAULT_URI,
     LIBVIRT_IMPORT_ERROR,
@@ -45,6 +45,8 @@ def run_on_host(module: AnsibleModule, work: t.Callable[[AnsibleModule, Connecti
     try:
         with opened(module.params["uri"]) as conn:
             result = work(module, conn)
+    except BuildAbort as exc:
+        module.fail_json(msg=str(exc), abort=True)
     except FlotillaError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)

@@ -40,11 +40,14 @@ options:
     description:
       - V(validate) checks the inventory, and reports every mistake of it in one go, before any host is touched.
       - V(reconcile) makes the plan that brings the fleet to what inventory declares.
+      - V(reschedule) finds another host for a server whose build has failed on its host, as Nova's conductor does, at
+        most C(max_attempts) of C(fleet_scheduler) hosts in all. Only a host that has answered, and has said that
+        nothing of the build is left on it, is followed by another; and only where another may do better.
       - V(action) makes the plan of one action on one server, for M(flotilla.compute.server_action).
       - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
         C(fleet_server) it shows that server alone, and its history.
     type: str
-    choices: [validate, reconcile, action, status]
+    choices: [validate, reconcile, reschedule, action, status]
     default: reconcile
   declared:
     description:
@@ -53,6 +56,10 @@ options:
   run:
     description:
       - The run as an earlier task with O(kind=validate) returned it. Without it nothing is claimed, as in check mode.
+    type: dict
+  failed:
+    description:
+      - What M(flotilla.compute.server) returned for the server, with O(kind=reschedule).
     type: dict
   server:
     description:
@@ -232,6 +239,34 @@ rounds:
   type: list
   elements: int
   sample: [3, 2]
+found:
+  description: Whether there is another host, on which the build has its place now.
+  returned: with O(kind=reschedule)
+  type: bool
+host:
+  description: The other host.
+  returned: with O(kind=reschedule)
+  type: str
+  sample: kvm2
+tried:
+  description: The hosts that have failed so far, each with its cause.
+  returned: with O(kind=reschedule)
+  type: list
+  elements: dict
+  sample: [{host: kvm1, cause: pool 'local' has no room}]
+entry:
+  description: The server's entry of a plan for that host.
+  returned: with O(kind=reschedule), when there is one
+  type: dict
+enroll:
+  description: The options of M(flotilla.compute.compute) where that host is still to be enrolled.
+  returned: with O(kind=reschedule), when there is one
+  type: dict
+images:
+  description: The images that the host needs first.
+  returned: with O(kind=reschedule), when there is one
+  type: list
+  elements: dict
 as_declared:
   description: How many servers need nothing.
   returned: with O(kind=reconcile)

@@ -123,6 +123,12 @@ options:
     description:
       - The fleet that the servers belong to. From the module's half on the controller alone.
     type: str
+  undo:
+    description:
+      - Whether a new server that can't be started goes again, so that another host can build it. From the module's half
+        on the controller alone.
+    type: bool
+    default: false
   uri:
     description:
       - Libvirt connection of the host.
@@ -241,6 +247,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "secrets": {"type": "dict", "no_log": True},
     "run_id": {"type": "str"},
     "fleet_id": {"type": "str"},
+    "undo": {"type": "bool", "default": False},
     "uri": {"type": "str", "default": "qemu:///system"},
     "state_dir": {"type": "path", "default": "/var/lib/flotilla"},
     "lock_timeout": {"type": "int", "default": 180},
@@ -264,6 +271,7 @@ def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
             drives=drives,
             secrets=params["secrets"] or {},
             wait=params["lock_timeout"],
+            undo=params["undo"],
         )
     return {
         "changed": any(result["changed"] for result in results),

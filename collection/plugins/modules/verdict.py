@@ -65,6 +65,12 @@ servers:
       flavor: m1.tiny
       addresses: [lan=10.214.0.100]
       since: 1766312345.1
+rescheduled:
+  description: Servers whose build failed on one host and succeeded on another, a sentence each.
+  returned: always
+  type: list
+  elements: str
+  sample: ["web1: tried kvm1: pool 'local' has no room; then kvm2"]
 failures:
   description: What is not as declared, a sentence each.
   returned: always

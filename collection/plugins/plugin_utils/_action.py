@@ -15,7 +15,11 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, NoValidHost
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    BuildAbort,
+    FlotillaError,
+    NoValidHost,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 
 if t.TYPE_CHECKING:
@@ -106,6 +110,8 @@ class FleetAction(ActionBase):
 def failure(exc: FlotillaError) -> Result:
     """The result of a task that ended with *exc*."""
     result: Result = {"failed": True, "msg": str(exc)}
+    if isinstance(exc, BuildAbort):
+        result["abort"] = True
     if isinstance(exc, NoValidHost):
         result["reasons"] = exc.reasons
     return result

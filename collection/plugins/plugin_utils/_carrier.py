@@ -61,17 +61,30 @@ class Carrier(Planner):
             result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
         if self.check_mode or not kinds:
             return result
-        self._check_image(entry)
-        return {**result, **self._carry_out(entry)}
+        if entry.get("tried"):
+            result["tried"] = entry["tried"]
+        lacking = self._lacking_image(entry)
+        return {**result, **(self._carry_out(entry) if lacking is None else self._fail_before(entry, lacking))}
 
-    def _check_image(self, entry: Arguments) -> None:
-        """What keeps a server from being built is told as it is, not as what follows from it on the host."""
+    def _lacking_image(self, entry: Arguments) -> Result | None:
+        """What the host answered that could not get the server's image; None if it has it."""
         wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if deed["kind"] in ("create", "rebuild")}
-        fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
-        for item in fetched.get("results", []):
-            if item.get("failed") and item["item"]["name"] in wanted:
-                cause = " ".join(str(item.get("msg")).split())
-                raise FlotillaError(f"its image could not be brought to {entry['host']}: {cause}")
+        if entry.get("tried"):
+            fetched = self._task_vars.get("fleet_images_elsewhere") or {}
+        else:
+            fetched = self._task_vars["hostvars"].raw_get(entry["host"]).get("fleet_images_done") or {}
+        failed = (item for item in fetched.get("results", []) if item.get("failed") or item.get("unreachable"))
+        return next((item for item in failed if item["item"]["name"] in wanted), None)
+
+    def _fail_before(self, entry: Arguments, lacking: Result) -> Result:
+        """What keeps a server from being built is told as it is, not as what follows from it on the host."""
+        cause = " ".join(str(lacking.get("msg")).split())
+        message = f"its image could not be brought to {entry['host']}: {cause}"
+        result: Result = {"failed": True, "changed": False, "msg": message, "steps": []}
+        if entry["deeds"][0]["kind"] == "create" and not lacking.get("abort"):
+            self.open_ledger(create=True).fail_before(entry["run_id"], entry["id"], entry["host"], message)
+            result.update(_may_try_again(entry))
+        return result
 
     def _carry_out(self, entry: Arguments) -> Result:
         deeds = entry["deeds"]
@@ -140,6 +153,7 @@ class Carrier(Planner):
             "drives": self._drives(entry, deeds),
             "secrets": {entry["id"]: secrets} if secrets else {},
             "lock_timeout": LOCK_TIMEOUT,
+            "undo": _attempts_left(entry),
         }
         called: Result = self._execute_module(
             module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
@@ -163,6 +177,7 @@ class Carrier(Planner):
                 public_key=key.get("public_key"),
                 user_data=self._user_data(record),
                 availability_zone=entry.get("zone") or "nova",
+                project_id=record.spec.get("project"),
             )
         )
         return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
@@ -242,7 +257,15 @@ class Carrier(Planner):
     def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
         # The ledger may be what failed; then the host's own record tells the next run.
         with contextlib.suppress(FlotillaError):
-            ledger.fail(entry["run_id"], entry["id"], message, record=_last_record(outcome))
+            gone = _nothing_left(outcome)
+            ledger.fail(
+                entry["run_id"],
+                entry["id"],
+                message,
+                # The record of a build that was undone is nobody's.
+                record=None if gone else _last_record(outcome),
+                failed_build=entry["host"] if _is_host_s_fault(entry, outcome) else None,
+            )
 
     def recorded(self, name: str) -> Record | None:
         """The server of that name or id as the ledger remembers it; one that was deleted softly by its id alone."""
@@ -263,8 +286,33 @@ class Carrier(Planner):
         }
         if interrupts(found["steps"]):
             found["interrupted"] = True
+        if _is_host_s_fault(entry, outcome) and _nothing_left(outcome):
+            found.update(_may_try_again(entry))
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
+
+
+def _attempts_left(entry: Arguments) -> bool:
+    """Whether a build of this entry that fails may be tried on another host (Nova: max_attempts)."""
+    return len(entry.get("tried") or ()) + 1 < int(entry.get("attempts") or 1)
+
+
+def _may_try_again(entry: Arguments) -> Result:
+    """What a failed build's result says of further hosts: there may be one, or the attempts are used up."""
+    return {"reschedule": True} if _attempts_left(entry) else {"exhausted": True} if entry.get("tried") else {}
+
+
+def _nothing_left(outcome: Result) -> bool:
+    """Whether the host itself says that nothing of a failed build is on it. Whoever didn't answer has not said so."""
+    results = outcome.get("results") or [{}]
+    return bool(outcome.get("failed") and results[-1].get("nothing_left"))
+
+
+def _is_host_s_fault(entry: Arguments, outcome: Result) -> bool:
+    """Whether a build failed for what another host may do better (Nova: not BuildAbortException)."""
+    results = outcome.get("results") or [{}]
+    built = entry["deeds"][0]["kind"] == "create"
+    return bool(built and outcome.get("failed") and results[-1].get("failed") and not results[-1].get("abort"))
 
 
 def _last_record(outcome: Result) -> Record | None:

@@ -22,6 +22,10 @@ class InvalidInput(FlotillaError):
     """What the user wrote can't be carried out as written."""
 
 
+class BuildAbort(InvalidInput):
+    """A server can't be built as it was asked for, on this host or any other (Nova: BuildAbortException)."""
+
+
 class InvalidRecord(FlotillaError):
     """A record on a host can't be read: it is reported and the domain is left alone."""
 
@@ -51,6 +55,7 @@ class NoValidHost(FlotillaError):
 
 
 __all__ = [
+    "BuildAbort",
     "Conflict",
     "FlotillaError",
     "InProgress",

@@ -18,7 +18,7 @@ import re
 import struct
 import typing as t
 
-from .errors import InvalidInput
+from .errors import BuildAbort
 
 HEAD_SIZE = 64 * 1024  # what ``inspect`` needs to see of a file, or all of a smaller one
 USABLE = ("qcow2", "raw")
@@ -80,18 +80,16 @@ def inspect(head: bytes, size: int) -> ImageFacts:
 
 
 def check(facts: ImageFacts, *, declared: str, what: str) -> int:
-    """The virtual size of an image that may be used as *declared*; else InvalidInput, naming it as *what*."""
+    """The virtual size of an image that may be used as *declared*; else BuildAbort, naming it as *what*."""
     if declared not in USABLE:
-        raise InvalidInput(
-            f"{what}: format {declared!r} can't be used; convert the image to one of {', '.join(USABLE)}"
-        )
+        raise BuildAbort(f"{what}: format {declared!r} can't be used; convert the image to one of {', '.join(USABLE)}")
     if facts.format != declared:
-        raise InvalidInput(
+        raise BuildAbort(
             f"{what}: declared as {declared!r}, but the file is {facts.format!r}; declare its real format, "
             "or find out who has changed the file"
         )
     if facts.problems or facts.virtual_size is None:
-        raise InvalidInput(f"{what}: the image {'; it '.join(facts.problems)}")
+        raise BuildAbort(f"{what}: the image {'; it '.join(facts.problems)}")
     return facts.virtual_size
 
 

@@ -22,12 +22,14 @@ import typing as t
 import zlib
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    BuildAbort,
     Conflict,
     FlotillaError,
     InvalidInput,
     Stale,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.building import after_failure
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     Domain,
@@ -59,10 +61,13 @@ def run_steps(
     drives: t.Mapping[str, bytes] | None = None,
     secrets: t.Mapping[str, t.Mapping[str, str]] | None = None,
     wait: float = 0,
+    undo: bool = False,
 ) -> list[dict[str, Json]]:
     """Carry out steps in order: one result a step that was begun.
 
     A step that fails has ``failed`` in its result and its sentence as ``message``; it ends its server's steps alone.
+    ``abort`` beside it says that no other host would do better; ``nothing_left`` that nothing of the build is on this
+    host, for which *undo* lets it take away what it has just made.
     ``secrets`` are passwords and the like, by server id. ``wait`` is how many seconds another step's lock on a server
     is waited for.
     """
@@ -73,8 +78,8 @@ def run_steps(
     host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives)
     host = dataclasses.replace(host, secrets=secrets or {})
     results: list[dict[str, Json]] = []
-    for server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
-        results += _run_server(host, server_id, list(group), state_dir=state_dir, run_id=run_id, wait=wait)
+    for _server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
+        results += _run_server(host, list(group), wait=wait, undo=undo)
     return results
 
 
@@ -90,19 +95,18 @@ def unpack_drive(text: str) -> bytes:
     return drive
 
 
-def _run_server(
-    host: Host, server_id: str, orders: list[Order], *, state_dir: str, run_id: str, wait: float
-) -> list[dict[str, Json]]:
+def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> list[dict[str, Json]]:
     """One server's steps under one lock, up to the first that fails."""
     results: list[dict[str, Json]] = []
     kinds = ", ".join(order.kind for order in orders)
     try:
-        with server_lock(state_dir, server_id, run_id=run_id, step=kinds, wait=wait):
+        with server_lock(host.state_dir, orders[0].server_id, run_id=host.run_id, step=kinds, wait=wait):
             begin = _resume_at(host, orders)
             results += [_result(order, changed=False, message="an earlier run did it") for order in orders[:begin]]
             for order in orders[begin:]:
                 results.append(_run(host, order))
                 if results[-1].get("failed"):
+                    results[-1].update(after_failure(host, orders, results, undo=undo))
                     break
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
@@ -122,6 +126,8 @@ def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:
 def _run(host: Host, order: Order) -> dict[str, Json]:
     try:
         return _carry_out(host, order)
+    except BuildAbort as exc:
+        return {**_result(order, changed=False, message=str(exc), failed=True), "abort": True}
     except FlotillaError as exc:
         return _result(order, changed=False, message=str(exc), failed=True)
     except libvirt.libvirtError as exc:

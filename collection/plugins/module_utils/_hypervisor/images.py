@@ -26,6 +26,7 @@ import typing as t
 from xml.etree import ElementTree
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    BuildAbort,
     FlotillaError,
     InProgress,
     InvalidInput,
@@ -252,7 +253,7 @@ class _Fetch:
                 self._send(stream, chunk)
                 chunk = self._next(reader)
             if "sha256:" + digest.hexdigest() != self._image.checksum:
-                raise FlotillaError(
+                raise BuildAbort(
                     f"{self._what}: its checksum should be {self._image.checksum}, the file has sha256:"
                     f"{digest.hexdigest()}; correct the checksum, or find out who has changed the file"
                 )

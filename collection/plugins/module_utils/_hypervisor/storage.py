@@ -20,7 +20,12 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import Source
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    BuildAbort,
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Image, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import pack_sidecar, read_sidecar
 from ansible_collections.flotilla.compute.plugins.module_utils._core.swap import PAGE, swap_header
@@ -263,7 +268,7 @@ class Storage:
         base = self._image(pool, image)
         size = disk.size or int(base.info()[1])
         if size < int(base.info()[1]):
-            raise InvalidInput(
+            raise BuildAbort(
                 f"the root disk of {size / GIB:.3g} GiB is smaller than image {image.name!r}, "
                 f"{int(base.info()[1]) / GIB:.3g} GiB: Flavor's disk is too small for requested image."
             )
@@ -332,7 +337,7 @@ class Storage:
             )
         if image.format == "raw" and _kind(volume) != "raw":
             # Equal bytes are stored once, whatever they were declared as when they were fetched.
-            raise InvalidInput(
+            raise BuildAbort(
                 f"image {image.name!r} is declared as raw, and its volume {image.volume} in pool {pool.name!r} is "
                 f"{_kind(volume)}; correct its format"
             )

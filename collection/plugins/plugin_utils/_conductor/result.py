@@ -19,6 +19,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declar
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostPlan, Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import rounds
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import count_of
 
 if t.TYPE_CHECKING:
@@ -116,6 +117,13 @@ class _Frame:
     def _enroll(self, args: t.Mapping[str, Json]) -> dict[str, Json]:
         return {"take_over": self.declared.settings.take_over, **args}
 
+    def _attempts(self, entry: ServerEntry) -> int:
+        """On how many hosts a build may be tried (Nova: max_attempts). Who names a host wants that one."""
+        server = self.declared.servers.get(entry.name)
+        if server is None or entry.steps[:1] == () or entry.steps[0].kind != "create" or server.spec.get("host"):
+            return 1
+        return Settings.from_variable(self.declared.settings.scheduler).max_attempts
+
     def server(self, entry: ServerEntry) -> dict[str, Json]:
         settings = self.declared.computes.get(entry.host or "")
         zone = self.declared.catalogs.zones.get(entry.host or "")
@@ -139,6 +147,7 @@ class _Frame:
             "zone": zone,
             "copy": entry.copy,
             "unseen": list(entry.unseen),
+            "attempts": self._attempts(entry),
             "record": entry.applied,
         }
 

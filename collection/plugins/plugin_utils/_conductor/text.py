@@ -132,6 +132,12 @@ def _names(names: t.Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"
 
 
+def told(name: str, tried: t.Sequence[t.Mapping[str, str]], last: str | None = None) -> str:
+    """Where a build was tried: ``web1: tried kvm1: its pool is full; then kvm2``."""
+    tries = [f"tried {one['host']}: {one['cause']}" for one in tried]
+    return f"{name}: " + "; then ".join([*tries, *([last] if last else [])])
+
+
 def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     """Columns as wide as their widest cell, without rulers, so that it can be cut and searched."""
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
@@ -140,4 +146,4 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     )
 
 
-__all__ = ["difference_text", "plan_text", "server_lines", "table", "together"]
+__all__ = ["difference_text", "plan_text", "server_lines", "table", "together", "told"]

@@ -31,8 +31,11 @@ INTERNAL = frozenset(
     {
         "fleet_act",
         "fleet_declared",
+        "fleet_elsewhere",
         "fleet_enrolled",
+        "fleet_enrolled_elsewhere",
         "fleet_images_done",
+        "fleet_images_elsewhere",
         "fleet_mine",
         "fleet_plan",
         "fleet_read_only",

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settin
 ALWAYS: tuple[type[Filter], ...] = (
     always.RequestedHost,
     always.IgnoreHosts,
+    legacy.RetryFilter,
     always.ComputeFilter,
     always.AvailabilityZoneFilter,
     always.Traits,

@@ -15,6 +15,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import pytest
 from tests.ledger import pinner
 from tests.ledger.claimer import COMMON, RAM
 
@@ -88,10 +89,17 @@ def check(ledger: Ledger, url: str) -> set[str]:
     return set(names)
 
 
-def test_eight_at_once_lose_nothing_and_double_nothing(url: str) -> None:
+def test_eight_at_once_lose_nothing_and_double_nothing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = new_ledger(url)
     with claimers(url, range(CLAIMERS)) as processes:
         lists = [won(process) for process in processes]
+        created = [claim.created for claim in ledger.snapshot().claims.values()]
+        seconds = max(created) - min(created)
+        with capsys.disabled():
+            print(
+                f"\n{ledger.name.partition(':')[0]}: {len(ALL)} servers claimed by {CLAIMERS} controllers at once in "
+                f"{seconds:.1f} s, {len(ALL) / seconds:.0f} a second"
+            )
         assert check(ledger, url) == ALL
         assert sorted(name for names in lists for name in names) == sorted(ALL)
         assert [len(names) - EACH for names in lists if len(names) < EACH] == []

@@ -28,6 +28,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     history_text,
     status_rows,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import host_json, hosts_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
@@ -157,7 +159,8 @@ class ActionModule(Planner):
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         ledger = self.open_ledger(create=False)
         computes = self.computes(declared)
-        rows = status_rows(declared, computes, ledger.snapshot() if ledger is not None else None)
+        snapshot = ledger.snapshot() if ledger is not None else None
+        rows = status_rows(declared, computes, snapshot)
         one, history = declared.settings.server, []
         if one is not None:
             history = history_rows(ledger.history(one)) if ledger is not None else []
@@ -167,10 +170,19 @@ class ActionModule(Planner):
                 raise InvalidInput(f"there is no server {one!r} and there was none; leave fleet_server out to see all")
         down = (f"{c.name} is down: {c.why}" for c in computes if not c.up)
         past = [f"History of {one}:", history_text(history)] if history else []
-        text = "\n".join([fleet_text(rows), *down, *past])
+        fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
+        states = host_states(computes, snapshot, fleet_id=fleet_id, catalogs=declared.catalogs, groups={})
+        hosts = [hosts_text(states)] if one is None else []
+        text = "\n".join([fleet_text(rows), *hosts, *down, *past])
         if args["show"]:
             Display().display(text)
-        return {"changed": False, "text": text, "servers": [row.to_json() for row in rows], "history": history}
+        return {
+            "changed": False,
+            "text": text,
+            "servers": [row.to_json() for row in rows],
+            "hosts": {state.name: host_json(state) for state in states},
+            "history": history,
+        }
 
 
 def _check_asked(declared: Declared) -> None:

@@ -135,8 +135,10 @@ run_id:
   returned: with O(kind=reconcile)
   type: str
 hosts:
-  description: By compute host, whether it is up, and what it needs before servers can be made on it.
-  returned: with O(kind=reconcile)
+  description:
+    - By compute host, whether it is up, and what it needs before servers can be made on it. With O(kind=status) its
+      state, availability zone, traits, and of each resource class and pool what there is and what is used.
+  returned: with O(kind=reconcile) and O(kind=status)
   type: dict
 explanations:
   description:

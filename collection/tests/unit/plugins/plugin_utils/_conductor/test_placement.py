@@ -11,6 +11,8 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import host_json, hosts_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, HostRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     COMPUTE,
@@ -127,3 +129,28 @@ def test_builds_that_failed_on_a_host_send_the_next_elsewhere() -> None:
         for name, failed in (("kvm1", 1), ("kvm2", 0))
     }
     assert entries(reconcile(declared, hosts(declared), rows(hosts=known)).plan())["a"].host == "kvm2"
+
+
+def test_people_see_what_hosts_have_and_what_is_used_of_it() -> None:
+    declared = gpu_fleet(("a",), GPUS, resources__CUSTOM_GPU="1")
+    guests = applied(reconcile(declared, hosts(declared)))
+    computes = hosts(declared, guests, kvm3=None)
+    states = host_states(computes, rows(), fleet_id="F", catalogs=declared.catalogs, groups={})
+    assert [line.split() for line in hosts_text(states).splitlines()] == [
+        ["HOST", "STATE", "ZONE", "VCPU", "MEMORY_MB", "DISK_GB", "OTHERS"],
+        ["kvm1", "enabled", "nova", "0/16", "0/8192", "0/100", "-"],
+        ["kvm2", "enabled", "nova", "1/16", "1024/8192", "1/100", "CUSTOM_GPU", "1/2"],
+        ["kvm3", "down", "nova", "-", "-", "-", "-"],
+    ]
+    told = host_json(states[1])
+    assert told["traits"] == ["COMPUTE_ARCH_X86_64", "COMPUTE_NODE", "HW_ARCH_X86_64"]
+    assert told["resources"]["CUSTOM_GPU"] == {
+        "total": 2,
+        "reserved": 0,
+        "allocation_ratio": 1.0,
+        "min_unit": 1,
+        "max_unit": 2,
+        "step_size": 1,
+        "capacity": 2,
+        "used": 1,
+    }

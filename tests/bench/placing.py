@@ -27,7 +27,7 @@ ROOT = HERE.parents[1]
 PEER = ROOT / ".cache" / "bench" / "peer" / "bin" / "python"
 PLOT = ROOT / "collection" / "docs" / "scheduler-cost.png"
 _FLAVORS = [("m1.small", 1, 2048, 20), ("m1.medium", 2, 4096, 40), ("m1.large", 4, 8192, 80)]
-#: Of the plot: hosts, and servers placed on them.
+#: Of the plot: hosts, and servers that are placed after as many others.
 STEPS = (250, 500, 1000, 2000, 4000, 6000, 8000, 10000)
 _SERVERS_OF_STEP = 300
 
@@ -86,7 +86,7 @@ def _run(python: Path, program: Path, given: Json, folder: Path) -> tuple[Sample
     return sample, json.loads(answer.read_text())
 
 
-def only_placing(sample: Sample, answer: Json) -> Sample:
+def only_placing(sample: Sample, answer: t.Mapping[str, float]) -> Sample:
     return dataclasses.replace(sample, seconds=answer["seconds"], cpu=answer["cpu"])
 
 
@@ -129,12 +129,13 @@ def measure_placing(folder: Path, *, many: int, huge: int, repeat: int, say: Say
             add(f"place {huge} on {huge}, {batch}, the whole process", sample)
     for hosts in STEPS:
         for _ in range(repeat):
-            add(_step(hosts), only_placing(*placed_by_us(fleet(hosts, _SERVERS_OF_STEP), folder)))
+            sample, ours = placed_by_us(fleet(hosts, 2 * _SERVERS_OF_STEP), folder)
+            add(_step(hosts), only_placing(sample, ours["second_half"]))
     return samples
 
 
 def _step(hosts: int) -> str:
-    return f"place {_SERVERS_OF_STEP} on {hosts}"
+    return f"place {_SERVERS_OF_STEP} more on {hosts}"
 
 
 def per_server(samples: t.Mapping[str, t.Sequence[Sample]]) -> dict[int, float]:

@@ -133,6 +133,7 @@ def test_placing_is_measured_by_itself(tmp_path: Path) -> None:
     alone = placing.only_placing(sample, answer)
     assert 0 < alone.seconds < sample.seconds
     assert alone.cpu < sample.cpu
+    assert 0 < answer["second_half"]["cpu"] < answer["cpu"]
 
 
 @pytest.mark.parametrize(
@@ -153,8 +154,8 @@ def test_findings_of_placing() -> None:
         "place 1000 on 1000": _taken(1, 2, 1),
         "place 10000 on 10000, off, the whole process": _taken(12, peak=200),
         "place 10000 on 10000, auto, the whole process": _taken(21, peak=1600),
-        "place 300 on 250": _taken(1, 1.5),
-        "place 300 on 10000": _taken(30, 50),
+        "place 300 more on 250": _taken(1, 1.5),
+        "place 300 more on 10000": _taken(30, 50),
     }
     found = report.placing_findings(samples, many=1000, huge=10000)
     assert [(finding.found, finding.met) for finding in found] == [

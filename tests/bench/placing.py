@@ -156,7 +156,7 @@ steps = {int(hosts): cost for hosts, cost in json.load(sys.stdin).items()}
 hosts, cost = zip(*sorted(steps.items()))
 figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
 axes.plot(hosts, [cost[0] + (n - hosts[0]) * (cost[-1] - cost[0]) / (hosts[-1] - hosts[0]) for n in hosts],
-          color="0.75", linestyle="--", label="in proportion")
+          color="0.75", linestyle="--", label="a straight line")
 axes.plot(hosts, cost, marker="o", color="#1f5fa8", label="measured")
 axes.set(xlabel="hosts", ylabel="processor time for one more server, ms", xlim=(0, None), ylim=(0, None),
          title="Placing one more server, default filters and weighers")

@@ -38,6 +38,7 @@ MEMORY = 4096
 CAPACITY = {"vcpus": 4, "ram": MEMORY, "disk_gb": 100, "CUSTOM_GPU": 2}
 HOSTS = ("kvm1", "kvm2", "kvm3")
 QUOTA = 7
+WISHES = st.lists(st.sampled_from(sorted(FLAVORS)), min_size=1, max_size=4)
 COMPUTES = {
     name: {**COMPUTE, "compute_allocation_ratio": {"vcpus": 1.0}, "compute_resources": {"CUSTOM_GPU": 2}}
     for name in HOSTS
@@ -78,8 +79,12 @@ class Controllers(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    @rule(target=plans, number=st.integers(0, 2), flavors=st.lists(st.sampled_from(sorted(FLAVORS)), max_size=4))
-    def look_and_choose(self, number: int, flavors: list[str]) -> Planned:
+    @rule(target=plans, numbers=st.sets(st.integers(0, 2), min_size=1), flavors=WISHES)
+    def look_and_choose(self, numbers: set[int], flavors: list[str]) -> t.Any:
+        """One controller, or several at the same moment, each for servers of its own."""
+        return multiple(*(self.planned(number, flavors) for number in sorted(numbers)))
+
+    def planned(self, number: int, flavors: t.Sequence[str]) -> Planned:
         names = []
         for flavor in flavors:
             self.names += 1

@@ -47,7 +47,7 @@ def change(fleet: Fleet) -> None:
     fleet.reconcile()
     fleet.declare("a", flavor="small", metadata={"role": "new"})
     fleet.declare("b", state="absent")
-    fleet.declare("c", state="active")
+    fleet.declare("c", state="active", flavor="small", resize="verify")
     fleet.declare("d", key_name="ops")
     fleet.declare("e", state="stopped", pool="shared")
     fleet.all["fleet_keypairs"] = {"ops": {"public_key": KEY}}

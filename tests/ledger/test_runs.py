@@ -167,3 +167,11 @@ def test_migrations_are_journalled(ledger: Ledger, run_id: str) -> None:
     assert [row.id for row in ledger.migrations("id-2")] == [second]
     with pytest.raises(Stale, match="not in the ledger"):
         ledger.update_migration(run_id, "none", status="done")
+
+
+def test_a_migration_that_a_lost_ledger_knew_is_noted_anew(ledger: Ledger, run_id: str) -> None:
+    for status in ("migrating", "finished"):
+        ledger.note_migration(run_id, "m", "resize", "id-1", source="kvm1", status=status, new_flavor="large")
+        (row,) = ledger.migrations("id-1")
+        assert (row.id, row.kind, row.source, row.destination) == ("m", "resize", "kvm1", "kvm1")
+        assert (row.status, row.data) == (status, {"new_flavor": "large"})

@@ -67,12 +67,19 @@ options:
       - V(rebuild) gives the server a new root disk, from O(image) or its own one. All else of it stays.
       - V(rescue) boots it from O(image) with its root disk as the second one, or beside all of its disks if that image
         has C(hw_rescue_bus) or C(hw_rescue_device). V(unrescue) brings back the domain, and the state, of before.
+      - V(resize) gives the server another O(flavor) on the host that it is on, restarting it if it runs. It then waits,
+        as C(VERIFY_RESIZE), for V(confirm_resize), which leaves the new flavor for good, or for V(revert_resize), which
+        brings back the flavor and the state of before. C(fleet_resize_confirm_window) lets reconcile runs confirm by
+        themselves. A disk never becomes smaller, so a flavor with a smaller one is refused, and after a revert the
+        root disk has the size that it was grown to, with all that was written to it. (Nova throws that away.) Ephemeral
+        disks that came with the new flavor are lost by a revert, which then needs leave for V(data_loss).
       - V(shelve) keeps the server as snapshots of its root and ephemeral disks and frees its host. V(unshelve) makes
         it again on the host that the task is for, or that the playbook's plan chooses; its id, addresses and MACs are
         the same.
     type: str
     choices:
       - backup
+      - confirm_resize
       - crash_dump
       - delete
       - force_delete
@@ -82,8 +89,10 @@ options:
       - reboot
       - rebuild
       - rescue
+      - resize
       - restore
       - resume
+      - revert_resize
       - set_password
       - shelve
       - snapshot
@@ -141,6 +150,10 @@ options:
       - With O(action=backup), how many backups of that row are kept. With V(0) the one just made goes too, as in Nova.
         Needed.
     type: int
+  flavor:
+    description:
+      - With O(action=resize), the name of the new flavor. Needed.
+    type: str
   image:
     description:
       - With O(action=rebuild) and O(action=rescue), the name of the image. By default the server's own.

@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
     "backup_type": {"type": "str"},
     "description": {"type": "str"},
+    "flavor": {"type": "str"},
     "image": {"type": "str"},
     "key_name": {"type": "str", "no_log": False},
     "metadata": {"type": "dict"},

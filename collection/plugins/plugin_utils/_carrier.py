@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.states impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import KIND, Move, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
@@ -39,6 +40,9 @@ _SLOT_TIMEOUT = 3600.0
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
+
+#: Steps that are what Nova's task state shows, whatever comes before them.
+_SHOWN = frozenset({"resize", "revert_resize"})
 
 
 class Carrier(Planner):
@@ -92,7 +96,7 @@ class Carrier(Planner):
             return self._result(entry, self._call(entry, deeds))
         ledger = self.open_ledger(create=True)
         run_id, server_id = entry["run_id"], entry["id"]
-        first = deeds[0]["kind"]
+        first = next((deed["kind"] for deed in deeds if deed["kind"] in _SHOWN), deeds[0]["kind"])
         check_turn(ledger, entry, self._entries)
         # How many steps a host carries out at once is the fleet's word: forks don't know what is delegated where.
         ledger.begin_step(
@@ -105,14 +109,18 @@ class Carrier(Planner):
             timeout=_SLOT_TIMEOUT,
         )
         outcome: Result = {}
+        move = move_of(deeds, entry["record"])
+        self._journal(ledger, entry, move, None if move is None else move.begun)
         try:
             with ledger.renewing(run_id):
                 outcome = self._call(entry, deeds)
                 self._wait_healthy(entry, outcome)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
+            self._journal(ledger, entry, move, _ended(move, entry, outcome))
             self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
             raise
+        self._journal(ledger, entry, move, _ended(move, entry, outcome))
         if outcome.get("failed"):
             self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
         else:
@@ -140,6 +148,14 @@ class Carrier(Planner):
                 raise FlotillaError(str(answer.get("msg")))
         if health.get("port"):
             wait_port(record, health["port"], timeout)
+
+    def _journal(self, ledger: Ledger, entry: Arguments, move: Move | None, status: str | None) -> None:
+        """A resize is a migration in Nova's words. What can't be noted the next run reads from the host."""
+        if move is None or status is None:
+            return
+        with contextlib.suppress(FlotillaError):
+            names = {"source": entry["host"], "status": status, **move.data}
+            ledger.note_migration(entry["run_id"], move.id, KIND, entry["id"], **names)
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         secrets = self.secrets(entry)
@@ -318,6 +334,13 @@ def _is_host_s_fault(entry: Arguments, outcome: Result) -> bool:
 def _last_record(outcome: Result) -> Record | None:
     records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
     return Record.from_json(records[-1]) if records else None
+
+
+def _ended(move: Move | None, entry: Arguments, outcome: Result) -> str | None:
+    """The status of a resize after its steps; None where nobody knows what the host has come to."""
+    if move is None or "results" not in outcome:
+        return None
+    return move.ended(_last_record(outcome) or _applied(entry))
 
 
 def _keep_snapshots(ledger: Ledger, entry: Arguments, outcome: Result) -> None:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import saving
+from . import resizing, saving
 from .errors import InvalidInput, Refused
-from .model import Guest, Image, Json, Record, Server, Spec
+from .model import Flavor, Guest, Image, Json, Record, Server, Spec
 from .states import Standing, power_state, refusal, vm_state
-from .steps import COSTS, SHELVED, Leave, ServerPlan, Step, as_defined, plan_server
+from .steps import COSTS, RESIZED, SHELVED, Leave, ServerPlan, Step, as_defined, plan_server
 
 #: Seconds that a guest has to reboot by itself before it is power cycled (Nova's wait_soft_reboot_seconds).
 SOFT_REBOOT_TIMEOUT = 120
@@ -30,7 +30,7 @@ SOFT_REBOOT_TIMEOUT = 120
 class Request:
     """An action that somebody asks for: ``options`` without what is secret, ``by`` who it is.
 
-    ``images`` and ``keypairs`` (public keys) are the catalogs that options name entries of.
+    ``images``, ``keypairs`` (public keys) and ``flavors`` are the catalogs that options name entries of.
     """
 
     action: str
@@ -39,6 +39,7 @@ class Request:
     leave: Leave = dataclasses.field(default_factory=Leave)
     images: t.Mapping[str, Image] = dataclasses.field(default_factory=dict)
     keypairs: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    flavors: t.Mapping[str, Flavor] = dataclasses.field(default_factory=dict)
 
 
 Planned = t.Sequence[Step]
@@ -101,6 +102,8 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     """
     if desired is None:
         return ""
+    if RESIZED in record.marks:
+        return resizing.outlook(desired, record)
     autostart = bool(record.spec.get("autostart"))
     shelved = SHELVED in record.marks
     guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)
@@ -224,9 +227,22 @@ def _rebuild(request: Request, record: Record, guest: Guest | None) -> Planned:
     return saving.rebuild(request.options, record, guest, request.images, request.keypairs)
 
 
+def _resize(request: Request, record: Record, guest: Guest | None) -> Planned:
+    return resizing.resize(request.options, record, guest, request.flavors)
+
+
+def _confirm_resize(_request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return resizing.confirm(record)
+
+
+def _revert_resize(_request: Request, record: Record, guest: Guest | None) -> Planned:
+    return resizing.revert(record, guest)
+
+
 #: The actions that can be asked for, by name. Each has its rule of the same name in states.RULES.
 ACTIONS: t.Final[dict[str, Deed]] = {
     "backup": Deed(_backup, frozenset({"name", "backup_type", "rotation", "pool"})),
+    "confirm_resize": Deed(_confirm_resize),
     "crash_dump": Deed(_inject_nmi),
     "delete": Deed(_delete),
     "force_delete": Deed(_force_delete),
@@ -236,8 +252,10 @@ ACTIONS: t.Final[dict[str, Deed]] = {
     "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
     "rebuild": Deed(_rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"user_data"})),
     "rescue": Deed(_rescue, frozenset({"image"})),
+    "resize": Deed(_resize, frozenset({"flavor"})),
     "restore": Deed(_restore),
     "resume": _power("resume", "active"),
+    "revert_resize": Deed(_revert_resize),
     "set_password": Deed(_set_password, frozenset({"user"}), frozenset({"password"})),
     "shelve": Deed(_shelve, frozenset({"pool"})),
     "snapshot": Deed(_snapshot, frozenset({"name", "pool"})),

@@ -327,6 +327,10 @@ def _check_record(record: Record) -> None:
         raise InvalidRecord(
             f"the record of server {record.name!r} doesn't say who has locked it: {record.marks['lock']!r}"
         )
+    if "resize" in record.marks:
+        from .resize import resize_of  # which stands on this module
+
+        resize_of(record)
 
 
 def _sizes(record: Record) -> t.Iterator[Json]:

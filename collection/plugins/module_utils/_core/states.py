@@ -111,6 +111,8 @@ TASKS = {
     "unrescue": "unrescuing",
     "shelve": "shelving",
     "unshelve": "unshelving",
+    "resize": "resize_prep",
+    "revert_resize": "resize_reverting",
 }
 
 _IDLE: frozenset[str | None] = frozenset({None})
@@ -238,6 +240,8 @@ AFTER: dict[str, str] = {
     "pause": "paused",
     "suspend": "suspended",
     "rescue": "shutoff",
+    "resize": "shutoff",
+    "revert_resize": "shutoff",
     "shelve": "shutoff",
     "unrescue": "shutoff",
     "unshelve": "shutoff",

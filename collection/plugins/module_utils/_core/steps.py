@@ -16,42 +16,24 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .cpu_set import format_cpus
+from .differences import (
+    CLASSES,
+    IMPOSSIBLE,
+    LIVE,
+    NEXT_BOOT,
+    REBUILD,
+    RESTART,
+    Difference,
+    by_class,
+    differences_of,
+    drift,
+    is_off,
+)
 from .model import Guest, Json, Record, Server, Spec
+from .resize import MARK as RESIZED
+from .resize import Resize, added, resize_of
 from .states import route
 from .tuning import Tuning
-
-LIVE = "live"
-NEXT_BOOT = "next boot"
-RESTART = "restart"
-REBUILD = "rebuild"
-IMPOSSIBLE = "impossible"
-
-#: What a change of each key of Server.spec costs. ``flavor`` is looked at more closely by _class_of.
-CLASSES: dict[str, str] = {
-    "autostart": LIVE,
-    "availability_zone": LIVE,
-    "config_drive": REBUILD,
-    "description": LIVE,
-    "flavor": RESTART,
-    "group": LIVE,
-    "hints": LIVE,
-    "host": LIVE,
-    "image": REBUILD,
-    "key_name": REBUILD,
-    "locked": LIVE,
-    "metadata": LIVE,
-    "networks": RESTART,
-    "pool": IMPOSSIBLE,
-    "project": LIVE,
-    "rescue": LIVE,
-    "security_groups": LIVE,
-    "shutdown_timeout": LIVE,
-    "state": LIVE,
-    "tags": LIVE,
-    "user_data": REBUILD,
-    "volumes": LIVE,
-}
 
 #: The mark of a server that is on no host, and is kept as its snapshots.
 SHELVED = "shelved_offloaded"
@@ -75,6 +57,9 @@ _LOCKED_OUT = frozenset(
         "unrescue",
         "shelve",
         "unshelve",
+        "resize",
+        "confirm_resize",
+        "revert_resize",
     }
 )
 #: What stays possible on a locked server: it changes no guest.
@@ -82,19 +67,6 @@ _HARMLESS = frozenset({"adopt", "define", "tidy", "update"})
 
 #: What people should know of a step before it is done.
 COSTS = {"pause": "; what it has in memory is lost if its host reboots"}
-
-#: The cheapest class first: a key whose parts differ in class is dealt with by the dearest.
-_COST = (LIVE, NEXT_BOOT, RESTART, REBUILD, IMPOSSIBLE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """One difference with what it costs to mend it. ``key`` is Server.spec's, with a path in it where that helps."""
-
-    key: str
-    cls: str
-    old: Json
-    new: Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +88,13 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Leave:
-    """What this run may do. ``allow`` as in fleet_allow; ``reclaim`` in seconds; ``now`` in seconds since the epoch."""
+    """What this run may do. ``allow`` as in fleet_allow; ``reclaim`` in seconds; ``now`` in seconds since the epoch.
+    ``confirm_after``: seconds after which a resize is confirmed by itself, 0: never."""
 
     allow: frozenset[str] = frozenset()
     reclaim: int = 24 * 3600
     now: float = 0.0
+    confirm_after: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +139,8 @@ def plan_server(
     if moved or not guest.persistent:
         why = "it was moved here by hand" if moved else "its domain is transient here"
         return _after(Step("adopt", why, spec=record.spec), desired, record, guest, leave)
-    return _tidied(_as_rescued(desired, record, guest, leave), record, volumes)
+    plan = (_as_resized if RESIZED in record.marks else _as_rescued)(desired, record, guest, leave)
+    return _tidied(plan, record, volumes)
 
 
 def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
@@ -189,97 +164,6 @@ def as_defined(record: Record) -> Guest:
         record=record,
         tuning=None if record.fit is None else Tuning.of(record.fit),
     )
-
-
-def differences_of(desired: Spec, applied: Spec, *, off: bool) -> list[Difference]:
-    """The keys that differ between what is written and what was applied; ``off``: no memory of the guest lives."""
-    found = []
-    for key in sorted(set(desired) | set(applied)):
-        old, new = applied.get(key), desired.get(key)
-        if old != new:
-            found.extend(_split(key, old, new, off=off))
-    return found
-
-
-def _split(key: str, old: Json, new: Json, *, off: bool) -> list[Difference]:
-    """A changed mapping is shown key by key where that says more than the whole would."""
-    if key not in ("flavor", "metadata") or not isinstance(old, dict) or not isinstance(new, dict):
-        return [Difference(key, _class_of(key, "", old, new, off=off), old, new)]
-    return [
-        Difference(
-            f"{key}.{name}", _class_of(key, name, old.get(name), new.get(name), off=off), old.get(name), new.get(name)
-        )
-        for name in sorted(set(old) | set(new))
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
-    if key == "flavor" and name in ("disk", "ephemeral", "swap") and (new or 0) < (old or 0):
-        return IMPOSSIBLE  # Nova: "Resize error: Unable to resize disk down."
-    if key == "flavor" and name == "name":
-        return LIVE
-    cls = CLASSES[key]
-    return NEXT_BOOT if cls == RESTART and off else cls
-
-
-def _is_off(guest: Guest) -> bool:
-    """Whether nothing of the guest's memory lives: a managed save holds the old hardware as much as a running guest
-    does."""
-    return not guest.active and guest.state != "suspended"
-
-
-def _drift(desired: Server, record: Record, guest: Guest) -> list[Difference]:
-    """What somebody changed on the host beside us, of what the record says."""
-    cls = NEXT_BOOT if _is_off(guest) else RESTART
-    found = []
-    if guest.vcpus != record.flavor.vcpus:
-        found.append(Difference("domain.vcpus", cls, guest.vcpus, record.flavor.vcpus))
-    if guest.memory != record.flavor.ram:
-        found.append(Difference("domain.memory", cls, guest.memory, record.flavor.ram))
-    macs = set(guest.macs)
-    missing_nics = [nic.mac for nic in record.nics if nic.mac not in macs]
-    if missing_nics:
-        found.append(Difference("domain.interfaces", cls, None, ", ".join(missing_nics)))
-    found += _moved_disks(record, guest, cls)
-    found += _untuned(record, guest, cls)
-    autostart = bool(desired.spec.get("autostart", False))
-    if guest.autostart != autostart:
-        found.append(Difference("autostart", LIVE, guest.autostart, autostart))
-    return found
-
-
-def _untuned(record: Record, guest: Guest, cls: str) -> t.Iterator[Difference]:
-    """What the guest has of its host, against what it was given of it. A server that was given nothing may be tuned by
-    hand: that is nobody's business here."""
-    if record.fit is None:
-        return
-    given, has = Tuning.of(record.fit), guest.tuning or Tuning()
-    lives = guest.live or has
-    if record.fit.cells and any(one.places != given.places for one in (has, lives)):
-        wrong = lives if lives.places != given.places else has
-        yield Difference("domain.pins", LIVE, wrong.pins_text, given.pins_text)
-    for key, old, new in (
-        ("domain.cpuset", format_cpus(has.cpuset), format_cpus(given.cpuset)),
-        ("domain.numa", [node.to_json() for node in has.nodes], [node.to_json() for node in given.nodes]),
-        ("domain.pci_devices", ", ".join(has.devices), ", ".join(given.devices)),
-    ):
-        if old != new:
-            yield Difference(key, cls, old or None, new or None)
-
-
-def _moved_disks(record: Record, guest: Guest, cls: str) -> list[Difference]:
-    """A disk that is missing is put back. One that stands on another file has its data there (an external snapshot
-    does this): that is for people to merge, and nothing defines the domain anew until they have."""
-    there = [tuple(disk) for disk in guest.sources]
-    own = [(disk.pool, disk.volume) for disk in record.disks]
-    missing = [volume for pool, volume in own if (pool, volume) not in there]
-    if not missing:
-        return []
-    others = [volume for pool, volume in there if (pool, volume) not in own]
-    replaced = len(there) >= len(own)
-    old, cls = (", ".join(others), IMPOSSIBLE) if replaced else (None, cls)
-    return [Difference("domain.disks", cls, old, ", ".join(missing))]
 
 
 def _create(desired: Server, why: str) -> ServerPlan:
@@ -331,6 +215,42 @@ def _as_rescued(desired: Server, record: Record, guest: Guest, leave: Leave) -> 
         held = _lock(steps, [], lock)[1]
         return ServerPlan(rest.differences, (), (*held, *rest.held))
     return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
+
+
+def _as_resized(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
+    """A resized server waits to be confirmed or reverted: until then it is only started and stopped as declared."""
+    its = t.cast(Resize, resize_of(record))
+    rest = ServerPlan()
+    if its.dropping is not None:
+        steps = revert_steps(record, guest, "its revert was cut off")
+    elif 0 < leave.confirm_after <= leave.now - its.at:
+        steps = [Step("confirm_resize", "nobody reverted it in its time", marks={RESIZED: None})]
+        record = dataclasses.replace(record, marks=_without(record, RESIZED))
+        rest = _present(desired, record, guest, leave)
+    else:
+        steps = [] if desired.state == "shelved" else list(_powers(guest.state, desired))
+    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    if lock:
+        return ServerPlan(rest.differences, (), (*_lock(steps, [], lock)[1], *rest.held))
+    return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
+
+
+def resize_step(flavor: Json, why: str, spec: Spec, state: str) -> Step:
+    """Another flavor (as JSON), to be confirmed or reverted; *state* is what the guest was in before."""
+    return Step("resize", f"{why}, to flavor {flavor.get('name')}", spec=spec, marks={RESIZED: {"state": state}})
+
+
+def revert_steps(record: Record, guest: Guest | None, why: str) -> list[Step]:
+    """Back to the flavor of before, and to the state of before. Disks that came with the new one are lost."""
+    its = t.cast(Resize, resize_of(record))
+    lost = [disk.role for disk in added(record) if disk.role != "swap"]
+    hold = "data_loss" if lost and its.dropping is None else None
+    why = f"{why}, to flavor {its.flavor.name}" + (f"; what is on its disk {', '.join(lost)} is lost" if hold else "")
+    spec = {**record.spec, "flavor": its.flavor.to_json()}
+    state = guest.state if guest is not None else "shutoff"
+    down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
+    up = [Step("start", "it ran before")] if its.state == "running" else []
+    return [*down, Step("revert_resize", why, spec=spec, marks={RESIZED: None}, hold=hold), *up]
 
 
 def rescue_steps(image: Json, why: str, *, spec: Spec | None, state: str) -> list[Step]:
@@ -403,15 +323,15 @@ def _by_leave(step: Step, leave: Leave) -> ServerPlan:
 
 
 def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
-    told = differences_of(desired.spec, record.spec, off=_is_off(guest))
-    differences = [_at_its_pool(difference, record) for difference in told] + _drift(desired, record, guest)
+    told = differences_of(desired.spec, record.spec, off=is_off(guest))
+    differences = [_at_its_pool(difference, record) for difference in told] + drift(desired, record, guest)
     if any(difference.key == "domain.disks" and difference.cls == IMPOSSIBLE for difference in differences):
         # The host refuses to define it anew, and would do so only once the guest had been stopped for it.
         differences = [
             difference if difference.cls == LIVE else dataclasses.replace(difference, cls=IMPOSSIBLE)
             for difference in differences
         ]
-    keys = _by_class(differences)
+    keys = by_class(differences)
     lock = "" if "locked" in leave.allow else _lock_of(desired, record)
     if lock:
         keys[LIVE].discard("state")  # the record says what was carried out, and on a locked server this isn't
@@ -445,15 +365,6 @@ def _lock(steps: list[Step], held: list[Step], lock: str) -> tuple[list[Step], l
     return [step for step in steps if step.kind in _HARMLESS], locked
 
 
-def _by_class(differences: t.Sequence[Difference]) -> dict[str, set[str]]:
-    """Class -> keys; a key whose parts differ in class goes with the dearest, so that it is applied as a whole."""
-    dearest: dict[str, str] = {}
-    for difference in differences:
-        key = difference.key.partition(".")[0]
-        dearest[key] = max(dearest.get(key, LIVE), difference.cls, key=_COST.index)
-    return {cls: {key for key, its in dearest.items() if its == cls} for cls in _COST}
-
-
 def _changes(
     desired: Server, record: Record, guest: Guest, keys: t.Mapping[str, set[str]], leave: Leave
 ) -> tuple[list[Step], list[Step]]:
@@ -476,7 +387,15 @@ def _changes(
     restart = not interrupts or rebuild or "restart" in leave.allow
     deeds: list[Step] = []
     held: list[Step] = []
-    if hardware and restart:
+    verify = "flavor" in hardware and desired.spec.get("resize") == "verify" and desired.state != "shelved"
+    if verify and not rebuild:
+        # What else changes waits until this is confirmed: a revert leads back to one thing.
+        resize = resize_step(desired.spec["flavor"], "declared", _with(spec, desired.spec, {"flavor"}), guest.state)
+        if restart:
+            deeds.append(resize)
+        else:
+            held.append(dataclasses.replace(resize, hold="restart"))
+    elif hardware and restart:
         spec = _with(spec, desired.spec, hardware)
         deeds.append(Step("reconfigure", _list(hardware), spec=dict(spec)))
     elif hardware:
@@ -520,6 +439,7 @@ __all__ = [
     "LIVE",
     "NEXT_BOOT",
     "REBUILD",
+    "RESIZED",
     "RESTART",
     "SHELVED",
     "Difference",
@@ -531,5 +451,7 @@ __all__ = [
     "plan_prune",
     "plan_server",
     "rescue_steps",
+    "resize_step",
+    "revert_steps",
     "shelve_steps",
 ]

@@ -21,6 +21,7 @@ import itertools
 import typing as t
 import zlib
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     BuildAbort,
     Conflict,
@@ -202,6 +203,8 @@ def _marks(record: Record) -> dict[str, Json]:
     rescue = marks.get("rescue")
     if isinstance(rescue, dict):
         marks["rescue"] = {key: rescue.get(key) for key in ("image", "state")}
+    if resize.MARK in marks:
+        marks[resize.MARK] = resize.planned_part(marks[resize.MARK])
     return marks
 
 

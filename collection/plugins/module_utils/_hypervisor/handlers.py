@@ -78,7 +78,7 @@ def make(job: Job, record: Record, images: t.Mapping[str, Image] | None = None) 
         raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
     storage = job.host.storage
     try:
-        record = _with_disks(job.host, record, images or _NO_IMAGES)
+        record = with_disks(job.host, record, images or _NO_IMAGES)
         storage.write_sidecar(record)
         job.host.define(record)
     except (FlotillaError, libvirt.libvirtError):
@@ -158,7 +158,7 @@ def _restore(job: Job) -> Outcome:
     record = job.host.settle(record)
     # The name first: while the mark is there, the server still counts as deleted.
     changed = domains.rename(job.host.conn, job.domain, domain_name(record))
-    changed |= domains.set_autostart(job.domain, _autostart(record))
+    changed |= domains.set_autostart(job.domain, autostart(record))
     if record != job.record:
         job.host.write(job.domain, record)
         changed = True
@@ -231,7 +231,7 @@ def _pin(job: Job) -> bool:
 
 def _update(job: Job) -> Outcome:
     record = job.host.settle(job.order.target)
-    changed = domains.set_autostart(job.domain, _autostart(record))
+    changed = domains.set_autostart(job.domain, autostart(record))
     if record != job.record:
         job.host.write(job.domain, record)
         changed = True
@@ -241,14 +241,19 @@ def _update(job: Job) -> Outcome:
 def _reconfigure(job: Job) -> Outcome:
     if job.done:
         return False, "it is so"
+    refit(job, job.target)
+    return True, "defined anew"
+
+
+def refit(job: Job, record: Record) -> None:
+    """The server, which must be off, as *record* says: disks made and grown, then the domain."""
     must_be_off(job)
-    record = job.target
-    must_stand_on_its_own(job, record)
-    record = _with_disks(job.host, record)
+    # By what was applied: a disk that goes may leave its place to a new one.
+    must_stand_on_its_own(job, job.record)
+    record = with_disks(job.host, record)
     for disk in record.disks:
         job.host.storage.grow(disk)
     redefine(job, record)
-    return True, "defined anew"
 
 
 def _rebuild(job: Job) -> Outcome:
@@ -262,7 +267,7 @@ def _rebuild(job: Job) -> Outcome:
     # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
     job.host.storage.require_image(root, record.image)
     delete_volume(job.host.storage.pool(root.pool), root.volume, server_id=record.id, references=job.host.references)
-    record = _with_disks(job.host, record)
+    record = with_disks(job.host, record)
     redefine(job, record)
     return True, f"rebuilt from image {record.image.name!r}"
 
@@ -272,7 +277,7 @@ def redefine(job: Job, record: Record) -> None:
     _regain_name(job)
     job.host.storage.write_sidecar(record)
     domain = job.host.define(record, existing=existing_xml(job))
-    domains.set_autostart(domain, _autostart(record))
+    domains.set_autostart(domain, autostart(record))
 
 
 def _regain_name(job: Job) -> bool:
@@ -317,7 +322,7 @@ def must_be_off(job: Job) -> None:
         )
 
 
-def _with_disks(host: Host, record: Record, images: t.Mapping[str, Image] = _NO_IMAGES) -> Record:
+def with_disks(host: Host, record: Record, images: t.Mapping[str, Image] = _NO_IMAGES) -> Record:
     """Make the volumes that are missing, the root last: where it is, a killed run had made the others."""
     made = {}
     for disk in sorted(record.disks, key=lambda disk: disk.role == "root"):
@@ -359,7 +364,7 @@ def _sidecar(job: Job) -> Record | None:
     return None
 
 
-def _autostart(record: Record) -> bool:
+def autostart(record: Record) -> bool:
     return bool(record.spec.get("autostart", False)) and "soft_delete" not in record.marks
 
 
@@ -383,4 +388,15 @@ HANDLERS: t.Final[t.Mapping[str, Handler]] = {
     "update": _update,
 }
 
-__all__ = ["HANDLERS", "Handler", "Outcome", "existing_xml", "must_be_off", "must_stand_on_its_own", "redefine"]
+__all__ = [
+    "HANDLERS",
+    "Handler",
+    "Outcome",
+    "autostart",
+    "existing_xml",
+    "must_be_off",
+    "must_stand_on_its_own",
+    "redefine",
+    "refit",
+    "with_disks",
+]

@@ -15,6 +15,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
     deeds,
     handlers,
     rescue,
+    resizing,
     shelving,
     snapshots,
 )
@@ -23,6 +24,7 @@ HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     **deeds.HANDLERS,
     **handlers.HANDLERS,
     **rescue.HANDLERS,
+    **resizing.HANDLERS,
     **snapshots.HANDLERS,
     **shelving.HANDLERS,  # its `delete` knows of shelved servers, too
 }

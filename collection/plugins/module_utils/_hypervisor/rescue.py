@@ -54,7 +54,7 @@ def _rescue(job: Job) -> tuple[bool, str]:
     _delete_rescue_disk(job, record)
     made = storage.ensure_root(storage.identified(rescue), image)
     disks = tuple(made if disk.role == ROLE else disk for disk in wanted)
-    record = _marked(record, disks=[disk.to_json() for disk in disks], xml=_plain_xml(existing_xml(job)))
+    record = _marked(record, disks=[disk.to_json() for disk in disks], xml=plain_xml(existing_xml(job)))
     storage.write_sidecar(record)
     job.host.define(record, existing=existing_xml(job))
     return True, f"defined to boot from image {image.name!r}"
@@ -66,7 +66,7 @@ def _unrescue(job: Job) -> tuple[bool, str]:
             raise Conflict(f"server {job.order.name!r} is not rescued, so there is nothing to unrescue it from")
         must_be_off(job)
         record = job.target
-        xml = _with_record(job.record, record)
+        xml = with_record(_xml_before(job.record), record)
         job.host.storage.write_sidecar(record)
         job.host.conn.defineXML(xml)
     deleted = _delete_rescue_disk(job, job.target)
@@ -86,7 +86,7 @@ def _marked(record: Record, **more: t.Any) -> Record:
     return dataclasses.replace(record, marks={**record.marks, MARK: {**record.marks[MARK], **more}})
 
 
-def _plain_xml(xml: str) -> str:
+def plain_xml(xml: str) -> str:
     """The domain without its metadata: the record is put into it anew."""
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     metadata = root.find("metadata")
@@ -96,11 +96,15 @@ def _plain_xml(xml: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _with_record(rescued: Record, record: Record) -> str:
-    """The domain as it was before it was rescued, with the record of now."""
+def _xml_before(rescued: Record) -> str:
     text = rescued.marks[MARK].get("xml")
     if not isinstance(text, str):
         raise InvalidRecord(f"the record of server {rescued.name!r} doesn't say what its domain was before the rescue")
+    return text
+
+
+def with_record(text: str, record: Record) -> str:
+    """A domain as plain_xml() kept it, with a record of now."""
     root = ET.fromstring(text)  # noqa: S314 - we wrote it, from libvirt's
     metadata = root.find("metadata")
     if metadata is None:
@@ -111,4 +115,4 @@ def _with_record(rescued: Record, record: Record) -> str:
 
 HANDLERS = {"rescue": _rescue, "unrescue": _unrescue}
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "plain_xml", "with_record"]

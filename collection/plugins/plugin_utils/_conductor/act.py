@@ -34,7 +34,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
+    BUSY,
+    FAILURES,
+    NO_HOST,
+    ServerEntry,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result, image_args
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
@@ -52,6 +57,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
+
+#: Steps of actions that the scheduler has a say in.
+_PLACED = frozenset({"resize", "revert_resize", "unshelve"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +89,17 @@ class Act(Reconcile):
         return Act(situation, self._asked)
 
     def schedule(self) -> None:
-        """An action is done where the server is; a shelved one is nowhere, and goes where it can."""
-        if any(SHELVED in step.marks for draft in self._drafts.values() for step in draft.plan.steps):
+        """An action is done where the server is; a shelved one is nowhere, and goes where it can. One that is resized
+        stays where it is, if it fits there."""
+        if any(step.kind in _PLACED for draft in self._drafts.values() for step in draft.plan.steps):
             super().schedule()
+
+    def _refuse(self, explanation: Explanation) -> None:
+        super()._refuse(explanation)
+        draft = self._drafts[explanation.server]
+        if self._asked.request.action == "resize":
+            why = f"{draft.message} (a resize leaves a server on its host, so only {draft.location.host} was asked)"
+            self._drafts[draft.name] = draft.refuse(NO_HOST, why)
 
     def _notes(self) -> tuple[str, ...]:
         return (self._outlook,) if self._outlook else ()
@@ -91,7 +108,9 @@ class Act(Reconcile):
         location = self._locate()
         record = t.cast(Record, location.record)
         catalogs = self._declared.catalogs
-        request = dataclasses.replace(self._asked.request, images=catalogs.images, keypairs=catalogs.keypairs)
+        request = dataclasses.replace(
+            self._asked.request, images=catalogs.images, keypairs=catalogs.keypairs, flavors=catalogs.flavors
+        )
         self._check_free(record, location)
         plan = plan_action(request, record, location.guest)
         self._check_saved(plan, location)
@@ -101,8 +120,8 @@ class Act(Reconcile):
                 f"{record.name}: {request.action} needs leave ({plan.held[0].why}); "
                 f"allow it with -e fleet_allow={flag}, or with allow: [{flag}] in the task"
             )
-        # Where a shelved server goes is asked as for a declared one.
-        server = _as_applied(record, self._asked.desired) if request.action == "unshelve" else None
+        # Where it goes, or whether it fits, is asked as for a declared one.
+        server = _as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
         draft = Draft(record.name, server, location, host=location.host).to_do(plan)
         missing = self.out_of_reach(draft)
         if missing:

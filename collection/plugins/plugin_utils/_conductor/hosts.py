@@ -20,6 +20,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import hardware
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, amounts_of
@@ -349,6 +350,11 @@ def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
             disks[disk.pool] = disks.get(disk.pool, 0) + disk.size / GIB
     group = groups[record.name] if record.name in groups else record.spec.get("group")
     amounts = hardware.with_cores(amounts_of(record.flavor), record.flavor.vcpus, record.fit)
+    its = resize_of(record)
+    if its is not None:
+        # Until a resize is confirmed the way back must stay open.
+        old = hardware.with_cores(amounts_of(its.flavor), its.flavor.vcpus, its.fit)
+        amounts = {name: max(amounts.get(name, 0), old.get(name, 0)) for name in {**amounts, **old}}
     vcpus, ram = amounts.pop(VCPU, 0), amounts.pop(MEMORY_MB, 0)
     amounts.pop(DISK_GB, None)  # its disks say it better
     return Use(record.id, record.name, vcpus, ram, disks, group, record.image.properties, amounts)

@@ -77,7 +77,7 @@ if t.TYPE_CHECKING:
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps after which a server may take more than before, or another place.
-_GROWS = frozenset({"create", "reconfigure", "rebuild", "unshelve"})
+_GROWS = frozenset({"create", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"})
 #: Steps of a server that goes.
 _GOES = frozenset({"delete", "soft_delete"})
 

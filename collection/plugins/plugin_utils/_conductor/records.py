@@ -12,8 +12,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
+import string
 import typing as t
+import uuid
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
@@ -42,7 +45,10 @@ if t.TYPE_CHECKING:
 
 #: Steps that write a record; each makes the generation grow by one.
 WRITES = frozenset(
-    "adopt create define rebuild reconfigure rescue restore shelve soft_delete unrescue unshelve update".split()
+    (
+        "adopt confirm_resize create define rebuild reconfigure rescue resize restore revert_resize shelve soft_delete "
+        "unrescue unshelve update"
+    ).split()
 )
 
 #: Nova's shutdown_timeout.
@@ -242,13 +248,16 @@ def _next(
     )
     if step.kind == "unshelve":
         return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
-    if step.kind not in ("reconfigure", "rebuild", "create"):
+    if step.kind == "revert_resize":
+        its = resize.before(record)
+        return dataclasses.replace(changed, flavor=its.flavor, disks=its.disks, fit=fit)
+    if step.kind not in ("reconfigure", "rebuild", "create", "resize"):
         return changed
     if changes_ports(record, spec):
         model = record.hardware.vif_model
         nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics, model=model)
         changed = dataclasses.replace(changed, nics=nics)
-    return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind != "reconfigure")
+    return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
 
 
 def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
@@ -259,7 +268,16 @@ def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
         marks["soft_delete"] = {"at": frame.now}
     if step.kind == "shelve":
         marks[SHELVED] = shelved_mark(step, record, time=frame.time)
+    if step.kind == "resize":
+        return {**marks, resize.MARK: _resized(record, step, frame)}
     return {key: value for key, value in {**marks, **step.marks}.items() if value is not None}
+
+
+def _resized(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
+    # Of the plan, not random: a plan that is carried out twice is one migration.
+    migration = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.id}/{record.generation}/{frame.time}/resize")
+    state = str(step.marks[resize.MARK]["state"])
+    return resize.resize_mark(record, state=state, migration=str(migration), at=frame.now)
 
 
 def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
@@ -278,8 +296,24 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
         image_size=None,
         overlay=record.root.format == "qcow2",
     )
-    kept = tuple(_keep(disk, record.disks, image=image) for disk in disks)
+    kept = _apart([_keep(disk, record.disks, image=image) for disk in disks], record.disks)
     return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept)
+
+
+def _apart(disks: t.Sequence[Disk], before: t.Sequence[Disk]) -> tuple[Disk, ...]:
+    """A new disk goes where none is: one that was there stays where its guest knows it."""
+    old = {disk.volume for disk in before}
+    taken = {disk.target for disk in disks if disk.volume in old}
+    placed = []
+    for disk in disks:
+        target = disk.target
+        if disk.volume not in old and target in taken:
+            target = next(
+                name for name in (target[:2] + letter for letter in string.ascii_lowercase) if name not in taken
+            )
+        taken.add(target)
+        placed.append(dataclasses.replace(disk, target=target))
+    return tuple(placed)
 
 
 def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
@@ -91,7 +92,12 @@ def reconcile(
         snapshot=snapshot,
         fleet_id=fleet_id,
         ledger_id=fleet.ledger_id if fleet else None,
-        leave=Leave(declared.settings.allow, declared.settings.reclaim * 3600, now),
+        leave=Leave(
+            declared.settings.allow,
+            declared.settings.reclaim * 3600,
+            now,
+            confirm_after=declared.settings.resize_confirm_window,
+        ),
         now=now,
         run_id=run.id,
         host=host,
@@ -120,7 +126,22 @@ def _remember(
     gone = _gone(declared, computes, snapshot, found)
     nothing_left = _nothing_left(computes, snapshot, found, run.since)
     ledger.observe(servers, gone, since=run.since, nothing_left=nothing_left)
+    _follow(ledger, str(run.id), computes, fleet_id, snapshot)
     return known
+
+
+def _follow(
+    ledger: Ledger, run_id: str, computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot
+) -> None:
+    """The journal says what the hosts say of resizes whose runs were cut off."""
+    rows = ledger.migrations(unfinished=True)
+    if not rows:
+        return
+    guests = [guest for compute in computes for guest in compute.guests]
+    records = {guest.id: guest.record for guest in guests if guest.record and guest.record.fleet_id == fleet_id}
+    busy = {row.id for row in snapshot.servers.values() if row.run_id in snapshot.runs and row.run_id != run_id}
+    for migration_id, status in cut_off(rows, records, snapshot.servers, busy).items():
+        ledger.update_migration(run_id, migration_id, status=status)
 
 
 def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Compute]) -> bool:

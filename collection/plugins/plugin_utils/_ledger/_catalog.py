@@ -101,6 +101,20 @@ class Catalog(Part):
             }
             tx.run(table.update().where(table.c.id == migration_id).values(**changed))
 
+    def note_migration(
+        self, run_id: str, migration_id: str, kind: str, server_id: str, *, source: str, status: str, **data: Json
+    ) -> None:
+        """Set a migration's status; where the ledger has none of this id, as one made anew has not, note it so."""
+        with self._database.write() as tx:
+            renew(tx, run_id)
+            table = tx.tables.migrations
+            this = table.c.id == migration_id
+            if tx.run(table.update().where(this).values(status=status, run_id=run_id, updated=tx.now)):
+                return
+            row = {"id": migration_id, "kind": kind, "server_id": server_id, "source": source, "destination": source}
+            times = {"created": tx.now, "updated": tx.now}
+            tx.run(table.insert().values(**row, **times, status=status, run_id=run_id, data=data))
+
     def migrations(self, server_id: str | None = None, *, unfinished: bool = False) -> list[MigrationRow]:
         """Migrations, oldest first: of one server or of all, those that go on or all."""
         with self._database.read() as tx:

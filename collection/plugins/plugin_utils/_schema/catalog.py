@@ -60,6 +60,7 @@ _AS_WRITTEN = {
     "server_host": "host",
     "server_locked": "locked",
     "server_pool": "pool",
+    "server_resize": "resize",
     "server_project": "project",
     "server_scheduler_hints": "hints",
     "server_security_groups": "security_groups",

@@ -33,7 +33,8 @@ Data = t.Mapping[str, Json]
 class FleetSettings:
     """The scalar fleet variables, without their prefix. None: not given and without a default.
 
-    ``reclaim`` is in hours, ``survey_max_age`` and ``timeout`` in seconds. What may be secret is not in the repr.
+    ``reclaim`` is in hours; ``resize_confirm_window``, ``survey_max_age`` and ``timeout`` are in seconds. What may be
+    secret is not in the repr.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FleetSettings:
     prune_max: int
     prune_confirm: int | None
     reclaim: int
+    resize_confirm_window: int
     take_over: bool
     assume_absent: tuple[str, ...]
     allow: frozenset[str]

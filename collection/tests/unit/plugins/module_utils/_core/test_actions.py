@@ -133,7 +133,9 @@ def test_reboots_are_soft_or_hard() -> None:
 
 
 def test_an_unknown_action_or_option_is_one_sentence() -> None:
-    with pytest.raises(InvalidInput, match=r"^there is no action 'dance'; there are backup, .*unshelve$"):
+    with pytest.raises(
+        InvalidInput, match=r"^there is no action 'dance'; there are backup, confirm_resize, .*unshelve$"
+    ):
         check_options("dance", ())
     with pytest.raises(InvalidInput, match=r"^the action pause takes no option type; it takes none$"):
         plan_action(ask("pause", type="soft"), record(), found(record(), "running"))

@@ -46,7 +46,7 @@ def test_a_mac_is_a_guests_own() -> None:
 
 def test_a_record_that_is_whole_is_read() -> None:
     marked = json.loads(RECORD.dumps())
-    marked["marks"] = {"soft_delete": {"at": 1700000000.5}, "resize": {"anything": None}}
+    marked["marks"] = {"soft_delete": {"at": 1700000000.5}, "evacuating": {"anything": None}}
     assert Record.from_json(marked).marks == marked["marks"]
 
 
@@ -55,6 +55,8 @@ def test_a_record_that_is_whole_is_read() -> None:
     [
         (("marks", "soft_delete"), {}, "doesn't say when it was deleted softly: {}"),
         (("marks", "soft_delete"), None, "doesn't say when"),
+        (("marks", "resize"), {"at": 1}, "doesn't say what it was resized from"),
+        (("marks", "resize"), "yes", "doesn't say what it was resized from"),
         (("marks", "soft_delete"), 12, "doesn't say when"),
         (("marks", "soft_delete"), {"at": "now"}, "doesn't say when"),
         (("marks", "soft_delete"), {"at": True}, "doesn't say when"),

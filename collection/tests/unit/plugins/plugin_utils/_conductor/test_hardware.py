@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Image,
     Record,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_mark
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Node, Tuning
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import (
@@ -222,13 +223,14 @@ def test_claims_and_what_others_have_built_since_the_survey_are_in_use() -> None
 
 def test_until_a_resize_is_confirmed_the_cores_of_before_are_in_use_too() -> None:
     now = guest(pinned({0: 1}))
-    marks = {"resize": {"fit": pinned({0: 6}, 1).to_json()}}
+    mark = resize_mark(t.cast(Record, now.record), state="running", migration="m", at=0)
+    marks = {"resize": {**mark, "fit": pinned({0: 6}, 1).to_json()}}
     resized = dataclasses.replace(t.cast(Record, now.record), marks=marks, generation=4)
     assert in_use(host(dataclasses.replace(now, record=resized), **DEDICATED_HOST)) == [1, 6]
     assert in_use(host(dataclasses.replace(now, record=resized), **DEDICATED_HOST), moving={ID}) == []
     its = {ID: dataclasses.replace(row(None, 4)[ID], record=resized.dumps())}
     assert in_use(host(now, **DEDICATED_HOST), rows(servers=its)) == [1, 6]
-    bare = dataclasses.replace(resized, fit=None, marks={"resize": {"fit": None}, "soft_delete": {"at": 1.0}})
+    bare = dataclasses.replace(resized, fit=None, marks={"resize": {**mark, "fit": None}, "soft_delete": {"at": 1.0}})
     assert in_use(host(guest(None, tuning=None), **DEDICATED_HOST)) == []
     assert in_use(host(dataclasses.replace(now, record=bare, tuning=None), **DEDICATED_HOST)) == []
 

@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A resized server until somebody confirms or reverts it: what its record's mark ``resize`` says.
+
+Note that this module util is **PRIVATE** to the collection.
+
+The record itself is that of the new flavor. The mark has what a revert needs: {"migration": the id of its row in the
+ledger, "at": seconds since 1970, "state": what the guest was in, "flavor", "disks" and "fit" of before, "xml": the
+domain of before, without its record}. While a revert deletes disks that only the new flavor had, ``dropping`` names
+them.
+
+There is one root disk throughout: it grows with the flavor, and stays grown, with all that was written to it, when the
+resize is reverted. (Nova copies it and throws the copy away.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .errors import InvalidInput, InvalidRecord
+from .fit import Fit
+from .model import GIB, Disk, Flavor, Json, Record
+
+MARK = "resize"
+
+
+@dataclasses.dataclass(frozen=True)
+class Resize:
+    """The mark, read. ``disks``, ``flavor`` and ``fit`` are those of before; ``dropping`` those that a revert which
+    has begun deletes, None while none has."""
+
+    migration: str
+    at: float
+    state: str
+    flavor: Flavor
+    disks: tuple[Disk, ...]
+    fit: Fit | None = None
+    xml: str | None = None
+    dropping: tuple[Disk, ...] | None = None
+
+
+def resize_of(record: Record) -> Resize | None:
+    """What a record says of the resize that waits to be confirmed; None if there is none."""
+    mark = record.marks.get(MARK)
+    if mark is None:
+        return None
+    try:
+        dropping = mark.get("dropping")
+        return Resize(
+            migration=str(mark["migration"]),
+            at=float(mark["at"]),
+            state=str(mark["state"]),
+            flavor=Flavor.from_json(mark["flavor"]),
+            disks=tuple(map(Disk.from_json, mark["disks"])),
+            fit=None if mark.get("fit") is None else Fit.from_json(mark["fit"]),
+            xml=mark.get("xml"),
+            dropping=None if dropping is None else tuple(map(Disk.from_json, dropping)),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise InvalidRecord(f"the record of server {record.name!r} doesn't say what it was resized from") from exc
+
+
+def resize_mark(record: Record, *, state: str, migration: str, at: float) -> dict[str, Json]:
+    """The mark that a server with this record gets when it is resized. The host adds the XML."""
+    return {
+        "migration": migration,
+        "at": at,
+        "state": state,
+        "flavor": record.flavor.to_json(),
+        "disks": [disk.to_json() for disk in record.disks],
+        "fit": None if record.fit is None else record.fit.to_json(),
+    }
+
+
+def planned_part(mark: Json) -> Json:
+    """What two plans of one resize agree on: each has its own second, and the host adds what was before."""
+    return {key: mark.get(key) for key in ("state", "flavor")} if isinstance(mark, dict) else mark
+
+
+def check_flavor(record: Record, flavor: Flavor) -> None:
+    """InvalidInput in Nova's words for a flavor that the server can't be resized to, wherever."""
+    now, image = record.flavor, record.image
+    if flavor == now:
+        raise InvalidInput(
+            f"When resizing, instances must change flavor! Server {record.name!r} has flavor {now.name!r} already"
+        )
+    if flavor.disk == 0 and now.disk != 0:
+        raise InvalidInput(
+            "Server disk was unable to be resized because: Resize to zero disk flavor is not allowed. "
+            f"Flavor {flavor.name!r} has no disk"
+        )
+    if image.min_ram > flavor.ram:
+        raise InvalidInput(
+            f"Flavor's memory is too small for requested image. Image {image.name!r} needs {image.min_ram} MiB, "
+            f"flavor {flavor.name!r} has {flavor.ram} MiB"
+        )
+    # What a flavor without a disk gave was as large as the image.
+    root = now.disk * GIB or record.root.size
+    for what, wanted, has in (
+        ("a disk", flavor.disk, root / GIB),
+        ("ephemeral disks", flavor.ephemeral, now.ephemeral),
+    ):
+        if wanted < has and not wanted == now.disk == 0:
+            raise InvalidInput(
+                "Resize error: Unable to resize disk down. "
+                f"Flavor {flavor.name!r} has {what} of {wanted} GiB, server {record.name!r} has {has:.3g} GiB"
+            )
+
+
+def before(record: Record) -> Record:
+    """The record as it was before the resize, less what grew meanwhile; its marks are the caller's."""
+    its = _needed(record)
+    sizes = {disk.volume: disk.size for disk in record.disks}
+    disks = tuple(dataclasses.replace(disk, size=max(disk.size, sizes.get(disk.volume, 0))) for disk in its.disks)
+    return dataclasses.replace(record, flavor=its.flavor, disks=disks, fit=its.fit)
+
+
+def added(record: Record) -> tuple[Disk, ...]:
+    """The disks that the server has only since it was resized: a revert deletes them."""
+    its = _needed(record)
+    return _others(record.disks, its.disks) if its.dropping is None else its.dropping
+
+
+def superseded(record: Record) -> tuple[Disk, ...]:
+    """The disks that it had before and no longer has: they are deleted when the resize is confirmed."""
+    its = resize_of(record)
+    return () if its is None else _others(its.disks, record.disks)
+
+
+def _others(disks: t.Iterable[Disk], but: t.Iterable[Disk]) -> tuple[Disk, ...]:
+    volumes = {disk.volume for disk in but}
+    return tuple(disk for disk in disks if disk.volume not in volumes)
+
+
+def _needed(record: Record) -> Resize:
+    its = resize_of(record)
+    if its is None:
+        raise InvalidRecord(f"the record of server {record.name!r} has no mark of a resize")
+    return its
+
+
+__all__ = [
+    "MARK",
+    "Resize",
+    "added",
+    "before",
+    "check_flavor",
+    "planned_part",
+    "resize_mark",
+    "resize_of",
+    "superseded",
+]

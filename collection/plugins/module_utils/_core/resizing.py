@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nova's actions resize, confirm_resize and revert_resize as steps.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .errors import Conflict, InvalidInput
+from .model import Flavor, Guest, Json, Record, Server
+from .resize import check_flavor, resize_of
+from .saving import named
+from .states import route
+from .steps import RESIZED, Step, resize_step, revert_steps
+
+
+def resize(
+    options: t.Mapping[str, Json], record: Record, guest: Guest | None, flavors: t.Mapping[str, Flavor]
+) -> list[Step]:
+    """Another flavor, on the host that the server is on."""
+    if not options.get("flavor"):
+        raise InvalidInput("a resize needs the option flavor: the name of the server's new flavor")
+    flavor = named(str(options["flavor"]), flavors, "flavor")
+    check_flavor(record, flavor)
+    state = "shutoff" if guest is None else guest.state
+    data = flavor.to_json()
+    down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
+    up = [Step("start", "it ran before")] if state == "running" else []
+    return [*down, resize_step(data, "asked for", {**record.spec, "flavor": data}, state), *up]
+
+
+def confirm(record: Record) -> list[Step]:
+    """From now on there is no way back."""
+    its = resize_of(record)
+    if its is not None and its.dropping is not None:
+        raise Conflict(f"the revert of {record.name}'s resize was cut off: revert it again to the end")
+    return [Step("confirm_resize", "asked for", marks={RESIZED: None})]
+
+
+def revert(record: Record, guest: Guest | None) -> list[Step]:
+    return revert_steps(record, guest, "asked for")
+
+
+def outlook(desired: Server, record: Record) -> str:
+    """What becomes of a server that waits to be confirmed, by what inventory says of its flavor."""
+    wanted, flavor = desired.spec["flavor"], record.spec["flavor"]
+    if wanted == flavor:
+        return ""
+    return (
+        f"inventory declares flavor {wanted['name']}: the reconcile run after the resize is confirmed goes back to it; "
+        f"set server_flavor: {flavor['name']} to keep the new one"
+    )
+
+
+__all__ = ["confirm", "outlook", "resize", "revert"]

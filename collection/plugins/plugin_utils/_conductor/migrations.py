@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ledger's journal of resizes, in Nova's words: what a step makes of it, and what a run that was cut off has left.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+The servers' records are what counts. The journal follows them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Resize, resize_of
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
+
+KIND = "resize"
+
+#: Step -> the status while it is at work, and when it is done (nova/objects/migration.py, compute/manager.py).
+_STATUS = {
+    "resize": ("migrating", "finished"),
+    "confirm_resize": ("confirming", "confirmed"),
+    "revert_resize": ("reverting", "reverted"),
+}
+#: Status of a resize whose server's record no longer speaks of it -> what it has come to.
+_ENDED = {"confirming": "confirmed", "finished": "confirmed", "reverting": "reverted"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """A resize that an entry of a plan begins or ends. ``data``: the names of the old and the new flavor."""
+
+    id: str
+    kind: str
+    data: t.Mapping[str, Json]
+
+    @property
+    def begun(self) -> str:
+        return _STATUS[self.kind][0]
+
+    def ended(self, record: Record | None) -> str:
+        """The status once the host has done what it could: the server's record, as it left it, tells."""
+        waits = record is not None and resize_of(record) is not None
+        done = record is not None and waits == (self.kind == "resize")
+        return _STATUS[self.kind][1] if done else "error"
+
+
+def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
+    """The resize among the deeds of an entry, of which there is one at most; ``applied`` is the record before them."""
+    for deed in deeds:
+        if deed["kind"] in _STATUS:
+            # A resize has its mark in the record that it leaves; the others in the one that they begin with.
+            record = Record.from_json(deed["record"] if deed["kind"] == "resize" else applied)
+            its = t.cast(Resize, resize_of(record))
+            return Move(its.migration, deed["kind"], {"old_flavor": its.flavor.name, "new_flavor": record.flavor.name})
+    return None
+
+
+def cut_off(
+    rows: t.Iterable[MigrationRow], records: t.Mapping[str, Record], known: t.Container[str], busy: t.Container[str]
+) -> dict[str, str]:
+    """Id -> status of the rows that say other than the servers' records do.
+
+    *records*: those that the hosts have, by server id; *known*: the ids of all servers that there are, *busy* those
+    that a live run is at work on.
+    """
+    found = {}
+    for row in rows:
+        if row.kind != KIND or row.server_id in busy or (row.server_id in known and row.server_id not in records):
+            continue
+        record = records.get(row.server_id)
+        its = None if record is None else resize_of(record)
+        waits = its is not None and its.migration == row.id
+        status = "finished" if waits else _ENDED.get(row.status, "error")
+        if status != row.status:
+            found[row.id] = status
+    return found
+
+
+__all__ = ["KIND", "Move", "cut_off", "move_of"]

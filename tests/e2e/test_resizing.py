@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Resize asked for and declared: VERIFY_RESIZE, there and back, with what the guest has written."""
+
+from __future__ import annotations
+
+import typing as t
+
+from tests.e2e.test_saving import act, refused, same, told
+from tests.support.fleet import Fleet
+
+GIB = 1024**3
+
+
+def journal(fleet: Fleet) -> list[tuple[str, str, str | None, str]]:
+    return [(row.kind, row.source, row.destination, row.status) for row in fleet.ledger.migrations()]
+
+
+def flavor(fleet: Fleet) -> tuple[str, t.Any]:
+    record = fleet.look().server("a").record
+    assert record is not None
+    return record["flavor"]["name"], record["marks"]
+
+
+def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
+    fleet.all["fleet_flavors"]["large"] = {"vcpus": 2, "ram": 192, "disk": 2}
+    fleet.all["fleet_flavors"]["huge"] = {"vcpus": 1, "ram": 10**6, "disk": 1}
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    before = fleet.look().server("a")
+    assert "did you mean 'large'" in refused(act(fleet, "resize", flavor="larg"))
+    assert "No valid host was found" in refused(act(fleet, "resize", flavor="huge"))
+    assert fleet.look().server("a") == before
+    done = told(act(fleet, "resize", flavor="large").ok())
+    assert done["steps"] == ["stop", "resize", "start"]
+    assert "set server_flavor: large to keep" in done["notes"][0]
+    # What was written is there: the guest counts its boots on its disk.
+    fleet.console("a", "boots=2")
+    fleet.console("a", f"vda:{2 * GIB}")
+    (row,) = fleet.snapshot.servers.values()
+    assert (row.vm_state, journal(fleet)) == ("resized", [("resize", "kvm1", "kvm1", "finished")])
+    assert fleet.reconcile().all_steps == {}  # it waits
+    assert "while it is in vm_state resized" in refused(act(fleet, "stop"))
+    act(fleet, "revert_resize").ok()
+    fleet.console("a", "boots=3")
+    assert same(before, fleet.whole().server("a"))
+    assert flavor(fleet) == ("tiny", {})
+    assert [status for *_more, status in journal(fleet)] == ["reverted"]
+    assert fleet.reconcile().all_steps == {}
+    assert "vm_state active" in refused(act(fleet, "revert_resize"))
+    # Declared, and confirmed by itself when its window is over.
+    fleet.declare("a", flavor="large", resize="verify")
+    fleet.reconcile(fleet_allow="restart")
+    fleet.console("a", "boots=4")
+    assert fleet.reconcile().all_steps == {}
+    fleet.all["fleet_resize_confirm_window"] = 1
+    fleet.reconcile()
+    after = fleet.whole().server("a")
+    assert same(before, after)
+    assert flavor(fleet) == ("large", {})
+    assert [status for *_more, status in journal(fleet)] == ["reverted", "confirmed"]
+    assert fleet.reconcile().all_steps == {}

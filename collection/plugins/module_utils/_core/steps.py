@@ -282,7 +282,7 @@ def _autostart(desired: Server) -> tuple[Step, ...]:
 
 def _after(first: Step, desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
     """``first`` and then all that is still to do on the guest that it leaves: one plan, so that a second has none."""
-    rest = _present(desired, record, guest, leave)
+    rest = (_as_resized if RESIZED in record.marks else _present)(desired, record, guest, leave)
     if first.kind == "restore" and any(step.hold == "locked" for step in rest.held):
         return rest
     return ServerPlan(rest.differences, (first, *rest.steps), rest.held)

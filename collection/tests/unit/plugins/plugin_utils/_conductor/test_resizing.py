@@ -197,6 +197,18 @@ def test_until_it_is_confirmed_only_its_power_is_as_declared(
     assert not plan.held
 
 
+def test_it_waits_on_when_it_was_moved_deleted_softly_or_lost_its_domain(world: World) -> None:
+    record = resized_record(world)
+    deleted = dataclasses.replace(record, marks={**record.marks, "soft_delete": {"at": 1.0}})
+    assert [step.kind for step in planned(world, deleted, "shutoff").steps] == ["restore", "start"]
+    server, guest = world.declared.servers["web1"], dataclasses.replace(as_defined(record), state="running")
+    volumes = frozenset({record.root.volume})
+    lost = plan_server(server, record, None, volumes=volumes, leave=Leave())
+    assert [step.kind for step in lost.steps] == ["define", "start"]
+    moved = plan_server(server, record, guest, volumes=volumes, leave=Leave(frozenset({"restart"})), moved=True)
+    assert [step.kind for step in moved.steps] == ["adopt"]
+
+
 def test_nobody_confirms_by_default_and_a_window_does(world: World) -> None:
     record = resized_record(world)
     assert planned(world, record, "running", now=NOW + 10**9).steps == ()

@@ -10,18 +10,23 @@ import typing as t
 
 import yaml
 from tests.support.fleet import Fleet
+from tests.support.lab_hosts import until
 from tests.support.runs import Run, both
 
 Task = dict[str, t.Any]
 
 
-def ask(fleet: Fleet, *actions: Task, options: tuple[str, ...] = (), write: bool = True, **extra: t.Any) -> Run:
-    """A playbook with a task for each action, on kvm1; every task is tried, and its result is under its number."""
+#: The host that the scheduler's lookup finds the server on.
+WHERE_IT_IS = "{{ lookup('flotilla.compute.scheduler', 'a') }}"
+
+
+def ask(fleet: Fleet, *actions: Task, host: str = "kvm1") -> Run:
+    """A playbook with a task for each action; every task is tried, and its result is under its number."""
     tasks = [
         {
             "name": f"{number}",
             "flotilla.compute.server_action": action,
-            "delegate_to": "kvm1",
+            "delegate_to": host,
             "ignore_errors": True,
         }
         for number, action in enumerate(actions)
@@ -30,7 +35,7 @@ def ask(fleet: Fleet, *actions: Task, options: tuple[str, ...] = (), write: bool
     survey = {"ansible.builtin.import_playbook": "flotilla.compute.survey"}
     plays = [survey, {"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
     playbook.write_text(yaml.safe_dump(plays, sort_keys=False))
-    return fleet.run(playbook, *options, write=write, **extra).ok()
+    return fleet.run(playbook).ok()
 
 
 def info(fleet: Fleet, **arguments: t.Any) -> Task:
@@ -133,7 +138,8 @@ def test_a_lock_by_action_holds_everything_with_its_reason(fleet: Fleet) -> None
     fleet.declare("a", host="kvm1")
     fleet.reconcile()
     lock = {"server": "a", "action": "lock", "reason": "disk swap"}
-    run = ask(fleet, lock, lock, *({"server": "a", "action": action} for action in ("stop", "reboot", "delete")))
+    refused = ({"server": "a", "action": action} for action in ("stop", "reboot", "delete"))
+    run = ask(fleet, lock, lock, *refused, host=WHERE_IT_IS)
     assert [run.results(str(n))["localhost"]["changed"] for n in (0, 1)] == [True, False]
     server_id = fleet.look().server("a").id
     assert [said(run, n) for n in (2, 3, 4)] == [f"Instance {server_id} is locked (by root: disk swap)"] * 3
@@ -143,11 +149,11 @@ def test_a_lock_by_action_holds_everything_with_its_reason(fleet: Fleet) -> None
         assert run.held("a") == held
         assert "locked by root: disk swap" in run.stdout
         assert fleet.look().states == {"a": "running"}
-    run = ask(fleet, {"server": "a", "action": "unlock"}, {"server": "a", "action": "unlock"})
+    run = ask(fleet, {"server": "a", "action": "unlock"}, {"server": "a", "action": "unlock"}, host=WHERE_IT_IS)
     assert [run.results(str(n))["localhost"]["changed"] for n in (0, 1)] == [True, False]
     assert fleet.reconcile().all_steps == {"a": ["soft_delete"]}
     fleet.declare("a", state="active")
-    run = ask(fleet, {"server": "a", "action": "restore"}, {"server": "a", "action": "restore"})
+    run = ask(fleet, {"server": "a", "action": "restore"}, {"server": "a", "action": "restore"}, host=WHERE_IT_IS)
     assert (said(run, 0), said(run, 1)) == ("", f"Cannot 'restore' instance {server_id} while it is in vm_state active")
     assert fleet.reconcile().all_steps == {}
     fleet.whole()
@@ -201,3 +207,27 @@ def test_of_two_actions_at_once_one_is_done(fleet: Fleet) -> None:
     assert fleet.look().states == {"a": "shutoff"}  # its memory is on the disk
     actions = fleet.ledger.actions(fleet.look().server("a").id)
     assert [action.result for action in actions if action.action == "suspend"] == ["Success"]
+
+
+def test_an_action_whose_run_was_killed_is_recognised_and_made_good(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    server_id = fleet.look().server("a").id
+    run = fleet.start("action", fleet_server="a", fleet_action="suspend")
+    until(lambda: fleet.snapshot.servers[server_id].task_state == "suspending", "the action has not begun")
+    run.kill()
+    run.wait()
+    # What it had begun on the host goes on there; nobody repairs beside it.
+    until(lambda: not any("AnsiballZ" in line for line in fleet.lab.processes("kvm1").values()), "a step goes on")
+    assert fleet.snapshot.servers[server_id].task_state == "suspending"
+    again = fleet.run("action", fleet_server="a", fleet_action="suspend").civil()
+    assert again.rc == 0 or "Cannot 'suspend' instance" in again.message, str(again)
+    first = next(action for action in fleet.ledger.actions(server_id) if action.action == "suspend")
+    assert (first.result, first.message) == ("Error", "its run was killed or cut off")
+    assert fleet.snapshot.servers[server_id].task_state is None
+    fleet.reconcile()
+    assert fleet.whole().states == {"a": "running"}
+    fleet.console("a", "tick", times=3)
+    assert "boots=2" not in fleet.lab.console("kvm1", server_id)  # it went on from its memory
+    assert fleet.reconcile().all_steps == {}

@@ -69,6 +69,7 @@ class HostUnderTest:
 
     def __init__(self, image: Image) -> None:
         self.image = image
+        self.kept = {image.volume, f"{image.volume}.ok", f"flotilla-pool-{POOL_ID}"}
 
     def ask(self, action: str, *, killed: bool = False, **request: Json) -> dict[str, Json]:
         code = f"exec env PYTHONPATH={CODE} /usr/bin/python3 {CODE}/run_guests.py"
@@ -76,8 +77,10 @@ class HostUnderTest:
         out = lab("exec", "kvm1", "sh", "-c", code, stdin=text, check=not killed)
         return t.cast("dict[str, Json]", json.loads(out)) if out else {"killed": True}
 
-    def run(self, *steps: Json, record: Record | None = None, **request: Json) -> list[dict[str, Json]]:
-        answer = self.ask("steps", steps=steps, drives=drives(record), **request)
+    def run(
+        self, *steps: Json, record: Record | None = None, user_data: str | None = None, **request: Json
+    ) -> list[dict[str, Json]]:
+        answer = self.ask("steps", steps=steps, drives=drives(record, user_data), **request)
         return t.cast("list[dict[str, Json]]", answer["results"])
 
     def look(self) -> dict[str, Json]:
@@ -106,10 +109,11 @@ class HostUnderTest:
         raise AssertionError(f"{pattern!r} is not on the console: {lab('exec', 'kvm1', 'tail', path, check=False)}")
 
 
-def drives(record: Record | None) -> dict[str, str]:
+def drives(record: Record | None, user_data: str | None = None) -> dict[str, str]:
     if record is None:
         return {}
-    drive = config_drive(Personality(record=record, secret=b"a test's own secret"))
+    data = None if user_data is None else user_data.encode()
+    drive = config_drive(Personality(record=record, secret=b"a test's own secret", user_data=data))
     return {record.id: base64.b64encode(drive).decode("ascii")}
 
 
@@ -164,8 +168,10 @@ def nothing_stays(host: HostUnderTest) -> Iterator[None]:
         assert not result[-1].get("failed"), result
     seen = host.look()
     assert seen["domains"] == {}
-    kept = {host.image.volume, f"{host.image.volume}.ok", f"flotilla-pool-{POOL_ID}"}
-    assert {pool: set(volumes) - kept for pool, volumes in seen["volumes"].items()} == {"local": set(), "shared": set()}
+    assert {pool: set(volumes) - host.kept for pool, volumes in seen["volumes"].items()} == {
+        "local": set(),
+        "shared": set(),
+    }
 
 
 def ok(results: list[dict[str, Json]]) -> list[tuple[str, bool, str | None]]:

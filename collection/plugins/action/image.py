@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's half of M(flotilla.compute.image): it sends a file of the controller to the host that lacks it."""
+"""The controller's half of M(flotilla.compute.image): it sends a file of the controller to the host that lacks it, and
+takes a snapshot that is removed out of the fleet's catalog."""
 
 from __future__ import annotations
 
@@ -11,33 +12,43 @@ import typing as t
 from pathlib import Path
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import BuildAbort, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import HEAD_SIZE, check, inspect
-from ansible_collections.flotilla.compute.plugins.plugin_utils._action import failure
+from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 
 _MODULE = "flotilla.compute.image"
 _CHUNK = 1024**2
 
-Result = dict[str, t.Any]
 
-
-class ActionModule(ActionBase):
+class ActionModule(FleetAction):
     TRANSFERS_FILES = True
+    _requires_connection = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        result: Result = super().run(tmp, task_vars)
-        args = plain(self._task.args)
-        try:
-            if self._needs_file(args, task_vars):
-                args = {**args, "src": self._send(args), "remote_src": True}
-        except FlotillaError as exc:
-            return {**result, **failure(exc)}
-        result.update(self._execute_module(module_name=_MODULE, module_args=args, task_vars=task_vars))
+    def _arguments(self) -> Arguments:
+        """As they are: the module on the host looks at them."""
+        given: Arguments = plain(self._task.args)
+        return given
+
+    def perform(self, args: Arguments) -> Result:
+        if self._needs_file(args, self._task_vars):
+            args = {**args, "src": self._send(args), "remote_src": True}
+        result: Result = self._execute_module(module_name=_MODULE, module_args=args, task_vars=self._task_vars)
         self._remove_tmp_path(self._connection._shell.tmpdir)
+        if args.get("state") == "absent" and not self.check_mode and not result.get("failed"):
+            self._forget(args)
         return result
+
+    def _forget(self, args: Arguments) -> None:
+        """A snapshot is in the ledger's catalog, with the pool that it is in."""
+        ledger = self.open_ledger(create=False)
+        entry = ledger.catalog("image").get(str(args.get("name"))) if ledger is not None else None
+        pool = ((entry or {}).get("snapshot") or {}).get("pool")
+        if ledger is None or entry is None:
+            return
+        if (entry["checksum"], pool) == (args.get("checksum"), args.get("pool", "local")):
+            ledger.drop("image", str(args["name"]))
 
     def _needs_file(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> bool:
         """Whether a file of the controller is wanted, and the host has not yet got it in its pool.

@@ -40,7 +40,7 @@ options:
   state:
     description:
       - V(absent) removes the image from the pool. It is refused while a server of this host was made from the image or
-        a volume of the pool stands on it.
+        a volume of the pool stands on it. A snapshot is taken out of the fleet's catalog as well.
     type: str
     choices: [present, absent]
     default: present
@@ -165,7 +165,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.snapshots import open_image
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.snapshots import forget_image, open_image
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url, shown
 
 
@@ -198,7 +198,8 @@ def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
         return {"changed": params["state"] == "present" or there is not None}
     place: dict[str, t.Any] = {"pool": pool, **{key: params[key] for key in ("state_dir", "run_id", "timeout")}}
     if params["state"] == "absent":
-        return {"changed": images.remove(conn, image, **place)}
+        removed = images.remove(conn, image, **place)
+        return {"changed": forget_image(conn, params["pool"], image.checksum) or removed}
     stored, changed = images.fetch(conn, image, source_of(params, conn), **place)
     return {"changed": changed, "image": {"name": image.name, **stored.to_json()}}
 

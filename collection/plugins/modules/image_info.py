@@ -75,6 +75,26 @@ images:
     size:
       description: What it takes in the pool, in bytes.
       type: int
+snapshots:
+  description:
+    - Of which server, and when, the images among them are snapshots that were made by
+      M(flotilla.compute.server_action). One that is not complete was cut off; the next snapshot of its server removes
+      it.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - id: 0e6f6f0c-6c0c-5b0e-8b57-6a4f1f3a2c11
+      server_id: 0f8fad5b-d9cb-469f-a165-70867728950e
+      server_name: web1
+      image: {name: golden, format: qcow2, checksum: "sha256:9f86d081884c7d65", min_disk: 1, min_ram: 0, properties: {}}
+      image_type: snapshot
+      backup_type: null
+      pool: local
+      created_at: "2026-11-21T22:00:00Z"
+      size: 341446656
+      virtual_size: 2147483648
+      complete: true
 """
 
 import typing as t
@@ -84,13 +104,21 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.compute.plugins.module_utils._argspec import hypervisor_argument_spec, run_on_host
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.snapshots import list_snapshots
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 
 def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
     pool, checksum = module.params["pool"], module.params["checksum"]
     names = [pool] if pool else images.pool_names(conn)
     found = [image.to_json() for name in names for image in images.list_images(images.find_pool(conn, name))]
-    return {"changed": False, "images": [image for image in found if checksum in (None, image["checksum"])]}
+    storage = Storage(conn)
+    kept = [snapshot for name in names for snapshot in list_snapshots(storage, storage.pool(name))]
+    return {
+        "changed": False,
+        "images": [image for image in found if checksum in (None, image["checksum"])],
+        "snapshots": [one.to_json() for one in kept if checksum in (None, one.image.checksum)],
+    }
 
 
 def main() -> None:

@@ -12,11 +12,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import time
 import typing as t
 import zlib
 
+from ansible.utils.display import Display
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
@@ -113,7 +116,7 @@ class Carrier(Planner):
         self._journal(ledger, entry, move, None if move is None else move.begun)
         try:
             with ledger.renewing(run_id):
-                outcome = self._call(entry, deeds)
+                outcome = self._call_to_the_end(entry, deeds)
                 self._wait_healthy(entry, outcome)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
@@ -156,6 +159,21 @@ class Carrier(Planner):
         with contextlib.suppress(FlotillaError):
             names = {"source": entry["host"], "status": status, **move.data}
             ledger.note_migration(entry["run_id"], move.id, KIND, entry["id"], **names)
+
+    def _call_to_the_end(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
+        """A step that goes on by itself is asked for again, and its progress is shown."""
+        since = time.time()
+        while True:
+            outcome = self._call(entry, [_watched(deed, time.time() - since) for deed in deeds])
+            running = [result for result in outcome.get("results", []) if result.get("running")]
+            if outcome.get("failed") or not running:
+                return outcome
+            told = running[-1]["told"]["progress"]
+            done, total = told["done"] / MIB, told["total"] / MIB
+            share = f" ({100 * done / total:.0f} %)" if total else ""
+            seconds = time.time() - since
+            far = f"{done:.0f} of {total:.0f} MiB{share}, {seconds:.0f} s"
+            Display().display(f"{entry['name']}: {running[-1]['kind']}: {far}")
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         secrets = self.secrets(entry)
@@ -343,12 +361,19 @@ def _ended(move: Move | None, entry: Arguments, outcome: Result) -> str | None:
     return move.ended(_last_record(outcome) or _applied(entry))
 
 
+def _watched(deed: Json, elapsed: float) -> Json:
+    """A step that is watched, with the seconds since it was begun: its host has no memory of the call before."""
+    options = deed.get("options") or {}
+    return {**deed, "options": {**options, "elapsed": elapsed}} if "watch" in options else deed
+
+
 def _keep_snapshots(ledger: Ledger, entry: Arguments, outcome: Result) -> None:
     """A snapshot is an image of the fleet from now on, and one that was rotated away no longer."""
     for result in outcome.get("results", []):
         told = result.get("told") or {}
         if "consistency" in told:
             made = Snapshot.from_json(told["snapshot"])
+            Display().display(f"{entry['name']}: {result['message']}")
             ledger.put("image", made.name, catalog_entry(made, entry["host"]))
         for removed in map(Snapshot.from_json, told.get("removed", ())):
             known = ledger.catalog("image").get(removed.name) or {}

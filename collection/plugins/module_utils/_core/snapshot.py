@@ -36,6 +36,7 @@ class Snapshot:
     ``image`` is what it is in the catalog; its checksum is empty until the copy is there. ``image_type`` is snapshot
     or backup, ``backup_type`` any word (daily, weekly …). ``base`` is the checksum of the server's own image.
     ``virtual_size`` is that of the disk, ``size`` what the image takes, in bytes. ``created_at`` is ISO 8601 in UTC.
+    ``consistency`` says in words whether the guest's file systems were frozen.
     ``complete`` is written last of all.
     """
 
@@ -54,6 +55,7 @@ class Snapshot:
     host_id: str | None = None
     virtual_size: int = 0
     size: int = 0
+    consistency: str = ""
     complete: bool = False
 
     @property

@@ -38,12 +38,22 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.freez
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, wait_built
 
 ROLE = "snapshot"
+#: How consistent the copy of a guest that is off is said to be.
+OFF = "the guest is off"
 #: A copy that takes longer is a fault; the task that waits for it has a limit of its own.
 _COPIED_WITHIN = 4 * 3600.0
 #: How long libvirt may take to end a job that was told to.
 _ENDED_WITHIN = 60.0
 #: The domain's XML says it: what is not here has no disk in it that can be read.
 _READABLE = ("disk",)
+
+
+class StillCopying(Exception):
+    """The copy goes on in the guest's QEMU; ask again. ``progress``: bytes ``done`` and in ``total``."""
+
+    def __init__(self, progress: dict[str, int]) -> None:
+        super().__init__("still copying")
+        self.progress = progress
 
 
 class Copying:
@@ -69,38 +79,48 @@ class Copying:
                 "name another pool"
             )
 
-    def make(self, source: Volume, quiesce: Quiesce) -> tuple[Volume, str]:
-        """The copy, and how consistent it is. *source* is the disk's volume."""
+    def begin(self, source: Volume, quiesce: Quiesce) -> str:
+        """Begin the copy of a running guest's disk, or make that of one that is off; how consistent it is.
+
+        *source* is the disk's volume.
+        """
         remove_copy(self._domain, self._server_id, self._pool)
         if self._domain.isActive():
-            return self._make_live(int(source.info()[1]), quiesce)
+            return self._begin_live(int(source.info()[1]), quiesce)
         if quiesce.required and state_of(self._domain) == "suspended":
             raise Conflict(
                 f"server {self._server_id} is suspended, so its file systems can't be frozen, and its image asks for "
                 "that (os_require_quiesce); resume or stop it first"
             )
-        return self._copy(source), "the guest is off"
+        self._copy(source)
+        return OFF
 
-    def _copy(self, source: Volume) -> Volume:
+    def end(self, *, live: bool, watch: float | None) -> Volume:
+        """The copy, once it is there; StillCopying after *watch* seconds. FlotillaError when it came to nothing.
+
+        *live*: it was begun of a running guest, whatever that does now.
+        """
+        volume = self._pool.find(self._name, look_again=False)
+        if volume is None:
+            raise FlotillaError(f"the copy of volume {self._disk.volume!r} has vanished; run again")
+        if live:
+            self._wait(watch)
+        return volume
+
+    def _copy(self, source: Volume) -> None:
         try:
-            return self._pool.copy(source, self._name, int(source.info()[1]), self.format)
+            self._pool.copy(source, self._name, int(source.info()[1]), self.format)
         except libvirt.libvirtError as exc:
             raise self._failed(exc) from exc
 
-    def _make_live(self, capacity: int, quiesce: Quiesce) -> tuple[Volume, str]:
+    def _begin_live(self, capacity: int, quiesce: Quiesce) -> str:
         try:
             volume = self._pool.make(self._name, capacity, self.format)
         except libvirt.libvirtError as exc:
             raise self._failed(exc) from exc
         with frozen(self._conn, self._domain, quiesce) as consistency:
             self._begin(volume)
-        try:
-            self._wait()
-        except BaseException:
-            with contextlib.suppress(libvirt.libvirtError):
-                self._domain.abortJob()
-            raise
-        return volume, consistency
+        return consistency
 
     def _begin(self, volume: Volume) -> None:
         try:
@@ -128,14 +148,16 @@ class Copying:
             "snapshot made by hand?): what it writes is elsewhere, and no copy is made; merge it back first"
         )
 
-    def _wait(self) -> None:
-        if not became(lambda: not _has_job(self._domain), within=_COPIED_WITHIN):
-            raise FlotillaError(
-                f"the copy of volume {self._disk.volume!r} took more than {_COPIED_WITHIN / 3600:g} h and was given up"
-            )
+    def _wait(self, watch: float | None) -> None:
+        if not became(lambda: not _has_job(self._domain), within=_COPIED_WITHIN if watch is None else watch):
+            stats = self._domain.jobStats()
+            if watch is None or stats.get("time_elapsed", 0) > _COPIED_WITHIN * 1000:
+                hours = _COPIED_WITHIN / 3600
+                raise FlotillaError(f"the copy of volume {self._disk.volume!r} took more than {hours:g} h: given up")
+            raise StillCopying({"done": stats.get("disk_processed", 0), "total": stats.get("disk_total", 0)})
         flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
         try:
-            stats = self._domain.jobStats(flags)
+            stats = self._domain.jobStats(flags) if self._domain.isActive() else {}
         except libvirt.libvirtError as exc:
             raise self._failed(exc) from exc
         if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP or not stats.get("success"):
@@ -188,8 +210,13 @@ def _end_job(domain: Domain, path: str) -> None:
 
 
 def _has_job(domain: Domain) -> bool:
-    info = found(domain.jobInfo)
+    try:
+        info = found(domain.jobInfo)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
+            return False
+        raise
     return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
 
-__all__ = ["ROLE", "Copying", "remove_copy"]
+__all__ = ["OFF", "ROLE", "Copying", "StillCopying", "remove_copy"]

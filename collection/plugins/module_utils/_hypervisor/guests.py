@@ -38,6 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     libvirt_error,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
@@ -67,6 +68,7 @@ def run_steps(
     """Carry out steps in order: one result a step that was begun.
 
     A step that fails has ``failed`` in its result and its sentence as ``message``; it ends its server's steps alone.
+    So does one that has ``running``: it goes on by itself, and the same steps are asked for again to see its end.
     ``abort`` beside it says that no other host would do better; ``nothing_left`` that nothing of the build is on this
     host, for which *undo* lets it take away what it has just made.
     ``secrets`` are passwords and the like, by server id. ``wait`` is how many seconds another step's lock on a server
@@ -108,6 +110,7 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
                 results.append(_run(host, order))
                 if results[-1].get("failed"):
                     results[-1].update(after_failure(host, orders, results, undo=undo))
+                if results[-1].get("failed") or results[-1].get("running"):
                     break
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
@@ -127,6 +130,9 @@ def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:
 def _run(host: Host, order: Order) -> dict[str, Json]:
     try:
         return _carry_out(host, order)
+    except StillCopying as exc:
+        told = {"progress": exc.progress}
+        return {**_result(order, changed=True, message="under way", told=told), "running": True}
     except BuildAbort as exc:
         return {**_result(order, changed=False, message=str(exc), failed=True), "abort": True}
     except FlotillaError as exc:

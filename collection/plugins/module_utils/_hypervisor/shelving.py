@@ -79,7 +79,7 @@ def _save(job: Job) -> Record:
         earlier = snapshots.read(job.host.storage, job.host.storage.pool(snapshot.pool), snapshot.id)
         if earlier is not None:
             snapshots.remove(job.host, earlier)
-        made.append(snapshots.take(job.host, job.domain, job.record, snapshot)[0])
+        made.append(snapshots.take(job.host, job.domain, job.record, snapshot))
     handlers.must_be_off(job)
     if _written_at(job) != before:
         raise Stale(f"server {job.order.name!r} has run while it was being shelved: it is left as it is; run again")
@@ -182,10 +182,7 @@ def _forget(host: Host, server_id: str) -> bool:
 
 
 def _delete(job: Job) -> handlers.Outcome:
-    """A shelved server's snapshots go with it, as in Nova."""
-    if job.present is not None:
-        changed, message = handlers.delete(job)
-        return _forget(job.host, job.order.server_id) or changed, message
+    """A shelved server's snapshots go with it, as in Nova. First, since what names them goes with it, too."""
     gone = _forget(job.host, job.order.server_id)
     changed, message = handlers.delete(job)
     return changed or gone, "deleted, with its snapshots" if gone else message

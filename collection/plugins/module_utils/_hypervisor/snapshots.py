@@ -40,8 +40,14 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     Connection,
     Domain,
     Volume,
+    libvirt,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import ROLE, Copying, remove_copy
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import (
+    OFF,
+    ROLE,
+    Copying,
+    remove_copy,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage, VolumeReader
 
@@ -50,19 +56,22 @@ _CHUNK = 4 * MIB
 _STORED_WITHIN = 4 * 3600.0
 
 
-def take(host: Host, domain: Domain, record: Record, wanted: Snapshot) -> tuple[Snapshot, str]:
-    """The snapshot, complete, and how consistent it is. One that is there already is taken as it is."""
+def take(host: Host, domain: Domain, record: Record, wanted: Snapshot, *, watch: float | None = None) -> Snapshot:
+    """The snapshot, complete. One that is there already is taken as it is.
+
+    After *watch* seconds StillCopying: the next call goes on with it.
+    """
     pool = host.storage.pool(wanted.pool)
     there = read(host.storage, pool, wanted.id)
     if there is not None and there.complete:
         remove_copy(domain, record.id, pool)
-        return there, "made by an earlier run"
-    disk = disk_of(record, wanted.role)
-    consistency = "made by an earlier run"
+        return there
     if there is None or pool.find(volume_of(record.id, ROLE), look_again=False) is None:
         _sweep(host, pool, record.id)
-        there, consistency = _copy(host, domain, record, disk, _placed(host, pool, wanted))
-    return _keep(host, domain, there), consistency
+        there = _begin(host, domain, record, _placed(host, pool, wanted))
+    if not there.image.checksum:
+        there = _copied(host, domain, record, there, watch)
+    return _keep(host, domain, there)
 
 
 def read(storage: Storage, pool: Pool, snapshot_id: str) -> Snapshot | None:
@@ -118,10 +127,12 @@ def _snapshot(job: Job) -> tuple[bool, str]:
         raise Conflict(f"the snapshot {wanted.name!r} is of server {wanted.server_id}, not of {job.record.id}")
     earlier = read(job.host.storage, job.host.storage.pool(wanted.pool), wanted.id)
     changed = earlier is None or not earlier.complete
-    made, consistency = take(job.host, job.domain, job.record, wanted)
+    watch = job.order.options.get("watch")
+    made = take(job.host, job.domain, job.record, wanted, watch=None if watch is None else float(watch))
     gone, kept = _rotate(job.host, made, job.order.options.get("rotation"))
-    seconds = time.monotonic() - began
-    message = f"{made.image_type} {made.name!r} made: {_size(made.size)} in {seconds:.1f} s, {consistency}"
+    # A snapshot that was watched was begun by an earlier call.
+    seconds = time.monotonic() - began + float(job.order.options.get("elapsed", 0))
+    message = f"{made.image_type} {made.name!r} made: {_size(made.size)} in {seconds:.1f} s, {made.consistency}"
     if gone:
         message += f"; {len(gone)} older removed"
     if kept:
@@ -131,7 +142,7 @@ def _snapshot(job: Job) -> tuple[bool, str]:
             "snapshot": made.to_json(),
             "removed": [old.to_json() for old in gone],
             "seconds": round(seconds, 1),
-            "consistency": consistency,
+            "consistency": made.consistency,
         }
     )
     return changed or bool(gone), message
@@ -161,21 +172,41 @@ def _placed(host: Host, pool: Pool, wanted: Snapshot) -> Snapshot:
     return dataclasses.replace(wanted, pool_id=pool.id, host_id=host.host_id, complete=False)
 
 
-def _copy(host: Host, domain: Domain, record: Record, disk: Disk, wanted: Snapshot) -> tuple[Snapshot, str]:
-    """The copy, and the snapshot with its checksum written down: from here on it is only brought to its place."""
-    pool = host.storage.pool(wanted.pool)
+def _begin(host: Host, domain: Domain, record: Record, wanted: Snapshot) -> Snapshot:
+    """Begin the copy; only then write down that it is this snapshot's. What is unknown of it is worth nothing."""
+    pool, disk = host.storage.pool(wanted.pool), disk_of(record, wanted.role)
     copying = Copying(host.conn, domain, record.id, disk, pool)
     copying.check()
-    try:
+    with _undone_on_error(host, domain, wanted):
         source = host.storage.existing(disk)
-        volume, consistency = copying.make(source, Quiesce.of(record.image.properties))
-        snapshot = _described(pool, volume, wanted, copying.format, virtual_size=int(source.info()[1]))
+        consistency = copying.begin(source, Quiesce.of(record.image.properties))
+        snapshot = dataclasses.replace(wanted, consistency=consistency, virtual_size=int(source.info()[1]))
         host.storage.write_volume(pool.name, snapshot.sidecar, pack_snapshot(snapshot))
-    except FlotillaError:
-        with contextlib.suppress(FlotillaError):
-            remove_copy(domain, record.id, pool)
+    return snapshot
+
+
+def _copied(host: Host, domain: Domain, record: Record, snapshot: Snapshot, watch: float | None) -> Snapshot:
+    """The snapshot with its checksum written down: from here on it is only brought to its place."""
+    pool = host.storage.pool(snapshot.pool)
+    copying = Copying(host.conn, domain, record.id, disk_of(record, snapshot.role), pool)
+    with _undone_on_error(host, domain, snapshot):
+        volume = copying.end(live=snapshot.consistency != OFF, watch=watch)
+        snapshot = _described(pool, volume, snapshot, copying.format, virtual_size=snapshot.virtual_size)
+        host.storage.write_volume(pool.name, snapshot.sidecar, pack_snapshot(snapshot))
+    return snapshot
+
+
+@contextlib.contextmanager
+def _undone_on_error(host: Host, domain: Domain, snapshot: Snapshot) -> t.Iterator[None]:
+    """What fails leaves nothing of its own."""
+    pool = host.storage.pool(snapshot.pool)
+    try:
+        yield
+    except (FlotillaError, libvirt.libvirtError):
+        with contextlib.suppress(FlotillaError, libvirt.libvirtError):
+            remove_copy(domain, snapshot.server_id, pool)
+            _sweep(host, pool, snapshot.server_id)
         raise
-    return snapshot, consistency
 
 
 def _described(pool: Pool, volume: Volume, wanted: Snapshot, fmt: str, *, virtual_size: int) -> Snapshot:
@@ -240,6 +271,18 @@ def open_image(conn: Connection, pool: str, checksum: str) -> t.Iterator[VolumeR
         yield reader
 
 
+def forget_image(conn: Connection, pool: str, checksum: str) -> bool:
+    """Delete what is kept of the snapshots whose image has been removed from a pool; whether there was something."""
+    storage = Storage(conn)
+    its = storage.pool(pool)
+    gone = [snapshot for snapshot in list_snapshots(storage, its) if snapshot.image.checksum == checksum]
+    for snapshot in gone:
+        volume = its.find(snapshot.sidecar, look_again=False)
+        if volume is not None:
+            volume.delete(0)
+    return bool(gone)
+
+
 def stored(pool: Pool, image: Image) -> bool:
     """Whether an image is in a pool, complete."""
     there = images.look_up(pool.handle, image)
@@ -252,4 +295,15 @@ def _size(size: int) -> str:
 
 HANDLERS = {"snapshot": _snapshot}
 
-__all__ = ["HANDLERS", "disk_of", "list_snapshots", "open_image", "read", "remove", "stored", "take", "tidy"]
+__all__ = [
+    "HANDLERS",
+    "disk_of",
+    "forget_image",
+    "list_snapshots",
+    "open_image",
+    "read",
+    "remove",
+    "stored",
+    "take",
+    "tidy",
+]

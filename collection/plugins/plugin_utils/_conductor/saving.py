@@ -24,6 +24,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Catalogs, Network
 
 
+#: Seconds after which a host says how far a copy is.
+_WATCH = 4
+
+
 def options_of(step: Step, record: Record, *, time: str) -> dict[str, Json]:
     """What the host is given with a step; ``record`` is the server's before it, ``time`` that of the plan."""
     options = dict(step.options)
@@ -31,6 +35,7 @@ def options_of(step: Step, record: Record, *, time: str) -> dict[str, Json]:
         pool, kind = options.pop("pool", record.root.pool), options.pop("backup_type", None)
         name = str(options.pop("name"))
         options["snapshot"] = _wanted(record, name, pool, time, backup_type=kind).to_json()
+        options["watch"] = _WATCH
     if step.kind == "shelve":
         pool = options.pop("pool", record.root.pool)
         kept = [disk.role for disk in record.disks if disk.role == "root" or disk.role.startswith("ephemeral")]

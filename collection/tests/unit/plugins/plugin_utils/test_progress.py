@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A step that goes on by itself is asked for until it has ended, and people see how far it is."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.utils.display import Display
+
+from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
+
+Json = dict[str, t.Any]
+
+
+class Answered(Carrier):
+    """A carrier whose host gives these answers."""
+
+    def __init__(self, *answers: Json) -> None:
+        self.answers = list(answers)
+        self.asked: list[t.Sequence[Json]] = []
+
+    def perform(self, args: Json) -> Json:
+        raise NotImplementedError
+
+    def _call(self, entry: Json, deeds: t.Sequence[Json]) -> Json:
+        self.asked.append(deeds)
+        return self.answers.pop(0)
+
+
+def under_way(done: int) -> Json:
+    progress = {"done": done * 1024**2, "total": 200 * 1024**2}
+    return {"results": [{"kind": "snapshot", "changed": True, "running": True, "told": {"progress": progress}}]}
+
+
+def test_progress_is_shown_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(Display(), "display", lambda text, *_args, **_kwargs: shown.append(text))
+    ended = {"results": [{"kind": "snapshot", "changed": True}]}
+    carrier = Answered(under_way(0), under_way(50), ended)
+    deeds = [{"kind": "stop"}, {"kind": "snapshot", "options": {"watch": 4, "rotation": 2}}]
+    assert carrier._call_to_the_end({"name": "web1"}, deeds) == ended
+    assert [line.rpartition(",")[0] for line in shown] == [
+        "web1: snapshot: 0 of 200 MiB (0 %)",
+        "web1: snapshot: 50 of 200 MiB (25 %)",
+    ]
+    elapsed = []
+    for stop, snapshot in carrier.asked:
+        assert stop == {"kind": "stop"}
+        elapsed.append(snapshot["options"].pop("elapsed"))
+        assert snapshot == deeds[1]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[0] >= 0
+
+
+def test_a_failure_ends_it() -> None:
+    failed = {**under_way(0), "failed": True, "msg": "no room"}
+    assert Answered(under_way(0), failed)._call_to_the_end({"name": "web1"}, []) == failed

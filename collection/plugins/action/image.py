@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import BuildAbort, FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import BuildAbort
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import HEAD_SIZE, check, inspect
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain

@@ -31,7 +31,6 @@ def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
     fleet.reconcile()
     fleet.console("a", "boots=1")
     before = fleet.look().server("a")
-    assert "did you mean 'large'" in refused(act(fleet, "resize", flavor="larg"))
     assert "No valid host was found" in refused(act(fleet, "resize", flavor="huge"))
     assert fleet.look().server("a") == before
     done = told(act(fleet, "resize", flavor="large").ok())
@@ -50,7 +49,6 @@ def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
     assert flavor(fleet) == ("tiny", {})
     assert [status for *_more, status in journal(fleet)] == ["reverted"]
     assert fleet.reconcile().all_steps == {}
-    assert "vm_state active" in refused(act(fleet, "revert_resize"))
     # Declared, and confirmed by itself when its window is over.
     fleet.declare("a", flavor="large", resize="verify")
     fleet.reconcile(fleet_allow="restart")

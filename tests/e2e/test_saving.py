@@ -105,7 +105,7 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
         file.unlink()
     for file, content in ledger.items():
         file.write_bytes(content)
-    assert fleet.reconcile().steps("a") == ["unshelve", "start", "tidy"]
+    assert fleet.reconcile().steps("a") == ["unshelve", "update", "start", "tidy"]  # its pin is another now
     fleet.console("a", "boots=3")
     fleet.whole()
     # Declared; the second run has nothing to do.

@@ -45,6 +45,7 @@ def test_a_group_rolls_and_stops_at_the_first_that_is_not_well(fleet: Fleet) -> 
     fleet.declare("a", "b", "c", flavor="tiny")
     run = fleet.reconcile(**rolling)
     assert set(run.all_steps) == {"a", "b", "c"}
+    assert "guests are interrupted in 3 rounds" in run.stdout
     last = [fleet.ledger.actions(world.server(name).id)[-1] for name in ("a", "b", "c")]
     assert {action.result for action in last} == {"Success"}
     for first, second in itertools.pairwise(sorted(last, key=lambda action: action.started)):

@@ -88,10 +88,15 @@ class ActionModule(Planner):
         here = Run(ledger, run["id"], float(run["since"]))
         with ended_on_error(here):
             plan, fleet = reconcile(declared, self.computes(declared), here, now=self.now(ledger))
+        result = plan_result(plan, declared, run_id=run["id"], fleet=fleet)
         text = plan_text(plan)
+        if len(result["rounds"]) > 1:
+            text += (
+                f"\n  note: guests are interrupted in {len(result['rounds'])} rounds, of a server group never more at "
+                f"once than fleet_max_disrupted says ({declared.settings.max_disrupted})"
+            )
         if args["show"]:
             Display().display(text)
-        result = plan_result(plan, declared, run_id=run["id"], fleet=fleet)
         return {**result, "changed": False, "text": text}
 
     def _action(self, args: Arguments) -> Result:

@@ -16,11 +16,20 @@ import dataclasses
 import fnmatch
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
     Step,
     plan_server,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import (
+    GROWS,
+    fits_otherwise,
+    flavor_after,
+    flavor_text,
+    image_after,
+    images_for,
+    spec_of,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled, with_cores
@@ -76,8 +85,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
-#: Steps after which a server may take more than before, or another place.
-_GROWS = frozenset({"create", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"})
 #: Steps of a server that goes.
 _GOES = frozenset({"delete", "soft_delete"})
 
@@ -225,20 +232,20 @@ class Reconcile:
                 yield draft
 
     def _share(self, draft: Draft) -> Share:
-        flavor, spec = _flavor_after(draft), _spec_of(draft)
+        flavor, spec = flavor_after(draft), spec_of(draft)
         server_id = draft.server_id or self._given.half_built.get(draft.name)
         return Share(draft.name, server_id, spec.get("project"), flavor.vcpus, flavor.ram)
 
     def _needs_place(self, draft: Draft) -> bool:
-        if draft.server is None or not any(step.kind in _GROWS for step in draft.plan.steps):
+        if draft.server is None or not any(step.kind in GROWS for step in draft.plan.steps):
             return False
         if draft.new or draft.homeless:
             return True
-        record, flavor = t.cast(Record, draft.record), _flavor_after(draft)
+        record, flavor = t.cast(Record, draft.record), flavor_after(draft)
         wanted, applied = amounts_of(flavor), amounts_of(record.flavor)
         if any(amount > applied.get(resource, 0) for resource, amount in wanted.items()):
             return True
-        return _fits_otherwise(record, flavor, _image_after(draft))
+        return fits_otherwise(record, flavor, image_after(draft))
 
     def _request(self, draft: Draft) -> Request:
         server = t.cast(Server, draft.server)
@@ -246,10 +253,10 @@ class Reconcile:
         group = self._declared.groups.get(spec.get("group", ""))
         return Request(
             name=server.name,
-            flavor=_flavor_after(draft),
+            flavor=flavor_after(draft),
             id=draft.server_id,
-            image=_image_after(draft).name,
-            image_properties=_image_after(draft).properties,
+            image=image_after(draft).name,
+            image_properties=image_after(draft).properties,
             zone=spec.get("availability_zone"),
             project=spec.get("project"),
             group=None
@@ -274,7 +281,7 @@ class Reconcile:
         compute = self._given.by_name.get(draft.location.host or "")
         if compute is None or draft.new or draft.homeless:
             return ""
-        for image in _images_for(draft):
+        for image in images_for(draft):
             source = self._declared.image_sources.get(image.name)
             if source is not None and (source.url or source.file):
                 continue
@@ -294,7 +301,7 @@ class Reconcile:
         if draft.homeless:
             kept = snapshots_of(t.cast(Record, draft.record))
             return {compute.name for compute in computes if compute.up and not sees(compute, kept)}
-        image = _image_after(draft)
+        image = image_after(draft)
         source = self._declared.image_sources.get(image.name)
         if source is None or source.pool is None or source.url or source.file:
             return set()
@@ -315,7 +322,7 @@ class Reconcile:
 
     def _claim(self, draft: Draft) -> Claim:
         snapshot = t.cast("Snapshot", self._given.snapshot)
-        flavor = _flavor_after(draft)
+        flavor = flavor_after(draft)
         amounts = with_cores(amounts_of(flavor), flavor.vcpus, draft.fitted)
         host = str(draft.host)
         row = snapshot.hosts.get(host)
@@ -328,7 +335,7 @@ class Reconcile:
             ram=amounts.pop(MEMORY_MB, 0),
             disk_gb=amounts.pop(DISK_GB, 0),
             resources=amounts,
-            project=_spec_of(draft).get("project"),
+            project=spec_of(draft).get("project"),
             pool=self._pool(draft),
             addresses=self._wishes(draft),
             expects=row.generation if chosen and row is not None else None,
@@ -402,7 +409,7 @@ class Reconcile:
             verdict=draft.verdict,
             id=draft.server_id,
             host=draft.host,
-            flavor=_flavor_text(draft),
+            flavor=flavor_text(draft),
             steps=draft.plan.steps,
             held=draft.plan.held,
             differences=draft.plan.differences,
@@ -438,7 +445,7 @@ class Reconcile:
             (image, str(self._pool(draft)))
             for draft in self._drafts.values()
             if draft.host == compute.name
-            for image in _images_for(draft)
+            for image in images_for(draft)
         ]
         steps: tuple[HostStep, ...] = host_steps(
             compute,
@@ -453,15 +460,6 @@ class Reconcile:
 
 def _kinds(steps: t.Iterable[Step]) -> set[str]:
     return {step.kind for step in steps}
-
-
-def _images_for(draft: Draft) -> t.Iterator[Image]:
-    """The images that a server's steps need in its pool."""
-    for step in draft.plan.steps:
-        if step.kind in ("create", "rebuild") and step.spec is not None:
-            yield Image.from_json(step.spec["image"])
-        if step.kind == "rescue":
-            yield Image.from_json(step.marks["rescue"]["image"])
 
 
 def _seen(given: Situation) -> list[Seen]:
@@ -487,53 +485,6 @@ def _seen(given: Situation) -> list[Seen]:
 def _remembered(snapshot: Snapshot | None) -> list[Remembered]:
     rows = snapshot.servers.values() if snapshot is not None else ()
     return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
-
-
-def _spec_of(draft: Draft) -> t.Mapping[str, t.Any]:
-    """The server as declared, else as it was applied."""
-    if draft.server is not None:
-        return draft.server.spec
-    return draft.record.spec if draft.record is not None else {}
-
-
-def _flavor_after(draft: Draft) -> Flavor:
-    """The flavor that the server will have when its steps are done."""
-    specs = [step.spec for step in draft.plan.steps if step.kind in _GROWS and step.spec is not None]
-    if specs:
-        return Flavor.from_json(specs[-1]["flavor"])
-    if draft.record is not None:
-        return draft.record.flavor
-    # Of what was left half built nobody knows the size; its claim only holds the name and the id.
-    return draft.server.flavor if draft.server is not None else Flavor("unknown", vcpus=0, ram=0, disk=0)
-
-
-def _image_after(draft: Draft) -> Image:
-    """The image that the server will have when its steps are done."""
-    if draft.record is None or any(step.kind == "rebuild" for step in draft.plan.steps):
-        return t.cast(Server, draft.server).image
-    return draft.record.image
-
-
-#: Image properties that ask for a NUMA topology, or say how near devices must be.
-_TOPOLOGY = ("hw_cpu_", "hw_emulator_", "hw_mem_page_size", "hw_numa_", "hw_pci_")
-
-
-def _fits_otherwise(record: Record, flavor: Flavor, image: Image) -> bool:
-    """Whether a server that doesn't grow may still have to lie otherwise on its host, or not to be there at all."""
-
-    def asked(of: Image) -> dict[str, str]:
-        return {key: value for key, value in of.properties.items() if key.startswith(_TOPOLOGY)}
-
-    if (flavor.extra_specs, asked(image)) != (record.flavor.extra_specs, asked(record.image)):
-        return True
-    shape = (flavor.vcpus, flavor.ram) != (record.flavor.vcpus, record.flavor.ram)
-    return shape and record.fit is not None and bool(record.fit.cells)
-
-
-def _flavor_text(draft: Draft) -> str:
-    flavor = _flavor_after(draft)
-    disk = flavor.disk_gb or sum(disk.size for disk in (draft.record.disks if draft.record else ())) // GIB
-    return f"{flavor.name}: {flavor.vcpus} vCPU, {flavor.ram} MiB, {disk} GiB"
 
 
 __all__ = ["Reconcile"]

@@ -174,6 +174,11 @@ def nothing_stays(host: HostUnderTest) -> Iterator[None]:
     }
 
 
+def ok_results(results: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    ok(results)
+    return results
+
+
 def ok(results: list[dict[str, Json]]) -> list[tuple[str, bool, str | None]]:
     assert not [result for result in results if result.get("failed")], results
     return [(result["kind"], result["changed"], result["state"]) for result in results]

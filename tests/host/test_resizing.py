@@ -24,7 +24,7 @@ from tests.host.guests import (
     step,
     virsh,
 )
-from tests.host.test_saving import plain_xml
+from tests.host.test_rescue import plain_xml
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resizing import confirm, resize, revert

@@ -87,12 +87,15 @@ def _marked(record: Record, **more: t.Any) -> Record:
 
 
 def plain_xml(xml: str) -> str:
-    """The domain without its metadata: the record is put into it anew."""
+    """The domain without its record, which is put into it anew, and without what a record must not tell: a password
+    of its console that somebody has set by hand."""
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     metadata = root.find("metadata")
     if metadata is not None:
         for element in [child for child in metadata if child.tag == _RECORD]:
             metadata.remove(element)
+    for graphics in root.iterfind("devices/graphics"):
+        graphics.attrib.pop("passwd", None)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -4,6 +4,8 @@
 
 """Each filter as a table: a host, a request, and the reason of the refusal (None: the host passes)."""
 
+# ruff: noqa: E501 - a case is a line
+
 from __future__ import annotations
 
 import typing as t

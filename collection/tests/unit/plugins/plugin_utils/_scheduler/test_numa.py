@@ -4,6 +4,8 @@
 
 """A guest's cells on a host's: what is given, and why not. (Nova's own answers: tests/conformance.)"""
 
+# ruff: noqa: E501 - a case is a line
+
 from __future__ import annotations
 
 import typing as t

@@ -122,12 +122,14 @@ plan:
     changed: true
     notes: []
 entry:
-  description: The server's entry of the plan, which M(flotilla.compute.server_action) takes.
-  returned: with O(kind=action)
+  description:
+    - The server's entry of the plan, which M(flotilla.compute.server_action) takes. With O(kind=reschedule) that of a
+      plan for the other host.
+  returned: with O(kind=action), and with O(kind=reschedule) when there is one
   type: dict
 host:
-  description: The compute host that the server is on.
-  returned: with O(kind=action)
+  description: The compute host that the server is on. With O(kind=reschedule) the other host.
+  returned: with O(kind=action) or O(kind=reschedule)
   type: str
   sample: kvm1
 run_id:
@@ -245,21 +247,12 @@ found:
   description: Whether there is another host, on which the build has its place now.
   returned: with O(kind=reschedule)
   type: bool
-host:
-  description: The other host.
-  returned: with O(kind=reschedule)
-  type: str
-  sample: kvm2
 tried:
   description: The hosts that have failed so far, each with its cause.
   returned: with O(kind=reschedule)
   type: list
   elements: dict
   sample: [{host: kvm1, cause: pool 'local' has no room}]
-entry:
-  description: The server's entry of a plan for that host.
-  returned: with O(kind=reschedule), when there is one
-  type: dict
 enroll:
   description: The options of M(flotilla.compute.compute) where that host is still to be enrolled.
   returned: with O(kind=reschedule), when there is one

@@ -45,7 +45,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.stora
 
 Outcome = tuple[bool, str]
 Handler = t.Callable[[Job], Outcome]
-_NO_IMAGES: t.Final[t.Mapping[str, Image]] = {}
 
 
 # --- made and unmade
@@ -78,7 +77,7 @@ def make(job: Job, record: Record, images: t.Mapping[str, Image] | None = None) 
         raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
     storage = job.host.storage
     try:
-        record = with_disks(job.host, record, images or _NO_IMAGES)
+        record = with_disks(job.host, record, images)
         storage.write_sidecar(record)
         job.host.define(record)
     except (FlotillaError, libvirt.libvirtError):
@@ -322,11 +321,11 @@ def must_be_off(job: Job) -> None:
         )
 
 
-def with_disks(host: Host, record: Record, images: t.Mapping[str, Image] = _NO_IMAGES) -> Record:
+def with_disks(host: Host, record: Record, images: t.Mapping[str, Image] | None = None) -> Record:
     """Make the volumes that are missing, the root last: where it is, a killed run had made the others."""
     made = {}
     for disk in sorted(record.disks, key=lambda disk: disk.role == "root"):
-        image = images.get(disk.role)
+        image = None if images is None else images.get(disk.role)
         made[disk.volume] = _ensure(host, record, disk) if image is None else host.storage.ensure_root(disk, image)
     return dataclasses.replace(record, disks=tuple(made[disk.volume] for disk in record.disks))
 

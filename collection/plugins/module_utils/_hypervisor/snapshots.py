@@ -259,16 +259,14 @@ def _rotate(host: Host, made: Snapshot, rotation: int | None) -> tuple[list[Snap
     return gone, kept
 
 
-@contextlib.contextmanager
-def open_image(conn: Connection, pool: str, checksum: str) -> t.Iterator[VolumeReader]:
+def open_image(conn: Connection, pool: str, checksum: str) -> contextlib.AbstractContextManager[VolumeReader]:
     """An image of a pool of this host, to be read into another."""
     its = Pool(conn, pool)
     image = Image(checksum, "qcow2", checksum)
     volume = its.find(image.volume) if stored(its, image) else None
     if volume is None:
         raise FlotillaError(f"the image {checksum} is not in pool {pool!r} of this host, where it was to be taken from")
-    with its.open(volume) as reader:
-        yield reader
+    return its.open(volume)
 
 
 def forget_image(conn: Connection, pool: str, checksum: str) -> bool:

@@ -67,7 +67,7 @@ class _Used:
             self.add(share, None)
 
     def add(self, share: Share, old: Share | None) -> None:
-        for project in {None, share.project}:
+        for project in dict.fromkeys((None, share.project)):
             totals = self._of(project)
             for resource, amount in _more(share, old, project).items():
                 totals[resource] += amount

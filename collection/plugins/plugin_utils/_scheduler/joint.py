@@ -246,7 +246,7 @@ class _Model:
             if places.get(row):
                 rows[request.name] = row
                 places[row] -= 1
-        free = [row for row, count in sorted(places.items()) for _ in range(count)]
+        free = [row for row, count in sorted(places.items()) for dummy in range(count)]
         rows.update(zip([request.name for request in kind.requests if request.name not in rows], free))
         return rows
 

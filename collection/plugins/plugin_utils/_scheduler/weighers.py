@@ -203,7 +203,9 @@ class MetricsWeigher(FactWeigher):
 
     def raw(self, table: Table, rows: Ints, request: Request) -> Floats:
         values = super().raw(table, rows, request)
-        for row in rows[values != values].tolist():  # not a number: one is missing; hosts that were refused don't count
+        for row in rows[
+            need("numpy").isnan(values)
+        ].tolist():  # not a number: one is missing; hosts that were refused don't count
             missing = sorted(set(self.settings.metrics_weight_setting).difference(table.hosts[row].metrics))
             raise InvalidInput(
                 f"host {table.hosts[row].name!r} has no metric {missing[0]!r}, which metrics_weight_setting weighs; "

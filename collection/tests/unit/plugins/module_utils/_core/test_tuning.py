@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -106,7 +105,7 @@ CPUS = st.sets(st.integers(0, 200), min_size=1, max_size=6).map(lambda cpus: tup
 
 
 @st.composite
-def fits(draw: t.Callable[..., t.Any]) -> Fit:
+def fits(draw: st.DrawFn) -> Fit:
     cells = []
     first = 0
     for number in range(draw(st.integers(1, 4))):

@@ -42,7 +42,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
 def test_the_status_is_novas_from_the_host_and_from_the_ledger(state: str, task: str | None, shown: str) -> None:
     declared = fleet({"web1": WEB})
     guests = applied(reconcile(declared, hosts(declared)), state)
-    ((host, (guest,)),) = guests.items()
+    host, (guest,) = next(iter(guests.items()))
     assert guest.record is not None
     vm_state = {"running": "active", "shutoff": "stopped"}.get(state, state)
     row = ServerRow(guest.id, "web1", host, guest.record.dumps(), 1, vm_state, task, 1, None, None, 1.0, 2.0)

@@ -100,7 +100,7 @@ def test_what_is_refused(given: dict[str, t.Any], wanted: list[Share], reasons: 
 
 def test_what_is_deleted_softly_does_not_count() -> None:
     declared = fleet({"web1": WEB})
-    ((home, (guest,)),) = applied(reconcile(declared, hosts(declared))).items()
+    home, (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).items()))
     for vm_state, count in (("active", 1), ("soft-delete", 0)):
         row = server_row(guest, home, vm_state=vm_state)
         assert len(refusals(Quota({"instances": 1}), rows(servers={row.id: row}), [share("a")])) == count
@@ -156,8 +156,8 @@ def fresh(declared: t.Any) -> t.Any:
 
 def test_rows_of_the_ledger_are_read_as_they_are_written() -> None:
     declared = fleet({"web1": {**WEB, "server_project": "acme"}})
-    ((home, (guest,)),) = applied(reconcile(declared, hosts(declared))).items()
+    home, (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).items()))
     row: ServerRow = server_row(guest, home)
     wanted = [share("a", "acme", cores=1)]
-    (reason,) = refusals(Quota(projects={"acme": {"cores": 1}}), rows(servers={row.id: row}), wanted).values()
+    reason = refusals(Quota(projects={"acme": {"cores": 1}}), rows(servers={row.id: row}), wanted)["a"]
     assert reason.endswith("already used 1 of 1 cores (project 'acme')")

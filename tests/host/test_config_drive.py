@@ -23,7 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Nic,
     Record,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "debian"
 # Only unpacked: installed, cloud-init would take this machine for a guest.
@@ -86,7 +86,7 @@ def read(unpacked: Path, tmp_path: Path) -> dict[str, t.Any]:
         hardware=Hardware(),
     )
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO6g4bLMvR1sCQaUnvqT8Yw7Kq8xzO2QkBsCq4y0x0Sf ops@example.org"
-    drive = Personality(record, b"s" * 32, key_name="ops", public_key=key, user_data=b"#cloud-config\n")
+    drive = Personality(record, b"s" * 32, keys=(Key("ops", key),), user_data=b"#cloud-config\n")
     (tmp_path / "drive.iso").write_bytes(config_drive(drive))
     extract = ["-osirrox", "on", "-indev", str(tmp_path / "drive.iso"), "-extract", "/", str(tmp_path / "drive")]
     libraries = {**os.environ, "LD_LIBRARY_PATH": str(unpacked / "usr/lib/x86_64-linux-gnu")}

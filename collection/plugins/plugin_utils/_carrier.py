@@ -29,7 +29,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrat
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
 if t.TYPE_CHECKING:
@@ -202,19 +202,20 @@ class Carrier(Planner):
         record = Record.from_json(makes[-1]["record"])
         if not any(disk.role == "config" for disk in record.disks):
             return {}
-        key = record.spec.get("key_name") or {}
-        drive = config_drive(
-            Personality(
-                record=record,
-                secret=self._seed(entry),
-                key_name=key.get("name"),
-                public_key=key.get("public_key"),
-                user_data=self._user_data(record),
-                availability_zone=entry.get("zone") or "nova",
-                project_id=record.spec.get("project"),
-            )
-        )
+        drive = config_drive(self.personality(entry, record))
         return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
+
+    def personality(self, entry: Arguments, record: Record) -> Personality:
+        """Everything that the server of *record* is told about itself."""
+        key = record.spec.get("key_name") or {}
+        return Personality(
+            record=record,
+            secret=self._seed(entry),
+            keys=(Key(key["name"], key["public_key"]),) if key else (),
+            user_data=self._user_data(record),
+            availability_zone=entry.get("zone") or "nova",
+            project_id=record.spec.get("project"),
+        )
 
     def _seed(self, entry: Arguments) -> bytes:
         """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""

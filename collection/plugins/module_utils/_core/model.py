@@ -31,6 +31,11 @@ MIB = 1024**2
 Spec = t.Mapping[str, Json]
 
 
+def _without(data: dict[str, Json], rare: t.Collection[str]) -> dict[str, Json]:
+    """*data* less what few have, where this one has it not: most records are what they were before there was more."""
+    return {key: value for key, value in data.items() if value or key not in rare}
+
+
 @dataclasses.dataclass(frozen=True)
 class Flavor:
     """A size for servers. Immutable in effect: every server keeps a copy of the flavor it was made with."""
@@ -87,15 +92,21 @@ class Image:
 @dataclasses.dataclass(frozen=True)
 class Address:
     """A fixed address of a port, with what the guest needs to use it (``prefix`` bits; gateway and dns may be
-    absent)."""
+    absent).
+
+    ``routes`` are mappings of ``destination`` (a cidr) and ``gateway``, beside the default one. ``mode`` says how the
+    guest learns the address: None by network_data.json, ``dhcp``, or one of Neutron's ipv6_address_mode.
+    """
 
     address: str
     prefix: int
     gateway: str | None = None
     dns: t.Sequence[str] = ()
+    routes: t.Sequence[t.Mapping[str, str]] = ()
+    mode: str | None = None
 
     def to_json(self) -> dict[str, Json]:
-        return fields(self)
+        return _without(fields(self), ("routes", "mode"))
 
     @classmethod
     def from_json(cls, data: Json) -> Address:
@@ -106,7 +117,10 @@ class Address:
 class Nic:
     """A port of a server. ``kind`` is bridge or network (a libvirt network), ``source`` its name on the host.
 
-    With no addresses the guest asks by DHCP.
+    With no addresses the guest asks by DHCP. ``tag`` is the name that the guest finds it by among its devices.
+    ``vlan``: the addresses are on this VLAN, which the guest itself tags. ``bond``: it is a link of the bond of this
+    name, whose addresses are those of its first port, and ``bond_mode`` is how its links are used. ``dhcp``: the
+    families (4, 6) that it asks for by DHCP beside its addresses.
     """
 
     network: str
@@ -116,9 +130,15 @@ class Nic:
     model: str = "virtio"
     mtu: int | None = None
     addresses: t.Sequence[Address] = ()
+    tag: str | None = None
+    vlan: int | None = None
+    bond: str | None = None
+    bond_mode: str | None = None
+    dhcp: t.Sequence[int] = ()
 
     def to_json(self) -> dict[str, Json]:
-        return fields(self)
+        data = _without(fields(self), ("tag", "vlan", "bond", "bond_mode", "dhcp"))
+        return {**data, "addresses": [address.to_json() for address in self.addresses]}
 
     @classmethod
     def from_json(cls, data: Json) -> Nic:
@@ -238,8 +258,10 @@ class Record:
 
     def to_json(self) -> dict[str, Json]:
         data = fields(self)
+        # The record of an ordinary server is what it was before there were others.
         if self.fit is None:
-            del data["fit"]  # the record of an ordinary server is what it was before there were others
+            del data["fit"]
+        data["nics"] = [nic.to_json() for nic in self.nics]
         return data
 
     @classmethod

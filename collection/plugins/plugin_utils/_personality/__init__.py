@@ -9,26 +9,28 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import (
-    LABEL,
-    config_drive,
-    documents,
-    iso_of,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import LABEL, config_drive, iso_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import (
     DEFAULT_ZONE,
+    Key,
     Personality,
     meta_data,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._nocloud import nocloud
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import Answer, service_tree, tree
 
 __all__ = [
     "DEFAULT_ZONE",
     "LABEL",
+    "Answer",
+    "Key",
     "Personality",
     "config_drive",
-    "documents",
     "iso_of",
     "meta_data",
     "network_data",
+    "nocloud",
+    "service_tree",
+    "tree",
 ]

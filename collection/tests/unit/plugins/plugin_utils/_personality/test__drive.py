@@ -25,10 +25,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
     LABEL,
+    Key,
     Personality,
     config_drive,
-    documents,
     iso_of,
+    tree,
 )
 
 pycdlib = pytest.importorskip("pycdlib.pycdlib")
@@ -58,8 +59,7 @@ def personality(**changes: t.Any) -> Personality:
     values = {
         "record": record(),
         "secret": SECRET,
-        "key_name": "ops",
-        "public_key": KEY,
+        "keys": (Key("ops", KEY),),
         "user_data": b"#!/bin/sh\n\xff",
     }
     return Personality(**{**values, **changes})
@@ -84,17 +84,20 @@ def files_of(image: bytes) -> dict[str, bytes]:
 
 
 def meta(of: Personality) -> dict[str, t.Any]:
-    return t.cast("dict[str, t.Any]", json.loads(documents(of)["openstack/latest/meta_data.json"]))
+    return t.cast("dict[str, t.Any]", json.loads(tree(of)["openstack/latest/meta_data.json"]))
 
 
 def test_a_drive_holds_its_documents_under_novas_names() -> None:
     files = files_of(config_drive(personality()))
-    assert files == documents(personality())
-    assert set(files) == {
+    assert files == tree(personality())
+    assert {path for path in files if "latest" in path} == {
+        "ec2/latest/meta-data.json",
+        "ec2/latest/user-data",
         "openstack/latest/meta_data.json",
         "openstack/latest/network_data.json",
         "openstack/latest/user_data",
         "openstack/latest/vendor_data.json",
+        "openstack/latest/vendor_data2.json",
     }
     assert files["openstack/latest/user_data"] == b"#!/bin/sh\n\xff"
 
@@ -157,17 +160,20 @@ def test_meta_data_is_novas() -> None:
         "public_keys": {"ops": KEY},
         "keys": [{"name": "ops", "type": "ssh", "data": KEY}],
         "devices": [],
+        "project_id": None,
+        "dedicated_cpus": [],
     }
 
 
 def test_meta_data_leaves_out_what_is_not_there() -> None:
-    bare = meta(personality(record=record(spec={}), public_key=None, key_name=None))
-    assert set(bare) == {"uuid", "name", "hostname", "launch_index", "availability_zone", "random_seed", "devices"}
+    bare = meta(personality(record=record(spec={}), keys=()))
+    always = "uuid name hostname launch_index availability_zone random_seed devices project_id dedicated_cpus"
+    assert set(bare) == set(always.split())
     assert meta(personality(project_id="p1"))["project_id"] == "p1"
 
 
 def test_a_name_that_leaves_no_hostname_gets_one_of_the_id() -> None:
-    assert meta(personality(record=record(name="\u4e2d\u6587")))["hostname"] == f"server-{ID}"
+    assert meta(personality(record=record(name="\u4e2d\u6587")))["hostname"] == f"Server-{ID}"
 
 
 def test_the_random_seed_is_stable_long_and_another_for_each_server_and_secret() -> None:

@@ -94,7 +94,6 @@ V6 = Address("2001:db8::10", 64, gateway="2001:db8::1", dns=("2001:db8::2",))
 @pytest.mark.parametrize(
     "nics",
     [
-        [],
         [nic(0)],
         [nic(0, V4)],
         [nic(0, V4_BARE, mtu=9000)],

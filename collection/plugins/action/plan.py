@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.resche
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text, told
+from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
@@ -44,7 +45,7 @@ class ActionModule(Planner):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kind": {
             "type": "str",
-            "choices": ["validate", "reconcile", "reschedule", "action", "status"],
+            "choices": ["validate", "reconcile", "reschedule", "action", "status", "guests"],
             "default": "reconcile",
         },
         "declared": {"type": "str"},
@@ -62,6 +63,8 @@ class ActionModule(Planner):
             return self._validate()
         if args["kind"] == "status":
             return self._status(args)
+        if args["kind"] == "guests":
+            return self._guests(args)
         if args["kind"] == "action":
             return self._action(args)
         if args["kind"] == "reschedule":
@@ -188,6 +191,16 @@ class ActionModule(Planner):
             "hosts": {state.name: host_json(state) for state in states},
             "history": history,
         }
+
+    def _guests(self, args: Arguments) -> Result:
+        declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
+        computes = self.computes(declared)
+        down = [f"{compute.name} is down: {compute.why}" for compute in computes if not compute.up]
+        if down and len(down) == len(computes):
+            raise FlotillaError(f"no compute host could be read: {'; '.join(down)}")
+        for line in down:
+            Display().warning(f"{line}; its servers are not among the guests")
+        return {"changed": False, "guests": guests_of_hosts(computes, declared.catalogs.zones)}
 
 
 def _check_asked(declared: Declared) -> None:

@@ -21,6 +21,7 @@ class ActionModule(FleetAction):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "name": {"type": "list", "elements": "str"},
         "diagnostics": {"type": "bool", "default": False},
+        "agent": {"type": "bool", "default": False},
         "history": {"type": "bool", "default": False},
         "uri": {"type": "str"},
     }

@@ -46,8 +46,10 @@ options:
       - V(action) makes the plan of one action on one server, for M(flotilla.compute.server_action).
       - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
         C(fleet_server) it shows that server alone, and its history.
+      - V(guests) gives the servers as the surveys show them, for the inventory plugin
+        P(flotilla.compute.servers#inventory).
     type: str
-    choices: [validate, reconcile, reschedule, action, status]
+    choices: [validate, reconcile, reschedule, action, status, guests]
     default: reconcile
   declared:
     description:
@@ -142,6 +144,12 @@ hosts:
       state, availability zone, traits, and of each resource class and pool what there is and what is used.
   returned: with O(kind=reconcile) and O(kind=status)
   type: dict
+guests:
+  description:
+    - The servers that the compute hosts have, as inventory plugin P(flotilla.compute.servers#inventory) takes them.
+  returned: with O(kind=guests)
+  type: list
+  elements: dict
 explanations:
   description:
     - Why servers were refused a host, and of the server that C(fleet_explain) names why it goes where it goes. Servers

@@ -34,6 +34,11 @@ options:
       - Whether to return what each server that runs uses, as Nova's diagnostics.
     type: bool
     default: false
+  agent:
+    description:
+      - Whether to ask the guest agent of each server for an answer. One that is silent takes some seconds.
+    type: bool
+    default: false
   history:
     description:
       - Whether to return what was done to each server, when, by whom and with what result.
@@ -118,6 +123,10 @@ servers:
         - In Nova's form. Null for a server that does not run. Times are in nanoseconds, memory in MiB.
       returned: with O(diagnostics=true)
       type: dict
+    agent:
+      description: Whether its guest agent answers. Null for a server that does not run or has no agent.
+      returned: with O(agent=true)
+      type: bool
     history:
       description: The server's actions, oldest first, with start, end, result, by whom, and message.
       returned: with O(history=true)
@@ -140,6 +149,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.serve
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "list", "elements": "str"},
     "diagnostics": {"type": "bool", "default": False},
+    "agent": {"type": "bool", "default": False},
     "history": {"type": "bool", "default": False},
     "uri": {"type": "str", "default": "qemu:///system"},
 }
@@ -151,7 +161,12 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
     try:
         with opened(module.params["uri"], readonly=True) as conn:
-            found = servers(conn, module.params["name"], diagnosed=module.params["diagnostics"])
+            found = servers(
+                conn,
+                module.params["name"],
+                diagnosed=module.params["diagnostics"],
+                with_agent=module.params["agent"],
+            )
     except FlotillaError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, servers=found)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput, Refused
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent, domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     is_error,
     libvirt,
@@ -26,8 +26,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.handl
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 
-#: The guest's agent is not there, or doesn't answer.
-_NO_AGENT = ("VIR_ERR_AGENT_UNRESPONSIVE", "VIR_ERR_AGENT_UNSYNCED", "VIR_ERR_AGENT_COMMAND_TIMEOUT")
 _SOFT_REBOOT_TIMEOUT = 120.0
 
 
@@ -85,7 +83,7 @@ def _set_password(job: Job) -> Outcome:
     except libvirt.libvirtError as exc:
         if is_error(exc, "VIR_ERR_ARGUMENT_UNSUPPORTED", "VIR_ERR_CONFIG_UNSUPPORTED"):
             raise Refused("QEMU guest agent is not enabled") from exc
-        if is_error(exc, *_NO_AGENT):
+        if is_error(exc, *agent.SILENT):
             raise Refused(
                 f"Failed to set admin password on {job.order.server_id} because its guest agent does not answer; "
                 "is qemu-guest-agent running in the guest?"
@@ -105,13 +103,7 @@ def _wait_agent(job: Job) -> Outcome:
 def _agent_answers(job: Job) -> bool:
     if not job.domain.isActive():
         raise FlotillaError("it is not healthy: it is off again")
-    try:
-        job.domain.getTime(0)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, *_NO_AGENT):
-            return False
-        raise
-    return True
+    return agent.answers(job.domain)
 
 
 HANDLERS: t.Final[t.Mapping[str, Handler]] = {

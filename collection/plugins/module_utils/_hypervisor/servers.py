@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, status, vm_state
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     Domain,
@@ -25,11 +26,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domai
 
 
 def servers(
-    conn: Connection, names: t.Collection[str] | None = None, *, diagnosed: bool = False
+    conn: Connection, names: t.Collection[str] | None = None, *, diagnosed: bool = False, with_agent: bool = False
 ) -> list[dict[str, Json]]:
     """Our servers by name, all or those of these names or ids; a domain that isn't ours is none.
 
-    ``diagnosed``: with Nova's diagnostics of those that run.
+    ``diagnosed``: with Nova's diagnostics of those that run; ``with_agent``: with what agent.state() says of each.
     """
     ours = []
     for domain in conn.listAllDomains(0):
@@ -39,6 +40,8 @@ def servers(
         if diagnosed:
             # One that went away or off since it was listed has none.
             server["diagnostics"] = found(diagnostics, conn, domain, server["state"])
+        if with_agent:
+            server["agent"] = found(agent.state, domain)
         ours.append(server)
     return sorted(ours, key=lambda server: (server["name"], server["id"]))
 

@@ -34,6 +34,7 @@ INTERNAL = frozenset(
         "fleet_elsewhere",
         "fleet_enrolled",
         "fleet_enrolled_elsewhere",
+        "fleet_guests",
         "fleet_images_done",
         "fleet_images_elsewhere",
         "fleet_mine",

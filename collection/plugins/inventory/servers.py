@@ -237,8 +237,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 f"the compute hosts could not be read within {timeout} s; raise timeout, or read the ledger"
             ) from exc
         except subprocess.CalledProcessError as exc:
-            last = " ".join(exc.stdout.split())[-_LAST_WORDS:]
-            raise FlotillaError(f"the compute hosts could not be read: {last}") from exc
+            raise FlotillaError(f"the compute hosts could not be read: {_failure(exc.stdout)}") from exc
 
     def _populate(self, guests: t.Sequence[dict[str, Json]]) -> None:
         self.inventory.add_group(GROUP)
@@ -264,3 +263,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+
+
+def _failure(output: str) -> str:
+    """What a run failed of, on one line: from where the first host failed, without the recap."""
+    words = output.partition("PLAY RECAP")[0]
+    start = max(words.find("fatal: ["), 0) or max(words.find("[ERROR]"), 0)
+    text = " ".join(words[start:].split())
+    return text if len(text) <= _LAST_WORDS else text[: _LAST_WORDS - 3] + "..."

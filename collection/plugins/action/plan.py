@@ -209,3 +209,5 @@ def _check_asked(declared: Declared) -> None:
         raise InvalidInput("fleet_action is for the playbook action; this run brings servers to what is declared")
     if declared.settings.server is not None:
         raise InvalidInput("fleet_server is for playbooks about one server; select servers by fleet_servers")
+    if declared.settings.host is not None:
+        raise InvalidInput("fleet_host is for playbooks about one host; server_host says where a server is to be")

@@ -19,6 +19,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
@@ -82,6 +83,7 @@ def reconcile(
     taken_over = fleet_id is not None and (fleet is None or fleet.fleet_id != fleet_id)
     snapshot = run.ledger.snapshot() if run.ledger is not None else None
     refuse_moved_zones(declared.catalogs, computes, snapshot, fleet_id)
+    refuse_reinstalled(declared, computes, snapshot)
     if run.id is not None:
         fleet = _remember(declared, computes, run, fleet_id, t.cast("Snapshot", snapshot))
         fleet_id = fleet.fleet_id

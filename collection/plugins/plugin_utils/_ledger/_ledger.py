@@ -24,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._found im
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import parse_url, prepare_file
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import fleet_row, snapshot
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._repair import Repair
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     FleetRow,
     HostSeen,
@@ -36,7 +37,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._servers 
 __all__ = ["Ledger"]
 
 
-class Ledger(Runs, Servers, Claims, Catalog):
+class Ledger(Runs, Servers, Claims, Catalog, Repair):
     """What the fleet remembers: a cache of records, and the journal of what runs have claimed and done.
 
     Each method is one transaction. A Ledger may be used after a fork: no connection outlives its transaction.

@@ -20,7 +20,6 @@ __all__ = ["PLANNED", "planned"]
 PLANNED = {
     "compute_fence": "fencing before evacuation",
     "fleet_drain": "the playbook drain",
-    "fleet_host": "the playbooks migrate, drain and evacuate",
     "fleet_lose": "planning for the loss of a host",
     "fleet_report": "capacity reports",
     "fleet_security_groups": "security groups",

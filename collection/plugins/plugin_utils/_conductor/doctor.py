@@ -1,0 +1,407 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with a fleet: ledger against hosts and inventory, each finding with the command that mends it.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+Pure: surveys, the ledger's rows and inventory go in, findings come out. What reconcile mends by itself is found too:
+the command is then reconcile's own. What nobody but people can decide is said so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core import namespace
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow, Snapshot
+
+RECONCILE = "ansible-playbook flotilla.compute.reconcile"
+DOCTOR = "ansible-playbook flotilla.compute.doctor"
+
+_OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-.+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is wrong. ``what``: the server, host or volume that it is about; ``command``: what mends it."""
+
+    kind: str
+    what: str
+    message: str
+    command: str
+    host: str | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """All that is looked at. ``snapshot`` is None for a fleet without a ledger."""
+
+    declared: Declared
+    computes: t.Sequence[Compute]
+    snapshot: Snapshot | None
+
+    @property
+    def fleet_id(self) -> str | None:
+        """The ledger's, else the one that all markers agree on."""
+        if self.snapshot is not None and self.snapshot.fleet is not None:
+            return self.snapshot.fleet.fleet_id
+        found = {compute.marker["fleet_id"] for compute in self.computes if compute.marker is not None}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def rows(self) -> t.Mapping[str, ServerRow]:
+        return self.snapshot.servers if self.snapshot is not None else {}
+
+    def host(self, name: str | None) -> Compute | None:
+        return next((compute for compute in self.computes if compute.name == name), None)
+
+    def ours(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
+        """Our guests on the hosts that are up, once per copy."""
+        for compute in self.computes:
+            for guest in compute.guests:
+                if guest.record is not None and guest.record.fleet_id == self.fleet_id:
+                    yield compute, guest, guest.record
+
+    def at_work(self, server_id: str) -> str | None:
+        """Who is at work on a server: a live run, or a step on a host that goes on without its run."""
+        row = self.rows.get(server_id)
+        claim = self.snapshot.claims.get(server_id) if self.snapshot is not None else None
+        for owner in (row.run_id if row else None, claim.run_id if claim else None):
+            if owner and self.snapshot is not None and owner in self.snapshot.runs:
+                return str(self.snapshot.runs[owner])
+        host = next((compute.name for compute in self.computes if server_id in compute.at_work), None)
+        return f"a step on {host}" if host else None
+
+    def remains(self, server_id: str) -> list[str]:
+        """What the hosts show of a server: its domains and volumes, each with its host."""
+        found = []
+        for compute in self.computes:
+            found += [f"domain {g.name} on {compute.name}" for g in compute.guests if g.id == server_id]
+            found += [f"volume {v} on {compute.name}" for v in sorted(compute.volumes) if v.startswith(server_id)]
+        return found
+
+
+def examine(patient: Patient) -> list[Finding]:
+    """All that is wrong, worst first: what endangers data, then what is in the way, then what is only untidy."""
+    found = [
+        *_strangers(patient),
+        *reinstalled(patient),
+        *_copies(patient),
+        *_unreadable(patient),
+        *_down(patient),
+        *_stuck(patient),
+        *_claims(patient),
+        *_lost(patient),
+        *_left_hosts(patient),
+        *_undeclared(patient),
+        *_volumes(patient),
+    ]
+    return list({(one.kind, one.what, one.host): one for one in found}.values())
+
+
+def _strangers(patient: Patient) -> t.Iterator[Finding]:
+    fleet = patient.snapshot.fleet if patient.snapshot is not None else None
+    try:
+        whose(
+            patient.computes,
+            fleet_id=fleet.fleet_id if fleet else None,
+            ledger_id=fleet.ledger_id if fleet else None,
+            take_over=False,
+        )
+    except Conflict as exc:
+        command = f"{RECONCILE} -e fleet_take_over=true"
+        if "fleet_take_over" not in str(exc):
+            command = "mend the inventory as the sentence says; no command can know which is right"
+        yield Finding("stranger", "fleet", str(exc), command)
+
+
+def reinstalled(patient: Patient) -> t.Iterator[Finding]:
+    """Hosts that bear the name of one with servers, and are another machine, or the same one installed anew."""
+    hosts = patient.snapshot.hosts if patient.snapshot is not None else {}
+    for compute in patient.computes:
+        row = hosts.get(compute.name)
+        if not compute.up or row is None or row.host_id in (None, compute.host_id):
+            continue
+        lost = _servers_of(patient, compute.name)
+        if not lost or any(guest.id in lost for guest in compute.guests):
+            continue  # empty anyway; or it has only lost its marker, and its servers are there
+        elsewhere = {guest.id for _compute, guest, _record in patient.ours()}
+        names = sorted(row.name for server_id, row in lost.items() if server_id not in elsewhere)
+        if not names:
+            continue
+        now = f"its id is {compute.host_id}" if compute.host_id else "it bears no mark of the fleet"
+        yield Finding(
+            "reinstalled_host",
+            compute.name,
+            f"{compute.name} was installed anew, or is another machine under its old name: the ledger knows it as "
+            f"{row.host_id}, and {now}; the ledger has {len(names)} server(s) on it that are not there: "
+            f"{listed(names)}",
+            f"{DOCTOR} -e fleet_host={shlex.quote(compute.name)} -e fleet_action=forget_host -e fleet_allow=data_loss "
+            "(gives up their local disks; reconcile then makes them anew), or put the old disks back",
+            compute.name,
+        )
+
+
+def refuse_reinstalled(declared: Declared, computes: t.Sequence[Compute], snapshot: Snapshot | None) -> None:
+    """Conflict, before anything is written, for such hosts: taken for the old ones, they would be given their servers
+    anew, empty."""
+    found = list(reinstalled(Patient(declared, computes, snapshot)))
+    if found:
+        told = "; ".join(f"{one.message}. {one.command}" for one in found)
+        raise Conflict(f"no host was touched: {told}")
+
+
+def _servers_of(patient: Patient, host: str) -> dict[str, ServerRow]:
+    """The built servers that the ledger has on a host, by id."""
+    return {
+        row.id: row
+        for row in patient.rows.values()
+        if row.host == host and row.record is not None and row.vm_state != SHELVED
+    }
+
+
+def _copies(patient: Patient) -> t.Iterator[Finding]:
+    by_id: dict[str, list[tuple[Compute, Guest]]] = {}
+    by_name: dict[str, dict[str, str]] = {}
+    for compute, guest, record in patient.ours():
+        by_id.setdefault(record.id, []).append((compute, guest))
+        if "soft_delete" not in record.marks:
+            by_name.setdefault(record.name, {})[record.id] = compute.name
+    for server_id, copies in by_id.items():
+        if len(copies) > 1:
+            yield _double(server_id, copies)
+    for name, ids in by_name.items():
+        if len(ids) > 1:
+            told = ", ".join(f"{server_id} on {host}" for server_id, host in sorted(ids.items()))
+            yield Finding(
+                "two_of_a_name",
+                name,
+                f"there are {len(ids)} servers named {name}: {told}",
+                f"say which is meant by server_id in the inventory of {name}, and {_rename()}",
+            )
+
+
+def _rename() -> str:
+    return "delete the other on its host, or put it into another fleet"
+
+
+def _double(server_id: str, copies: t.Sequence[tuple[Compute, Guest]]) -> Finding:
+    name = copies[0][1].record.name if copies[0][1].record is not None else server_id
+    active = [compute.name for compute, guest in copies if guest.active]
+    hosts = [compute.name for compute, _guest in copies]
+    if len(active) > 1:
+        return Finding(
+            "runs_twice",
+            name,
+            f"{name} runs on {' and '.join(active)} at once; on a shared disk that destroys its data",
+            f"stop the one that is not wanted at once: ansible HOST -b -m ansible.builtin.command -a "
+            f"'virsh destroy {server_id}', with HOST one of {', '.join(active)}; then {RECONCILE}",
+        )
+    if active:
+        others = [host for host in hosts if host != active[0]]
+        return Finding(
+            "second_copy",
+            name,
+            f"{name} runs on {active[0]}, and is defined and off on {', '.join(others)} too",
+            f"{RECONCILE} -e fleet_allow=delete (undefines the other; its disks stay)",
+        )
+    return Finding(
+        "second_copy",
+        name,
+        f"{name} is defined on {', '.join(hosts)} and off on all of them",
+        f"start the right one (virsh start {server_id} on its host); then {RECONCILE} -e fleet_allow=delete",
+    )
+
+
+def _unreadable(patient: Patient) -> t.Iterator[Finding]:
+    for compute in patient.computes:
+        for guest in compute.guests:
+            if guest.record is None and guest.damaged:
+                remove = f"virsh metadata {guest.id} {namespace.URI} --config --remove"
+                yield Finding(
+                    "damaged_record",
+                    guest.name,
+                    f"the record of the domain {guest.name} on {compute.name} can't be read: {guest.record_error}",
+                    f"take it off with {_on(compute.name, remove)}, then ansible-playbook flotilla.compute.adopt "
+                    f"-e fleet_server={shlex.quote(guest.name)} -e fleet_host={shlex.quote(compute.name)}",
+                    compute.name,
+                )
+
+
+def _down(patient: Patient) -> t.Iterator[Finding]:
+    for compute in patient.computes:
+        if not compute.up:
+            names = sorted(row.name for row in _servers_of(patient, compute.name).values())
+            on_it = f"; the ledger has {len(names)} server(s) on it: {listed(names)}" if names else ""
+            yield Finding(
+                "host_down",
+                compute.name,
+                f"{compute.name} is down: {compute.why}{on_it}",
+                f"ansible {shlex.quote(compute.name)} -m ansible.builtin.ping shows why; what is only on it was not "
+                "examined",
+                compute.name,
+            )
+
+
+def _stuck(patient: Patient) -> t.Iterator[Finding]:
+    for row in patient.rows.values():
+        if patient.at_work(row.id):
+            continue
+        reset = f"{DOCTOR} -e fleet_server={shlex.quote(row.name)} -e fleet_action=reset_state"
+        if row.task_state is not None:
+            what = f"{row.name} is stuck in task state {row.task_state!r}: the run that set it is over"
+            yield Finding("stuck_task", row.name, what, reset, row.host)
+        elif row.vm_state == "error":
+            why = " ".join((row.fault or "no cause was noted").split())
+            yield Finding(
+                "error", row.name, f"{row.name} is in ERROR: {why}", f"mend the cause, then {RECONCILE}", row.host
+            )
+
+
+def _claims(patient: Patient) -> t.Iterator[Finding]:
+    snapshot = patient.snapshot
+    for claim in snapshot.claims.values() if snapshot is not None else ():
+        if patient.at_work(claim.server_id):
+            continue
+        host = patient.host(claim.host)
+        room = f"{claim.vcpus} vCPU, {claim.ram} MiB, {claim.disk_gb} GiB"
+        lead = f"the claim of {claim.name} on {claim.host} ({room}) is left of a run that is over"
+        left = patient.remains(claim.server_id)
+        if host is None:
+            command = f"{DOCTOR} -e fleet_server={claim.server_id} -e fleet_action=reset_state"
+            yield Finding("orphan_claim", claim.name, f"{lead}, and no compute host has that name", command, claim.host)
+        elif left:
+            yield Finding(
+                "orphan_claim", claim.name, f"{lead}, and of it there is {listed(left)}", RECONCILE, claim.host
+            )
+        else:
+            yield Finding("orphan_claim", claim.name, f"{lead}, and nothing of it is there", RECONCILE, claim.host)
+
+
+def _lost(patient: Patient) -> t.Iterator[Finding]:
+    """What the ledger has and no host shows, and what it has elsewhere than it is."""
+    where = {guest.id: compute.name for compute, guest, _record in sorted(patient.ours(), key=_active_last)}
+    shelved = {record.id for compute in patient.computes for record in compute.shelved}
+    for row in patient.rows.values():
+        if row.record is None or row.id in shelved or row.vm_state == SHELVED or patient.at_work(row.id):
+            continue
+        home = patient.host(row.host)
+        if row.id in where:
+            if where[row.id] != row.host:
+                message = f"{row.name} is on {where[row.id]}, and the ledger has it on {row.host}"
+                yield Finding("misplaced", row.name, message, RECONCILE, row.host)
+        elif home is not None and home.up:
+            yield _dangling(patient, row)
+
+
+def _dangling(patient: Patient, row: ServerRow) -> Finding:
+    left = patient.remains(row.id)
+    there = f"; of it there is {listed(left)}" if left else "; nothing of it is there"
+    message = f"the ledger has {row.name} ({row.id}) on {row.host}, and {row.host} has no such domain{there}"
+    if row.name in patient.declared.servers:
+        command = f"{RECONCILE} (defines it again from its record)"
+    elif left:
+        command = f"declare {row.name} with server_state: absent, then {RECONCILE} -e fleet_allow=delete"
+    else:
+        command = f"{RECONCILE} (forgets it)"
+    return Finding("dangling_record", row.name, message, command, row.host)
+
+
+def _active_last(copy: tuple[Compute, Guest, Record]) -> tuple[bool, str]:
+    return copy[1].active, copy[0].name
+
+
+def _left_hosts(patient: Patient) -> t.Iterator[Finding]:
+    """Hosts that the ledger remembers and inventory no longer names."""
+    there = {compute.host_id for compute in patient.computes if compute.up}
+    for row in patient.snapshot.hosts.values() if patient.snapshot is not None else ():
+        if patient.host(row.name) is not None:
+            continue
+        names = sorted(server.name for server in _servers_of(patient, row.name).values())
+        forget = f"{DOCTOR} -e fleet_host={shlex.quote(row.name)} -e fleet_action=forget_host"
+        if names and row.host_id not in there:
+            count = f"{len(names)} server(s) on it: {listed(names)}"
+            message = f"inventory no longer names {row.name}, and the ledger has {count}"
+            lost = f"{forget} -e fleet_allow=data_loss"
+            command = f"put it back into group computes and move them away; if its disks are lost, {lost}"
+        else:
+            message, command = f"the ledger remembers {row.name}, which inventory no longer names", forget
+        yield Finding("left_host", row.name, message, command, row.name)
+
+
+def _undeclared(patient: Patient) -> t.Iterator[Finding]:
+    declared = patient.declared.servers
+    for compute, _guest, record in patient.ours():
+        if record.name not in declared and "soft_delete" not in record.marks:
+            message = f"{record.name} on {compute.name} is managed, and inventory doesn't declare it"
+            prune = f"{RECONCILE} -e fleet_prune=true -e fleet_allow=delete"
+            command = f"declare it (server_state: absent deletes it), or {prune}"
+            yield Finding("undeclared", record.name, message, command, compute.name)
+
+
+def _volumes(patient: Patient) -> t.Iterator[Finding]:
+    """Volumes that bear the id of a server which is nowhere. With a host down nobody knows that of a shared pool."""
+    known = set(patient.rows)
+    known |= set(patient.snapshot.claims) if patient.snapshot is not None else set()
+    used: set[str] = set()
+    for compute in patient.computes:
+        known |= {guest.id for guest in compute.guests} | {record.id for record in compute.shelved} | compute.at_work
+        used |= {str(volume[-1]).rpartition("/")[2] for guest in compute.guests for volume in guest.volumes}
+    seen = set()
+    for compute in patient.computes:
+        for pool, facts in compute.pools.items():
+            for volume in sorted(facts.get("volumes", {})):
+                match = _OURS.fullmatch(volume)
+                key = (compute.pool_key(pool), volume)
+                if match is None or match[1] in known or volume in used or key in seen:
+                    continue
+                seen.add(key)
+                yield _orphan(patient, compute, pool, volume)
+
+
+def _orphan(patient: Patient, compute: Compute, pool: str, volume: str) -> Finding:
+    message = f"the volume {volume} in pool {pool} of {compute.name} belongs to no server that is known"
+    down = sorted(other.name for other in patient.computes if not other.up)
+    if down:
+        command = f"look again when {listed(down)} can be read: its server may be there"
+    elif patient.snapshot is None:
+        command = "look again with the fleet's ledger, which may know its server"
+    else:
+        delete = f"virsh vol-delete --pool {shlex.quote(pool)} {shlex.quote(volume)}"
+        command = f"if nobody misses it: {_on(compute.name, delete)}"
+    return Finding("orphan_volume", volume, message, command, compute.name)
+
+
+def _on(host: str, command: str) -> str:
+    return f"ansible {shlex.quote(host)} -b -m ansible.builtin.command -a {shlex.quote(command)}"
+
+
+def findings_text(findings: t.Sequence[Finding]) -> str:
+    """For people: a sentence each, and below it what mends it."""
+    if not findings:
+        return "Nothing is wrong: ledger, hosts and inventory fit together."
+    count = f"{len(findings)} findings" if len(findings) > 1 else "1 finding"
+    lines = [f"{count}:"]
+    for one in findings:
+        lines += [f"  {one.message}", f"    -> {one.command}"]
+    return "\n".join(lines)
+
+
+__all__ = ["Finding", "Patient", "examine", "findings_text", "refuse_reinstalled", "reinstalled"]

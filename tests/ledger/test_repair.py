@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an operator mends in the ledger: a server that a run has left busy, a host that is gone for good."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.ledgers import LAN, build, claim, win
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+
+
+def test_a_server_that_a_dead_run_left_busy_is_free_again(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1")
+    ledger.begin_task(run_id, server_id, "rebooting", action="reboot")
+    with pytest.raises(InProgress, match="server 'web1' is not stuck: run "):
+        ledger.reset_state("web1", nothing_left=False, seen=None)
+    ledger.fail(run_id, server_id, "libvirt has gone")
+    before = ledger.snapshot()
+    told = ledger.reset_state("web1", nothing_left=False, seen=("stopped", 4), dry=True)
+    assert told == ["its fault cleared", "vm_state active -> stopped"]
+    assert ledger.snapshot().servers == before.servers
+    assert ledger.reset_state("web1", nothing_left=False, seen=("stopped", 4)) == told
+    row = ledger.snapshot().servers[server_id]
+    assert (row.vm_state, row.power_state, row.task_state, row.run_id, row.fault) == ("stopped", 4, None, None, None)
+    assert ledger.reset_state(server_id, nothing_left=False, seen=("stopped", 4)) == []
+
+
+def test_a_build_that_left_nothing_is_forgotten_and_its_room_and_address_are_free(ledger: Ledger) -> None:
+    run_id = ledger.start_run("reconcile")
+    (place,) = win(ledger, run_id, claim("web1", addresses=[LAN]))
+    ledger.begin_task(run_id, place.server_id, "spawning", action="create")
+    ledger.fail(run_id, place.server_id, "no room")
+    ledger.end_run(run_id, "failed")
+    assert place.server_id in ledger.snapshot().claims, "something of it may be there"
+    ledger.reset_state("web1", nothing_left=False, seen=None)
+    assert place.server_id in ledger.snapshot().claims
+    ledger.reset_state("web1", nothing_left=True, seen=None)
+    now = ledger.snapshot()
+    assert (now.claims, now.servers, now.addresses) == ({}, {}, ())
+    with pytest.raises(InvalidInput, match="neither a server nor a claim 'web1'"):
+        ledger.reset_state("web1", nothing_left=True, seen=None)
+
+
+def test_a_host_is_forgotten_only_without_servers_or_with_leave_to_lose_them(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1", "kvm3")
+    with pytest.raises(InvalidInput, match="the ledger knows no host 'kvm9'; it knows kvm1, kvm2, kvm3"):
+        ledger.forget_lost_host("kvm9", servers_too=True)
+    with pytest.raises(Refused, match=r"has 1 server.s. on 'kvm3': web1; .*fleet_allow=data_loss"):
+        ledger.forget_lost_host("kvm3", servers_too=False)
+    assert ledger.forget_lost_host("kvm3", servers_too=True, dry=True) == ["web1"]
+    assert "kvm3" in ledger.snapshot().hosts
+    assert ledger.forget_lost_host("kvm3", servers_too=True) == ["web1"]
+    now = ledger.snapshot()
+    assert (sorted(now.hosts), now.servers, now.addresses) == (["kvm1", "kvm2"], {}, ())
+    assert [action.action for action in ledger.actions(server_id)] == ["create"], "the journal stays"
+    assert ledger.forget_lost_host("kvm2", servers_too=False) == []
+
+
+def test_a_host_at_work_is_not_forgotten(ledger: Ledger, run_id: str) -> None:
+    win(ledger, run_id, claim("web1", "kvm3"))
+    with pytest.raises(InProgress, match="is at work on servers of 'kvm3'"):
+        ledger.forget_lost_host("kvm3", servers_too=True)

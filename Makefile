@@ -5,10 +5,10 @@
 HOSTS ?= 3
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-# The checkout's own tools come first, and /usr/bin before what else a user's shell has put in front.
 # Compiled once, not at each of the hundreds of runs that tests make of ansible-playbook.
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+# The checkout's own tools come first, and /usr/bin before what else a user's shell has put in front.
 export PATH := $(CURDIR)/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
 .PHONY: help demo test soak lint format build bench lock lab-up lab-down clean

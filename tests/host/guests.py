@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -128,6 +129,17 @@ def step(kind: str, record: Record, expects: int | None, *, to: Record | None = 
         "timeout": 20,
         **more,
     }
+
+
+#: What these calls of libvirt begin with only reads: a process that dies after one leaves what the last change left.
+_READS = ("list", "lookup", "get", "is", "has", "num", "info", "state", "name", "UUID", "ID", "XML", "path", "metadata")
+
+
+def moments(calls: t.Sequence[str], seed: int) -> list[int]:
+    """After how many calls to kill: after each that changes something, and after one in twenty of the others."""
+    chance = random.Random(seed)
+    reads = [call.partition(".")[2].startswith(_READS) for call in calls]
+    return [number for number, read in enumerate(reads, start=1) if not read or chance.random() < 0.05]
 
 
 def create(record: Record) -> dict[str, Json]:

@@ -18,6 +18,7 @@ from tests.host.guests import (
     Json,
     create,
     host,
+    moments,
     nothing_stays,
     ok,
     sentence,
@@ -161,7 +162,7 @@ def kill_and_mend(host: HostUnderTest, action: str, kill_at: int | None) -> list
 @pytest.mark.parametrize("action", PREPARED)
 def test_killed_after_some_call_and_mended(host: HostUnderTest, action: str) -> None:
     calls = kill_and_mend(host, action, None)
-    for kill_at in random.Random(SEED).sample(range(1, len(calls) + 1), 1):
+    for kill_at in random.Random(SEED).sample(moments(calls, SEED), 1):
         kill_and_mend(host, action, kill_at)
 
 
@@ -170,5 +171,5 @@ def test_killed_after_some_call_and_mended(host: HostUnderTest, action: str) -> 
 @pytest.mark.parametrize("action", PREPARED)
 def test_killed_after_any_call_and_mended(host: HostUnderTest, action: str) -> None:
     calls = kill_and_mend(host, action, None)
-    for kill_at in range(1, len(calls) + 1):
+    for kill_at in moments(calls, SEED):
         kill_and_mend(host, action, kill_at)

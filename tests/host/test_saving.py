@@ -29,6 +29,7 @@ from tests.host.guests import (
     drives,
     host,
     lab,
+    moments,
     nothing_stays,
     ok,
     ok_results,
@@ -480,5 +481,5 @@ def test_killed_before_a_call_and_mended(host: HostUnderTest, name: str) -> None
 @pytest.mark.parametrize("name", DECISIVE)
 def test_killed_after_any_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = kill_and_mend(host, name)
-    for kill_at in range(1, len(calls) + 1):
+    for kill_at in moments(calls, SEED):
         kill_and_mend(host, name, kill_at=kill_at)

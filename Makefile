@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 HOSTS ?= 3
+# Two tests at a time, each with a lab of its own.
+BESIDE := -n 2 --dist worksteal
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Compiled once, not at each of the hundreds of runs that tests make of ansible-playbook.
@@ -22,12 +24,12 @@ demo:  ## three real hosts on this machine, six servers, and the fleet as a tabl
 
 test:  ## every test that CI runs (root: real hosts in the lab)
 	@tools/bootstrap --lab
-	pytest -m "not soak"
+	pytest -m "not soak" $(BESIDE)
 	tests/sanity/run
 
 soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one (root)
 	@tools/bootstrap --lab --bench
-	pytest -m soak
+	pytest -m soak $(BESIDE)
 
 lint:  ## ruff, mypy, ansible-lint, antsibull, shellcheck
 	@tools/bootstrap

@@ -14,13 +14,17 @@ from pathlib import Path
 import pytest
 from tests.support.fleet import Fleet
 from tests.support.lab_hosts import Lab
+from tests.support.lab_names import lab_name
 from tests.support.postgres import PostgreSQL, running_postgresql
+
+# Another name, for tests beside these.
+LAB_NAME = lab_name("e2e")
 
 
 @pytest.fixture(scope="session")
 def lab() -> t.Iterator[Lab]:
-    # Another name, for tests beside these; the runs themselves shall not see it.
-    made = Lab(os.environ.pop("FLOTILLA_LAB", "e2e"))
+    made = Lab(LAB_NAME)
+    os.environ.pop("FLOTILLA_LAB", None)  # the runs themselves shall not see it
     try:
         made.up(hosts=3)
         yield made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 import yaml
 from tests.support.fleet import Fleet
 from tests.support.lab_hosts import until
@@ -104,6 +105,7 @@ def test_a_guest_is_walked_through_the_actions_each_twice(fleet: Fleet) -> None:
     assert diagnostics["disk_details"][0]["read_bytes"] > 0
 
 
+@pytest.mark.soak
 def test_what_an_action_leaves_is_brought_back_by_reconcile_or_kept_by_inventory(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.reconcile()
@@ -195,6 +197,7 @@ def test_what_can_not_be_done_is_one_sentence_and_changes_nothing(fleet: Fleet) 
     fleet.lab.ok("power", "on", "kvm1")
 
 
+@pytest.mark.soak
 def test_of_two_actions_at_once_one_is_done(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1", shutdown_timeout=20)
     fleet.reconcile()

@@ -86,6 +86,7 @@ def test_a_build_that_fails_comes_up_on_another_host_and_leaves_nothing(ready: F
     assert ready.reconcile().changed == 0
 
 
+@pytest.mark.soak
 def test_a_guest_that_cannot_be_started_goes_again_and_starts_elsewhere(ready: Fleet, frozen: Frozen) -> None:
     frozen.freeze("kvm1", LOGS)
     ready.declare("web1")
@@ -97,6 +98,7 @@ def test_a_guest_that_cannot_be_started_goes_again_and_starts_elsewhere(ready: F
     assert ready.reconcile().changed == 0
 
 
+@pytest.mark.soak
 def test_no_more_hosts_than_max_attempts_are_tried_and_a_pinned_server_has_one(ready: Fleet, frozen: Frozen) -> None:
     for host in ("kvm1", "kvm2", "kvm3"):
         frozen.freeze(host, POOL)

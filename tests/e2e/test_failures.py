@@ -80,6 +80,7 @@ def small_pool(empty_lab: Lab) -> t.Iterator[Lab]:
     lab.ok("exec", "kvm1", "umount", "/var/tmp/small")
 
 
+@pytest.mark.soak
 def test_a_full_pool_fails_its_server_alone(small_pool: Lab, fleet: Fleet) -> None:
     # The scheduler is told of more room than there is; no GiB fits into 96 MiB.
     fleet.computes["kvm1"] = {"compute_allocation_ratio": {"disk": 1000.0}, "compute_reserved": {"disk": 0}}
@@ -109,6 +110,7 @@ def test_a_controller_without_its_ledger_folder_says_so(fleet: Fleet) -> None:
     assert fleet.look().domains == []
 
 
+@pytest.mark.soak
 def test_qemu_that_fails_to_start_a_guest_is_a_cause_with_a_name(fleet: Fleet) -> None:
     fleet.declare("a", "b", state="stopped")
     fleet.reconcile()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 from tests.support.fleet import Fleet
 
 
@@ -56,6 +57,7 @@ def another_image(fleet: Fleet) -> dict[str, str]:
     return {"file": str(file), "format": "qcow2", "checksum": f"sha256:{hashlib.sha256(data).hexdigest()}"}
 
 
+@pytest.mark.soak
 def test_pruning_has_its_rules(fleet: Fleet) -> None:
     fleet.declare("a", "b", "c", state="stopped")
     fleet.reconcile()
@@ -77,6 +79,7 @@ def test_pruning_has_its_rules(fleet: Fleet) -> None:
     assert fleet.whole().states == {"a": "shutoff"}
 
 
+@pytest.mark.soak
 def test_a_locked_server_is_left_alone(fleet: Fleet) -> None:
     fleet.declare("a", locked=True)
     fleet.reconcile()
@@ -89,6 +92,7 @@ def test_a_locked_server_is_left_alone(fleet: Fleet) -> None:
     assert fleet.look().states == {"a": "shutoff"}
 
 
+@pytest.mark.soak
 def test_a_change_that_can_not_be_made_fails_the_run_and_touches_nothing(fleet: Fleet) -> None:
     fleet.declare("a", state="stopped")
     fleet.reconcile()

@@ -36,6 +36,7 @@ def test_a_host_without_power_fails_the_run_at_its_end(fleet: Fleet) -> None:
     assert fleet.whole().server("s2").id == before.server("s2").id
 
 
+@pytest.mark.soak
 def test_a_cut_link_with_a_warm_connection_delays_the_run_by_its_timeout_alone(fleet: Fleet) -> None:
     fleet.declare("here", host="kvm1", state="stopped")
     fleet.declare("there", host="kvm2")
@@ -70,6 +71,7 @@ def test_no_server_is_made_while_a_host_that_may_have_it_was_never_seen(fleet: F
     fleet.whole()
 
 
+@pytest.mark.soak
 def test_a_crashed_libvirtd_is_a_host_that_is_down_and_its_guests_run_on(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.declare("b", host="kvm2", state="stopped")
@@ -87,7 +89,8 @@ def test_a_crashed_libvirtd_is_a_host_that_is_down_and_its_guests_run_on(fleet: 
     assert "boots=1 " in said  # it was never started again
 
 
-@pytest.mark.parametrize("state", ["disabled", pytest.param("maintenance", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("state", ["disabled", "maintenance"])
+@pytest.mark.soak
 def test_nothing_new_goes_to_a_host_that_inventory_keeps_out(fleet: Fleet, state: str) -> None:
     for host in ("kvm1", "kvm3"):
         fleet.computes[host] = {"compute_state": state, "compute_state_reason": "new disks"}

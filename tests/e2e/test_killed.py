@@ -86,7 +86,7 @@ def killed_at(fleet: Fleet, count: int) -> bool:
     ("prepare", "count"),
     [
         (begin, random.Random(SEED).randint(1, 4)),
-        (begin, random.Random(SEED).randint(5, 12)),
+        pytest.param(begin, random.Random(SEED).randint(5, 12), marks=pytest.mark.soak),
         (change, random.Random(SEED).randint(3, 7)),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
@@ -134,6 +134,7 @@ def killed_after(fleet: Fleet, seconds: float) -> Run:
     return running.wait()
 
 
+@pytest.mark.soak
 def test_a_controller_killed_at_a_random_moment_is_mended_by_another_run(fleet: Fleet) -> None:
     begin(fleet)
     killed_after(fleet, random.Random(SEED).uniform(0.2, 2.0))
@@ -215,7 +216,10 @@ def died_at(fleet: Fleet, folder: Path, call: int, *, before: bool) -> bool:
 
 @pytest.mark.parametrize(
     ("prepare", "call"),
-    [(begin, random.Random(SEED).randint(5, 14)), (change, random.Random(SEED).randint(4, 12))],
+    [
+        pytest.param(begin, random.Random(SEED).randint(5, 14), marks=pytest.mark.soak),
+        (change, random.Random(SEED).randint(4, 12)),
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_module_killed_on_the_host_is_mended_by_another_run(fleet: Fleet, prepare: Prepare, call: int) -> None:

@@ -108,6 +108,7 @@ def test_what_was_on_a_host_that_is_cut_off_is_not_built_again(known: Fleet) -> 
     assert remembered(fleet) == before
 
 
+@pytest.mark.soak
 def test_the_hosts_of_another_fleet_are_not_ours(known: Fleet) -> None:
     """The same hosts in an inventory of another fleet, with a ledger of its own."""
     other = Fleet(known.lab, known.folder / "other", "other")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+import pytest
 import yaml
 from tests.support.fleet import Fleet
 from tests.support.runs import Run
@@ -37,6 +38,7 @@ def three_times(fleet: Fleet, hosts: str, *tasks: Task, survey: bool = False) ->
     return checked, done
 
 
+@pytest.mark.soak
 def test_catalog_entries_are_made_read_and_used(fleet: Fleet) -> None:
     key = fleet.folder / "keys" / "build"
     key.parent.mkdir()
@@ -108,6 +110,7 @@ def test_images_and_networks_are_made_on_hosts_and_read(fleet: Fleet) -> None:
     assert "lan" not in fleet.look().hosts["kvm2"].networks
 
 
+@pytest.mark.soak
 def test_a_host_set_aside_takes_no_new_servers_and_keeps_its_own(fleet: Fleet) -> None:
     fleet.declare("a", state="stopped", host="kvm1")
     fleet.reconcile()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+import pytest
 from tests.support.fleet import Fleet
 from tests.support.runs import Run
 from tests.support.world import Domain
@@ -127,6 +128,7 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     assert fleet.whole().volumes(before.id) == set()
 
 
+@pytest.mark.soak
 def test_rescue_asked_for_and_declared(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.reconcile()

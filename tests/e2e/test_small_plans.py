@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.fleet import Fleet
 
 
@@ -39,6 +40,7 @@ def test_each_change_is_a_plan_of_one_server(fleet: Fleet) -> None:
     fleet.whole()
 
 
+@pytest.mark.soak
 def test_a_server_declared_absent_waits_for_its_end_and_can_come_back(fleet: Fleet) -> None:
     fleet.declare("a", state="stopped")
     fleet.declare("b")
@@ -66,6 +68,7 @@ def test_a_server_declared_absent_waits_for_its_end_and_can_come_back(fleet: Fle
     assert fleet.reconcile().changed == 0
 
 
+@pytest.mark.soak
 def test_a_server_that_left_inventory_is_noted_and_pruned_by_leave_alone(fleet: Fleet) -> None:
     fleet.declare("a", "b", state="stopped")
     fleet.reconcile()

@@ -36,6 +36,7 @@ def test_two_runs_at_once_build_each_server_once(fleet_at: Fleet) -> None:
     fleet.whole()
 
 
+@pytest.mark.soak
 def test_two_runs_at_once_for_different_servers_overbook_no_host(fleet_at: Fleet) -> None:
     fleet = fleet_at
     fleet.declare("s1", "s2", "s3", "t1", "t2", "t3", "t4", state="stopped")

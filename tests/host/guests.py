@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from tests.support.lab_names import lab_name
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
@@ -35,7 +36,7 @@ if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB_NAME = os.environ.get("FLOTILLA_LAB", "guestest")
+LAB_NAME = lab_name("guests")
 CACHE = Path("/var/lib/flotilla-lab/cache")
 CODE = Path("/var/lib/flotilla-lab") / LAB_NAME / "code"
 STATE = "/var/lib/flotilla"

@@ -21,12 +21,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from tests.support.lab_names import lab_name
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB_NAME = os.environ.get("FLOTILLA_LAB", "imgtest")
+LAB_NAME = lab_name("images")
 CODE = Path("/var/lib/flotilla-lab") / LAB_NAME / "code"
 STATE = "/var/lib/flotilla"
 MIB = 1024**2

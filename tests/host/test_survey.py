@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import typing as t
 import uuid
@@ -15,6 +14,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from tests.support.lab_hosts import Lab
+from tests.support.lab_names import lab_name
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import enroll
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.survey import survey
 
+LAB_NAME = lab_name("survey")
 GUESTS = 300
 LIMIT = 1.5
 IDS: dict[str, t.Any] = {"fleet_id": str(uuid.UUID(int=1)), "ledger_id": str(uuid.UUID(int=2))}
@@ -41,7 +42,7 @@ IDS: dict[str, t.Any] = {"fleet_id": str(uuid.UUID(int=1)), "ledger_id": str(uui
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    lab = Lab(os.environ.get("FLOTILLA_LAB_SURVEY", "survtest"))
+    lab = Lab(LAB_NAME)
     lab.up(1)
     yield lab
     lab.down()

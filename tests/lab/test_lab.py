@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from tests.support.lab_names import lab_name
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import iso_of
 
@@ -113,6 +114,12 @@ def _command_line(file: Path) -> str:
         return ""
 
 
+def mounts() -> list[str]:
+    """What is mounted on the machine; not what labs of other tests mount and unmount meanwhile."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line for line in lines if "/flotilla-lab/" not in line and "/netns/" not in line]
+
+
 def process_namespaces() -> set[str]:
     """Every network, mount and PID namespace that some process of the machine is in."""
     found = set()
@@ -134,7 +141,7 @@ def until(reached: Callable[[], bool], what: str, timeout: float = 60) -> None:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabCommand]:
-    command = LabCommand("labtest")
+    command = LabCommand(lab_name("labtest"))
     command("down")
     command.ok("up", "--hosts", "2")
     yield command
@@ -156,7 +163,7 @@ def whole(lab: LabCommand) -> LabCommand:
 
 @pytest.fixture
 def other_name() -> Iterator[str]:
-    name = "labtest2"
+    name = lab_name("other")
     LabCommand(name)("down")
     yield name
     LabCommand(name)("down")
@@ -341,7 +348,7 @@ def test_the_guest_finds_its_config_drive(
 
 def test_two_labs_do_not_disturb_each_other_and_down_leaves_nothing(whole: LabCommand, other_name: str) -> None:
     other = LabCommand(other_name)
-    before = (process_namespaces(), Path("/proc/self/mounts").read_text())
+    before = (process_namespaces(), mounts())
     other.ok("up", "--hosts", "1")
     assert all(traces_of(other_name)[kind] for kind in ("namespaces", "links", "processes", "folders"))
     assert other.facts()["host_network"] != whole.facts()["host_network"]
@@ -352,7 +359,7 @@ def test_two_labs_do_not_disturb_each_other_and_down_leaves_nothing(whole: LabCo
     assert not any(traces_of(other_name).values())
     new = process_namespaces() - before[0]
     assert not new & lab_namespaces(other_name)
-    assert Path("/proc/self/mounts").read_text() == before[1]
+    assert mounts() == before[1]
     assert whole.ssh("kvm1", "true").returncode == 0
 
 

@@ -230,8 +230,7 @@ def test_a_module_killed_on_the_host_is_mended_by_another_run(fleet: Fleet, prep
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("prepare", [begin, change])
+@pytest.mark.parametrize(("prepare", "before"), [(begin, False), (begin, True), (change, False)])
 def test_a_module_killed_at_every_change(fleet: Fleet, prepare: Prepare, before: bool) -> None:
     call = 1
     while True:

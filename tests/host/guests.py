@@ -108,7 +108,14 @@ class HostUnderTest:
             if found:
                 return found
             time.sleep(0.1)
-        raise AssertionError(f"{pattern!r} is not on the console: {lab('exec', 'kvm1', 'tail', path, check=False)}")
+        said = lab("exec", "kvm1", "tail", path, check=False)
+        raise AssertionError(f"{pattern!r} is not on the console: {said}\nThe guest: {self._at_work(record)}")
+
+    def _at_work(self, record: Record) -> str:
+        """What a guest that doesn't get on is at: its state, its processors' time and where they are."""
+        registers = ("qemu-monitor-command", record.id, "--hmp", "info registers -a")
+        asked = (("domstats", "--state", "--vcpu", "--block", record.id), registers, registers)
+        return "\n".join(lab("exec", "kvm1", "virsh", *words, check=False) for words in asked)
 
 
 def drives(record: Record | None, user_data: str | None = None) -> dict[str, str]:

@@ -37,7 +37,7 @@ _OPTIONS = {
     "availability_zone": ("str", "server_availability_zone"),
     "server_group": ("str", "server_group"),
     "pool": ("str", "server_pool"),
-    "user_data": ("str", "server_user_data"),
+    "user_data": ("raw", "server_user_data"),
     "config_drive": ("bool", "server_config_drive"),
 }
 #: Variables that Server.spec calls otherwise.

@@ -122,9 +122,11 @@ class ActionModule(Carrier):
     def _password(self, entry: Arguments) -> str:
         return str(self._secrets.get("password") or self._from_inventory(entry["name"], "server_admin_password") or "")
 
-    def user_data_of(self, server: str) -> str | None:
-        text = self._secrets.get("user_data") or self._from_inventory(server, "server_user_data")
-        return None if text is None else str(text)
+    def user_data_of(self, server: str) -> Json:
+        return self._secrets.get("user_data") or self.own(server, "server_user_data")
+
+    def own(self, server: str, variable: str) -> Json:
+        return self._from_inventory(server, variable)
 
     def _from_inventory(self, server: str, variable: str) -> Json:
         if server not in self._task_vars["groups"].get("servers", []):

@@ -90,7 +90,8 @@ options:
   user_data:
     description:
       - User data for the guest's first boot. It is neither in the ledger nor in the plan; they have its digest.
-    type: str
+      - Text, a mapping (a C(#cloud-config)), or a list of parts, as in C(server_user_data).
+    type: raw
   config_drive:
     description:
       - Whether the server has a config drive. It has one unless this is V(false).
@@ -234,7 +235,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "availability_zone": {"type": "str"},
     "server_group": {"type": "str"},
     "pool": {"type": "str"},
-    "user_data": {"type": "str", "no_log": True},
+    "user_data": {"type": "raw", "no_log": True},
     "config_drive": {"type": "bool"},
     "allow": {
         "type": "list",

@@ -29,7 +29,24 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrat
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
+    Personality,
+    config_drive,
+    devices_of,
+    key_of,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import Hash, hasher
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import (
+    composed,
+    digest,
+    packed,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._vendor_data import (
+    ask_all,
+    request_of,
+    static,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
 if t.TYPE_CHECKING:
@@ -43,6 +60,8 @@ _SLOT_TIMEOUT = 3600.0
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
+#: What of a server's spec is on its drive and changes without one of these.
+_ON_DRIVE = ("config_drive_format", "key_name", "metadata", "project")
 
 #: Steps that are what Nova's task state shows, whatever comes before them.
 _SHOWN = frozenset({"resize", "revert_resize"})
@@ -196,26 +215,71 @@ class Carrier(Planner):
 
     def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
         """The config drive, compressed for the way: an ISO is mostly empty."""
-        makes = [deed for deed in deeds if deed["kind"] in _MAKES_DRIVE]
-        if not makes:
+        needed = any(deed["kind"] in _MAKES_DRIVE for deed in deeds)
+        if not needed and not _may_renew_drive(entry, deeds):
             return {}
-        record = Record.from_json(makes[-1]["record"])
+        records = [deed["record"] for deed in deeds if deed.get("record")] or [entry.get("record")]
+        if not records[-1]:
+            return {}
+        record = Record.from_json(records[-1])
         if not any(disk.role == "config" for disk in record.disks):
             return {}
-        drive = config_drive(self.personality(entry, record))
+        try:
+            drive = self._drive(entry, record)
+        except FlotillaError as exc:
+            if needed:
+                raise
+            # It has a drive: that it is not made anew is no reason not to start it.
+            Display().vv(f"{record.name}: its config drive is left as it is: {exc}")
+            return {}
         return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
+
+    def _drive(self, entry: Arguments, record: Record) -> bytes:
+        form = str(record.spec.get("config_drive_format") or "iso9660")
+        return config_drive(self.personality(entry, record), form)
 
     def personality(self, entry: Arguments, record: Record) -> Personality:
         """Everything that the server of *record* is told about itself."""
-        key = record.spec.get("key_name") or {}
+        secret = self._seed(entry)
+        hashed = hasher(secret, record.id)
+        user_data = self._user_data(record, hashed)
+        password = self.own(record.name, "server_admin_password")
+        targets = self.variable("fleet_vendor_data_targets") or {}
+        fatal = bool(self.variable("fleet_vendor_data_failure_fatal", False))
+        keys = record.spec.get("key_name") or []
         return Personality(
             record=record,
-            secret=self._seed(entry),
-            keys=(Key(key["name"], key["public_key"]),) if key else (),
-            user_data=self._user_data(record),
+            secret=secret,
+            keys=[key_of(key["name"], key["public_key"]) for key in ([keys] if isinstance(keys, dict) else keys)],
+            user_data=user_data,
+            vendor_data=static(
+                self.variable("fleet_vendor_data") or {},
+                password_hash=hashed(str(password)) if password else None,
+            ),
+            dynamic_vendor_data=ask_all(targets, request_of(record, user_data), fatal=fatal, warn=Display().warning),
             availability_zone=entry.get("zone") or "nova",
             project_id=record.spec.get("project"),
+            dhcp_domain=str(self.variable("fleet_dhcp_domain") or ""),
+            files=self._files(record),
+            devices=devices_of(record),
         )
+
+    def own(self, _server: str, variable: str) -> Json:
+        """A variable of the server's own, from inventory."""
+        return self.variable(variable)
+
+    def _files(self, record: Record) -> dict[str, bytes]:
+        """The injected files, which plan, record and ledger have digests of alone."""
+        wanted = record.spec.get("personality")
+        if not wanted:
+            return {}
+        given = {path: str(text).encode() for path, text in (self.own(record.name, "server_personality") or {}).items()}
+        if {path: hashlib.sha256(data).hexdigest() for path, data in given.items()} != wanted:
+            raise FlotillaError(
+                f"{record.name}: its files in inventory (server_personality) are not what this step is for; "
+                "run the reconcile playbook, which takes inventory's"
+            )
+        return {path: given[path] for path in sorted(given)}
 
     def _seed(self, entry: Arguments) -> bytes:
         """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
@@ -246,29 +310,27 @@ class Carrier(Planner):
             return self.computes(declared, {host: survey})
         return surveyed(declared.computes, {host: survey})
 
-    def user_data_of(self, _server: str) -> str | None:
-        """The user data of a server: from the task, else from the server's own variables."""
+    def user_data_of(self, server: str) -> Json:
+        """The user data of a server as inventory has it: from the task, else from the server's own variables."""
         given = self._task.args.get("user_data")
-        text = self.variable("server_user_data") if given is None else given
-        return None if text is None else str(text)
+        return self.own(server, "server_user_data") if given is None else plain(given)
 
-    def _user_data(self, record: Record) -> bytes | None:
+    def _user_data(self, record: Record, hashed: Hash) -> bytes | None:
         """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
         if "user_data" not in record.spec:
             return None
-        text = self.user_data_of(record.name)
-        if text is None:
+        value = self.user_data_of(record.name)
+        if value is None:
             raise FlotillaError(
                 f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
                 "run the reconcile playbook with the server in inventory"
             )
-        data = text.encode()
-        if hashlib.sha256(data).hexdigest() != (record.spec["user_data"] or {}).get("sha256"):
+        if digest(value) != (record.spec["user_data"] or {}).get("sha256"):
             raise FlotillaError(
                 f"{record.name}: its user data in inventory (server_user_data) is not what this step is for; "
                 "give it as the option user_data, or run the reconcile playbook, which takes inventory's"
             )
-        return data
+        return packed(composed(value, hashed=hashed))
 
     def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
         last = outcome["results"][-1]
@@ -325,6 +387,16 @@ class Carrier(Planner):
             found.update(_may_try_again(entry))
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
+
+
+def _may_renew_drive(entry: Arguments, deeds: t.Sequence[Json]) -> bool:
+    """Whether a drive that is there may have become another: by what a step changes of it, or by anything since the
+    guest's last start."""
+    applied = (entry.get("record") or {}).get("spec") or {}
+    specs = [deed["record"]["spec"] for deed in deeds if deed["kind"] == "update" and deed.get("record")]
+    if any(spec.get(key) != applied.get(key) for spec in specs for key in _ON_DRIVE):
+        return True
+    return any(deed["kind"] == "start" for deed in deeds)
 
 
 def _attempts_left(entry: Arguments) -> bool:

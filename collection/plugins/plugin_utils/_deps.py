@@ -34,9 +34,11 @@ _PACKAGES = {
     "jsonschema": ("jsonschema", "checking inventory variables"),
     "numpy": ("numpy", "the scheduler"),
     "ortools": ("ortools", "placing a batch of servers jointly"),
+    "passlib": ("libpass", "hashing passwords"),
     "psycopg": ("psycopg[binary]", "a ledger on PostgreSQL"),
     "pycdlib": ("pycdlib", "config drives"),
     "sqlalchemy": ("SQLAlchemy", "the ledger"),
+    "yaml": ("PyYAML", "user data"),
 }
 
 

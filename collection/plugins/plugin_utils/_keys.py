@@ -24,7 +24,17 @@ from pathlib import Path
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 
-__all__ = ["KeyType", "PublicKey", "check_name", "describe", "generate", "parse_public", "public_half", "write_private"]
+__all__ = [
+    "KeyType",
+    "PublicKey",
+    "check_certificate",
+    "check_name",
+    "describe",
+    "generate",
+    "parse_public",
+    "public_half",
+    "write_private",
+]
 
 KeyType = t.Literal["ed25519", "rsa"]
 
@@ -94,6 +104,19 @@ def parse_public(text: str, *, name: str) -> PublicKey:
             f"public_key must be one line such as 'ssh-ed25519 AAAA... comment', found {_shortened(text)!r}"
         )
     return PublicKey(parts[0], parts[1], parts[2].strip() if len(parts) > 2 else "")
+
+
+def check_certificate(text: str, *, name: str) -> None:
+    """InvalidInput unless *text* is one certificate in PEM, which Nova's keypairs of type x509 are."""
+    if "PRIVATE KEY" in text:
+        raise InvalidInput(f"keypair {name!r}: public_key holds a private key; give the certificate alone")
+    try:
+        need("cryptography.x509").load_pem_x509_certificate(text.encode())
+    except ValueError as exc:
+        raise InvalidInput(
+            f"keypair {name!r}: Keypair data is invalid: failed to generate X509 fingerprint; public_key of type x509 "
+            f"must be a certificate in PEM, found {_shortened(text)!r}"
+        ) from exc
 
 
 def generate(key_type: KeyType, *, comment: str) -> tuple[bytes, PublicKey]:

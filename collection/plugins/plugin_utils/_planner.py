@@ -14,6 +14,8 @@ import os
 import time
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import FleetAction
@@ -22,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import BadTemplate, Variables, read_inventory
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import merge
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.personality import doubts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.planned import planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import (
     InventoryInput,
@@ -75,6 +78,8 @@ class Planner(FleetAction):
         mistakes = [*validate(given), *merge(planned(given))]
         if mistakes:
             raise InvalidInput(_told(mistakes))
+        for doubt in doubts(wanted):
+            Display().warning(str(doubt))
         return declare(raw.fleet, raw.computes, wanted, written)
 
     def computes(self, declared: Declared, fresh: t.Mapping[str, Json] | None = None) -> list[Compute]:

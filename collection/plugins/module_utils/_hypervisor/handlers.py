@@ -32,7 +32,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import config_drive, domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
     check_deletable,
@@ -182,6 +182,7 @@ def _power(deed: t.Callable[[Job], bool], message: str) -> Handler:
 
 def _start(job: Job) -> bool:
     renamed = _regain_name(job)
+    config_drive.renew(job, job.record)
     return domains.start(job.domain) or renamed
 
 
@@ -234,7 +235,9 @@ def _update(job: Job) -> Outcome:
     if record != job.record:
         job.host.write(job.domain, record)
         changed = True
-    return changed, "record written" if changed else "nothing to do"
+    drive = config_drive.renew_live(job, record)
+    told = [*(["record written"] if changed else []), *([drive] if drive else [])]
+    return changed or bool(drive), ", ".join(told) or "nothing to do"
 
 
 def _reconfigure(job: Job) -> Outcome:

@@ -14,6 +14,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._met
     DEFAULT_ZONE,
     Key,
     Personality,
+    devices_of,
+    key_of,
     meta_data,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
@@ -27,7 +29,9 @@ __all__ = [
     "Key",
     "Personality",
     "config_drive",
+    "devices_of",
     "iso_of",
+    "key_of",
     "meta_data",
     "network_data",
     "nocloud",

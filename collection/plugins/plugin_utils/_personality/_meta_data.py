@@ -20,7 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.hostname im
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 
-__all__ = ["DEFAULT_ZONE", "Key", "Personality", "content_paths", "hostname", "meta_data"]
+__all__ = ["DEFAULT_ZONE", "Key", "Personality", "content_paths", "devices_of", "hostname", "key_of", "meta_data"]
 
 DEFAULT_ZONE = "nova"  # the zone that Nova gives a host without one
 _SEED_LENGTH = 512  # bytes, Nova's
@@ -66,6 +66,25 @@ class Personality:
     def __post_init__(self) -> None:
         if len(self.secret) < _SHORTEST_SECRET:
             raise ValueError(f"the secret of a guest's random seed needs {_SHORTEST_SECRET} bytes or more")
+
+
+def key_of(name: str, data: str) -> Key:
+    """The keypair of that public half: a certificate is of the type x509."""
+    return Key(name, data, "x509" if data.startswith("-----BEGIN CERTIFICATE") else "ssh")
+
+
+def devices_of(record: Record) -> list[Document]:
+    """The devices that the guest is told of: ports with a tag or a VLAN (nova's libvirt driver:
+    _build_device_metadata). Where on the bus libvirt will put them is not known before the domain is defined: a port
+    is found by its MAC."""
+    found: list[Document] = []
+    for nic in record.nics:
+        if nic.tag or nic.vlan:
+            device: Document = {"type": "nic", "bus": "pci", "address": "none", "mac": nic.mac, "vf_trusted": False}
+            device.update({"tags": [nic.tag]} if nic.tag else {})
+            device.update({"vlan": nic.vlan} if nic.vlan else {})
+            found.append(device)
+    return found
 
 
 def hostname(of: Personality) -> str:

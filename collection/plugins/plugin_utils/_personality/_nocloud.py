@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import hostname, meta_data
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import composed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Personality
@@ -55,8 +56,8 @@ def _meta_data(of: Personality) -> Document:
 
 
 def _vendor_data(value: t.Any) -> bytes:
-    """The part that cloud-init reads of OpenStack's vendor data: text, or a mapping as #cloud-config."""
-    return value.encode() if isinstance(value, str) else b"#cloud-config\n" + _json(value)
+    """The part that cloud-init reads of OpenStack's vendor data, which can be user data in any form of ours."""
+    return composed(value)
 
 
 def _network_config(network: Document) -> Document:

@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import PciAlias
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Image, Json, Server
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import digest
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware import pci_aliases
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import ComputeSettings, compute_settings
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import gib, mib
@@ -55,6 +56,7 @@ _AS_WRITTEN = {
     "server_autostart": "autostart",
     "server_availability_zone": "availability_zone",
     "server_config_drive": "config_drive",
+    "server_config_drive_format": "config_drive_format",
     "server_description": "description",
     "server_group": "group",
     "server_host": "host",
@@ -242,12 +244,20 @@ def declared(name: str, data: Data, known: Catalogs) -> Server:
     if rescue is not False:
         spec["rescue"] = (chosen_image if rescue is True else known.images[rescue]).to_json()
     if "server_key_name" in written:
-        key_name = written["server_key_name"]
-        spec["key_name"] = {"name": key_name, "public_key": known.keypairs[key_name]}
+        names = written["server_key_name"]
+        keys = [
+            {"name": key, "public_key": known.keypairs[key]} for key in ([names] if isinstance(names, str) else names)
+        ]
+        spec["key_name"] = keys[0] if len(keys) == 1 else keys
     if "server_metadata" in written:
         spec["metadata"] = _texts(written["server_metadata"])
     if "server_user_data" in written:
-        spec["user_data"] = {"sha256": hashlib.sha256(written["server_user_data"].encode()).hexdigest()}
+        spec["user_data"] = {"sha256": digest(written["server_user_data"])}
+    if written.get("server_personality"):
+        spec["personality"] = {
+            path: hashlib.sha256(content.encode()).hexdigest()
+            for path, content in sorted(written["server_personality"].items())
+        }
     return Server(
         name=name,
         state=written.get("server_state", "active"),

@@ -13,7 +13,7 @@ import ipaddress
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.plugin_utils._keys import check_name, parse_public
+from ansible_collections.flotilla.compute.plugins.plugin_utils._keys import check_certificate, check_name, parse_public
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.addresses import IPAddress, IPNetwork, unusable
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.extra_specs import problem
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import CATALOGS, Review
@@ -45,7 +45,10 @@ def _flavor(review: Review, name: str, entry: Entry) -> None:
 def _keypair(review: Review, name: str, entry: Entry) -> None:
     try:
         check_name(name)
-        parse_public(entry["public_key"], name=name)
+        if entry.get("type") == "x509":
+            check_certificate(entry["public_key"], name=name)
+        else:
+            parse_public(entry["public_key"], name=name)
     except InvalidInput as exc:
         review.add("fleet_keypairs", (name,), reason=str(exc).removeprefix(f"keypair {name!r}: "))
 

@@ -11,7 +11,6 @@ The documents beside this file also serve editors. Beyond JSON Schema's own keyw
 ``x-allowed``     what a message says is allowed, where the keywords would be hard to read
 ``x-secret``      the value is never shown
 ``x-size``        a size as in sizes.py: its unit and the least that is allowed
-``x-user-data``   text that must fit Nova's limit for user data
 """
 
 from __future__ import annotations

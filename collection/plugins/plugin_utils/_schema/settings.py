@@ -66,6 +66,10 @@ class FleetSettings:
     host_slots: int
     scheduler: t.Mapping[str, Json]
     quota: Quota
+    dhcp_domain: str
+    vendor_data: t.Mapping[str, Json]
+    vendor_data_targets: t.Mapping[str, str]
+    vendor_data_failure_fatal: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import base64
 import collections.abc as c
 import dataclasses
 import ipaddress
@@ -37,10 +36,7 @@ if t.TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["USER_DATA_LIMIT", "Finding", "Shapes"]
-
-#: Nova's limit for user data once base64 encoded.
-USER_DATA_LIMIT = 65535
+__all__ = ["Finding", "Shapes"]
 
 _TYPES = {
     "array": "a list",
@@ -168,7 +164,7 @@ def _translated(variable: str, error: ValidationError) -> list[Finding]:
     if error.validator == "oneOf":
         # To JSON Schema what is no mapping has all keys that are required of mappings; the type keyword speaks of it.
         return [_one_of(variable, path, error)] if isinstance(value, c.Mapping) else []
-    if error.validator in ("x-size", "x-user-data", "format"):
+    if error.validator in ("x-size", "format"):
         return [_finding(variable, path, reason=error.message)]
     hint = nearest(value, _strings(wanted)) if error.validator == "enum" else None
     allowed = f"one of {listed(wanted, _LISTED)}" if hint else _allowed(error)
@@ -268,7 +264,6 @@ def _validator_class(jsonschema: t.Any) -> t.Any:
         "format": keyword(_format),
         "pattern": keyword(_pattern),
         "x-size": keyword(_size),
-        "x-user-data": keyword(_user_data),
     }
     return jsonschema.validators.extend(draft, validators=checks, type_checker=types)
 
@@ -290,18 +285,6 @@ def _size(wanted: c.Mapping[str, t.Any], value: t.Any) -> str | None:
     if number < wanted["minimum"]:
         return f"found {shown(value)}, allowed is at least {wanted['minimum']} {wanted['unit']}"
     return None
-
-
-def _user_data(_wanted: bool, value: t.Any) -> str | None:
-    if not isinstance(value, str):
-        return None
-    length = len(base64.b64encode(value.encode(errors="surrogatepass")))
-    if length <= USER_DATA_LIMIT:
-        return None
-    return (
-        f"User data too large. User data must be no larger than {USER_DATA_LIMIT} bytes once base64 encoded. "
-        f"Your data is {length} bytes"  # Nova's words
-    )
 
 
 def _format(wanted: str, value: t.Any) -> str | None:

@@ -15,6 +15,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hosts import check_computes
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import InventoryInput, Review
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Mistake, merge
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.personality import check_personality
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.quota import check_quota
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.scheduling import check_scheduling
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.servers import check_names, check_servers
@@ -33,4 +34,5 @@ def validate(inventory: InventoryInput) -> list[Mistake]:
     check_names(review)
     check_servers(review)
     check_ports(review)
+    check_personality(review)
     return merge(review.mistakes)

@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import base64
+import random
 import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import encoded_length, packed
+
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._schema.conftest import Example
+
+#: What no compression makes small enough.
+NOISE = base64.b64encode(random.Random(1).randbytes(60000)).decode("ascii")
 
 # What was meant, how it is broken, and all that the validator says of it.
 BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
@@ -168,16 +175,19 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
     ),
     (
         "user data too large",
-        lambda e: e.web1.update(server_user_data="x" * 49150),
+        lambda e: e.web1.update(server_user_data=NOISE),
         (
             "server_user_data (host web1): User data too large. User data must be no larger than 65535 bytes "
-            "once base64 encoded. Your data is 65536 bytes."
+            f"once base64 encoded. Your data is {encoded_length(packed(NOISE.encode()))} bytes (compressed)."
         ),
     ),
     (
-        "user data that is a mapping",
-        lambda e: e.web1.update(server_user_data={"password": "hunter2"}),
-        "server_user_data (host web1): found a value that is not shown, allowed is text.",
+        "user data that is a number",
+        lambda e: e.web1.update(server_user_data=7),
+        (
+            "server_user_data (host web1): found a value that is not shown, allowed is text, the mapping of a "
+            "#cloud-config, or a list of such parts."
+        ),
     ),
     (
         "config drive of a kind",

@@ -87,7 +87,7 @@ def test_nested_examples_and_defaults_are_valid(family: str) -> None:
 def test_every_keyword_has_its_words(family: str) -> None:
     """A keyword that is used in a document and unknown to the messages would be a KeyError to a user."""
     silent = {"$comment", "$defs", "$id", "$ref", "$schema", "default", "description", "examples", "title"}
-    ours = {"x-allowed", "x-secret", "x-size", "x-user-data", "format"}
+    ours = {"x-allowed", "x-secret", "x-size", "format"}
     structure = {"additionalProperties", "items", "oneOf", "properties", "propertyNames", "required"}
     for schema in subschemas(document(family)):
         assert set(schema) <= silent | ours | structure | set(shapes._KEYWORDS)
@@ -103,6 +103,7 @@ def test_secrets_are_marked() -> None:
         "fleet_ledger",
         "fleet_secret_key",
         "server_admin_password",
+        "server_personality",
         "server_user_data",
     ]
     assert not is_secret("ansible_password")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import random
 import typing as t
 
 import pytest
@@ -136,8 +137,11 @@ SECRETS: list[tuple[str, t.Callable[[Example], object]]] = [
     ("ledger as mapping", lambda e: e.fleet.update(fleet_ledger={"pl4nted": ["pl4nted\udcff"]})),
     ("secret key", lambda e: e.fleet.update(fleet_secret_key="pl4nted")),
     ("secret key misspelt", lambda e: e.fleet.update(fleet_secretkey="pl4nted")),
-    ("user data too large", lambda e: e.web1.update(server_user_data="pl4nted" * 9000)),
-    ("user data as mapping", lambda e: e.web1.update(server_user_data={"pl4nted": 1})),
+    (
+        "user data too large",
+        lambda e: e.web1.update(server_user_data=f"{random.Random(1).randbytes(70000)!r}pl4nted"),
+    ),
+    ("user data as mapping", lambda e: e.web1.update(server_user_data={"users": 1, "packages": {"pl4nted": 1}})),
     ("user data as list", lambda e: e.web1.update(server_user_data=["pl4nted", float("inf")])),
     ("user data not UTF-8", lambda e: e.web1.update(server_user_data="pl4nted\udcff")),
     ("password as list", lambda e: e.web1.update(server_admin_password=["pl4nted"])),

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server's config drive made anew: before it starts, or by changing the medium of a running guest.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+
+__all__ = ["renew", "renew_live"]
+
+
+def renew(job: Job, record: Record) -> bool:
+    """Write the drive that came with the step, if one did and the guest is off. Whether that changed it."""
+    disk, data = _drive(job, record)
+    if disk is None or data is None or domains.state_of(job.domain) != "shutoff":
+        return False
+    return job.host.storage.write_volume(disk.pool, disk.volume, data)
+
+
+def renew_live(job: Job, record: Record) -> str:
+    """The same where the guest may run: its medium is taken out, written and put in again, so that it sees a change of
+    medium. A guest that keeps its tray locked (it has the drive mounted) gets the drive at its next start. What there
+    is to say of it; nothing where nothing changed."""
+    if domains.state_of(job.domain) == "shutoff":
+        return "config drive made anew" if renew(job, record) else ""
+    disk, data = _drive(job, record)
+    if disk is None or data is None or not job.domain.isActive() or not _differs(job, disk, data):
+        return ""
+    own = _disk_xml(job, disk)
+    if own is None:
+        return ""
+    without = copy.deepcopy(own)
+    for name in ("source", "backingStore"):
+        for element in without.findall(name):
+            without.remove(element)
+    try:
+        _change(job, without)
+    except libvirt.libvirtError:
+        return "the guest holds its config drive, which is made anew at its next start"
+    try:
+        job.host.storage.write_volume(disk.pool, disk.volume, data)
+    finally:
+        _change(job, own)
+    return "config drive made anew, medium changed"
+
+
+def _drive(job: Job, record: Record) -> tuple[Disk | None, bytes | None]:
+    disk = next((disk for disk in record.disks if disk.role == "config"), None)
+    return disk, job.host.drives.get(record.id)
+
+
+def _differs(job: Job, disk: Disk, data: bytes) -> bool:
+    pool = job.host.storage.pool(disk.pool)
+    if not pool.can("upload"):
+        return False
+    found = job.host.storage.read_volume(pool, disk.volume)
+    return found is None or found[: len(data)] != data
+
+
+def _disk_xml(job: Job, disk: Disk) -> ET.Element | None:
+    """The drive with its medium. From the configuration: a run that was killed may have left the live one without."""
+    xml = str(job.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    found = (one for one in root.iterfind("devices/disk") if one.get("device") == "cdrom")
+    return next((one for one in found if one.find(f"target[@dev='{disk.target}']") is not None), None)
+
+
+def _change(job: Job, disk: ET.Element) -> None:
+    job.domain.updateDeviceFlags(ET.tostring(disk, encoding="unicode"), libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -2,15 +2,18 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The guest agent: whether it is there and answers.
+"""The guest agent: whether it is there and answers, and what it says of its guest.
 
 Note that this module util is **PRIVATE** to the collection.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     is_error,
@@ -44,4 +47,45 @@ def state(domain: Domain) -> bool | None:
         raise
 
 
-__all__ = ["SILENT", "answers", "state"]
+#: Seconds for each answer: libvirt itself would wait for ever for an agent that has begun to speak.
+WITHIN: t.Final = 5
+
+
+def told(domain: Domain) -> dict[str, Json] | None:
+    """What the guest says of itself: its hostname and its addresses, without those that only it or its link can use.
+
+    None for a guest that doesn't run, has no agent, or whose agent is silent. What an agent can't tell (an old one
+    knows no hostname) is null. Needs a connection that may write.
+    """
+    if not state(domain):
+        return None
+    with contextlib.suppress(libvirt.libvirtError):
+        domain.agentSetResponseTimeout(WITHIN, 0)
+    try:
+        hostname = _asked(domain.hostname, libvirt.VIR_DOMAIN_GET_HOSTNAME_AGENT)
+        found = _asked(domain.interfaceAddresses, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0)
+    finally:
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0)
+    return {"hostname": hostname, "addresses": None if found is None else _usable(found)}
+
+
+def _asked(question: t.Callable[..., t.Any], *arguments: int) -> t.Any:
+    """The agent's answer; None for one that it can't give, or not in time."""
+    try:
+        return question(*arguments)
+    except libvirt.libvirtError:
+        return None
+
+
+def _usable(interfaces: t.Mapping[str, t.Any]) -> list[str]:
+    found = []
+    for name in sorted(interfaces):
+        for one in interfaces[name].get("addrs") or ():
+            address = ipaddress.ip_address(one["addr"])
+            if not address.is_loopback and not address.is_link_local:
+                found.append(str(address))
+    return found
+
+
+__all__ = ["SILENT", "WITHIN", "answers", "state", "told"]

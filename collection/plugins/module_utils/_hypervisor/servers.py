@@ -30,7 +30,8 @@ def servers(
 ) -> list[dict[str, Json]]:
     """Our servers by name, all or those of these names or ids; a domain that isn't ours is none.
 
-    ``diagnosed``: with Nova's diagnostics of those that run; ``with_agent``: with what agent.state() says of each.
+    ``diagnosed``: with Nova's diagnostics of those that run; ``with_agent``: with what agent.state() and
+    agent.told() say of each, which needs a connection that may write.
     """
     ours = []
     for domain in conn.listAllDomains(0):
@@ -42,6 +43,7 @@ def servers(
             server["diagnostics"] = found(diagnostics, conn, domain, server["state"])
         if with_agent:
             server["agent"] = found(agent.state, domain)
+            server["guest"] = found(agent.told, domain) if server["agent"] else None
         ours.append(server)
     return sorted(ours, key=lambda server: (server["name"], server["id"]))
 

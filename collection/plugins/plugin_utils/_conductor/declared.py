@@ -76,8 +76,9 @@ class Declared:
         found: dict[str, dict[str, str]] = {}
         for server in self.servers.values():
             for port in server.spec.get("networks", []):
-                if port.get("fixed_ip"):
-                    found.setdefault(port["network"], {})[port["fixed_ip"]] = server.name
+                for address in (port.get("fixed_ip"), *port.get("fixed_ips", ())):
+                    if address:
+                        found.setdefault(port["network"], {})[address] = server.name
         return found
 
     def pack(self) -> str:

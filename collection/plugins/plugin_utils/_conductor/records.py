@@ -41,7 +41,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, Wish
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Network
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Network, Subnet
 
 #: Steps that write a record; each makes the generation grow by one.
 WRITES = frozenset(
@@ -71,22 +71,45 @@ class Frame:
 
 
 def wishes(spec: Spec, networks: Networks, *, reserved: t.Mapping[str, t.Collection[str]]) -> list[Wish]:
-    """The fixed addresses that a server needs, one for each port whose network has them to give."""
+    """The fixed addresses that a server needs: of each port one for each subnet that has them to give, or those that
+    are asked for in it."""
     found = []
-    for port in spec.get("networks", []):
-        network = networks[port["network"]]
-        if _is_fixed(port, network):
-            kept = {str(network.gateway), *reserved.get(network.name, ())} - {"None"}
-            found.append(Wish(network.name, port.get("fixed_ip"), _pools(network), kept))
+    for port, network in _ports(spec, networks):
+        for subnet, fixed in _slots(port, network):
+            kept = {str(subnet.gateway), *reserved.get(network.name, ())} - {"None"}
+            found.append(Wish(network.name, fixed, _pools(subnet), kept))
     return found
 
 
-def _pools(network: Network) -> tuple[tuple[str, str], ...]:
+def _ports(spec: Spec, networks: Networks) -> t.Iterator[tuple[Json, Network]]:
+    """The server's ports. Of a bond's the first alone has addresses."""
+    bonds = set()
+    for port in spec.get("networks", []):
+        bond = port.get("bond")
+        network = networks[port["network"]]
+        yield port, dataclasses.replace(network, cidr=None, dhcp=True, further=()) if bond in bonds else network
+        bonds |= {bond} - {None}
+
+
+def _slots(port: t.Mapping[str, Json], network: Network) -> list[tuple[Subnet, str | None]]:
+    """Subnet and address for each that is claimed; None for any that is free."""
+    asked = [address for address in (port.get("fixed_ip"), *port.get("fixed_ips", ())) if address]
+    subnets = network.subnets
+    found: list[tuple[Subnet, str | None]] = []
+    for subnet in subnets:
+        mine = [address for address in asked if subnet.has(address) or (subnet.cidr is None and len(subnets) == 1)]
+        found += [(subnet, address) for address in mine]
+        if not mine and subnet.cidr is not None and not subnet.dhcp and not subnet.derived:
+            found.append((subnet, None))
+    return found
+
+
+def _pools(subnet: Subnet) -> tuple[tuple[str, str], ...]:
     """The ranges to give from: as written, else every host address of the network."""
-    if network.pools:
-        return tuple((str(first), str(last)) for first, last in network.pools)
-    block = ipaddress.ip_network(str(network.cidr))
-    return ((str(block[1]), str(block[-2])),) if block.num_addresses > 2 else ()
+    if subnet.pools:
+        return tuple((str(first), str(last)) for first, last in subnet.pools)
+    block = ipaddress.ip_network(str(subnet.cidr)) if subnet.cidr else None
+    return ((str(block[1]), str(block[-2])),) if block is not None and block.num_addresses > 2 else ()
 
 
 def nics_of(
@@ -107,33 +130,57 @@ def nics_of(
     kept = [nic.mac for nic in before]
     macs = iter([mac for mac in (mac_of(server_id, index) for index in range(64)) if mac not in kept])
     nics = []
-    for port in spec.get("networks", []):
-        network = networks[port["network"]]
+    for port, network in _ports(spec, networks):
         old = next((nic for nic in before if nic.network == network.name and nic.mac in kept), None)
         if old is not None:
             kept.remove(old.mac)
+        mac = port.get("mac") or (old.mac if old is not None else next(macs))
+        claimed = [(subnet, next(given)) for subnet, _fixed in _slots(port, network)]
         nics.append(
             Nic(
                 network=network.name,
                 kind=network.kind,
                 source=compute.source_of(network),
-                mac=port.get("mac") or (old.mac if old is not None else next(macs)),
+                mac=mac,
                 model=model,
                 mtu=network.mtu,
-                addresses=(_address(network, next(given)),) if _is_fixed(port, network) else (),
+                addresses=_addresses(network, claimed, mac),
+                dhcp=_asks(network, claimed),
+                **{key: port.get(key) for key in ("tag", "vlan", "bond", "bond_mode")},
             )
         )
     return tuple(nics)
 
 
-def _is_fixed(port: t.Mapping[str, Json], network: Network) -> bool:
-    return bool(port.get("fixed_ip")) or (network.cidr is not None and not network.dhcp)
+def _addresses(network: Network, claimed: t.Sequence[tuple[Subnet, str]], mac: str) -> tuple[Address, ...]:
+    """A port's addresses, in the order of the network's subnets: those claimed, and those that the guest derives."""
+    found = []
+    for subnet in network.subnets:
+        found += [_address(subnet, address) for its, address in claimed if its is subnet or its == subnet]
+        if subnet.derived and subnet.cidr is not None:
+            found.append(_address(subnet, _derived(subnet.cidr, mac)))
+    return tuple(found)
 
 
-def _address(network: Network, address: str) -> Address:
-    prefix = ipaddress.ip_network(str(network.cidr)).prefixlen if network.cidr else 32
-    gateway = str(network.gateway) if network.gateway else None
-    return Address(address, prefix, gateway, tuple(str(server) for server in network.dns))
+def _asks(network: Network, claimed: t.Sequence[tuple[Subnet, str]]) -> tuple[int, ...]:
+    """The families that a port asks for by DHCP; nothing where that is IPv4 alone, which is what a port does that has
+    no addresses."""
+    had = [subnet for subnet, _address in claimed]
+    families = sorted({subnet.family for subnet in network.subnets if subnet.dhcp and subnet not in had})
+    alone = families == [4] and not had and not any(subnet.derived for subnet in network.subnets)
+    return () if alone else tuple(families)
+
+
+def _derived(cidr: str, mac: str) -> str:
+    """The address that a guest makes of its MAC (RFC 4291, modified EUI-64)."""
+    first, *others = (int(byte, 16) for byte in mac.split(":"))
+    identifier = bytes([first ^ 2, *others[:2], 0xFF, 0xFE, *others[2:]])
+    return str(ipaddress.ip_network(cidr)[int.from_bytes(identifier, "big")])
+
+
+def _address(subnet: Subnet, address: str) -> Address:
+    prefix = ipaddress.ip_network(subnet.cidr).prefixlen if subnet.cidr else 32
+    return Address(address, prefix, subnet.gateway, subnet.dns, subnet.routes, subnet.mode)
 
 
 def first_record(

@@ -14,6 +14,7 @@ import ipaddress
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import Review
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Path, listed
 
 __all__ = ["IPAddress", "IPNetwork", "check_ports", "unusable"]
 
@@ -44,25 +45,37 @@ def check_ports(review: Review) -> None:
                 continue
             if "mac" in port:
                 macs[port["mac"].lower()].append(host)
-            if "fixed_ip" not in port:
-                continue
-            address = ipaddress.ip_address(port["fixed_ip"])
-            claims[port["network"], str(address)].append(host)
-            wrong = _misplaced(address, port["network"], networks)
-            if wrong:
-                review.add("server_networks", (index, "fixed_ip"), hosts=(host,), reason=wrong)
+            for path, text in _asked(port):
+                address = ipaddress.ip_address(text)
+                claims[port["network"], str(address)].append(host)
+                wrong = _misplaced(address, port["network"], networks)
+                if wrong:
+                    review.add("server_networks", (index, *path), hosts=(host,), reason=wrong)
     _twice(review, claims, macs)
+
+
+def _asked(port: t.Mapping[str, t.Any]) -> t.Iterator[tuple[Path, str]]:
+    """The addresses that a port asks for, each with its path in it."""
+    if "fixed_ip" in port:
+        yield ("fixed_ip",), port["fixed_ip"]
+    for index, address in enumerate(port.get("fixed_ips", ())):
+        yield ("fixed_ips", index), address
 
 
 def _misplaced(address: IPAddress, name: str, networks: t.Mapping[str, t.Any]) -> str | None:
     network = networks.get(name)
     if network is None:
         return None  # unknown, or with a mistake: reported there
-    if "cidr" not in network:
+    subnets = [one for one in (network, *network.get("subnets", ())) if "cidr" in one]
+    if not subnets:
         return f"found {address}, but network {name!r} has no cidr, so that no address in it can be asked for"
-    if "gateway" in network and address == ipaddress.ip_address(network["gateway"]):
+    if any("gateway" in one and address == ipaddress.ip_address(one["gateway"]) for one in subnets):
         return f"found {address}, which is the gateway of network {name!r}"
-    return unusable(address, ipaddress.ip_network(network["cidr"]))
+    blocks = [ipaddress.ip_network(one["cidr"]) for one in subnets]
+    mine = next((block for block in blocks if address in block), blocks[0])
+    if len(blocks) > 1 and address not in mine:
+        return f"found {address}, allowed is an address in a cidr of the network ({listed(blocks)})"
+    return unusable(address, mine)
 
 
 def _twice(review: Review, claims: t.Mapping[tuple[str, str], list[str]], macs: t.Mapping[str, list[str]]) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "ImageSource",
     "Network",
     "ServerGroup",
+    "Subnet",
     "aggregate",
     "catalogs",
     "declared",
@@ -84,10 +85,36 @@ class ImageSource:
 
 
 @dataclasses.dataclass(frozen=True)
+class Subnet:
+    """The addresses of a network, or some of them. ``mode`` is Neutron's ipv6_address_mode."""
+
+    cidr: str | None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
+    dhcp: bool = False
+    routes: tuple[t.Mapping[str, str], ...] = ()
+    mode: str | None = None
+
+    @property
+    def family(self) -> int:
+        return 4 if self.cidr is None else ipaddress.ip_network(self.cidr).version
+
+    @property
+    def derived(self) -> bool:
+        """Whether guests make their address of the port's MAC themselves."""
+        return self.mode in ("slaac", "dhcpv6-stateless")
+
+    def has(self, address: str) -> bool:
+        return self.cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(self.cidr)
+
+
+@dataclasses.dataclass(frozen=True)
 class Network:
     """A network of the catalog. ``kind`` is bridge or network (a libvirt network), ``source`` its name on the hosts.
 
     ``pools`` are pairs of first and last address, in the order written; none means the whole cidr but the gateway.
+    ``further`` are the subnets beside the one that the network itself describes.
     """
 
     name: str
@@ -99,6 +126,15 @@ class Network:
     pools: tuple[tuple[str, str], ...] = ()
     dhcp: bool = True
     mtu: int | None = None
+    routes: tuple[t.Mapping[str, str], ...] = ()
+    mode: str | None = None
+    further: tuple[Subnet, ...] = ()
+
+    @property
+    def subnets(self) -> tuple[Subnet, ...]:
+        """All of them: the network's own first."""
+        own = Subnet(self.cidr, self.gateway, self.dns, self.pools, self.dhcp, self.routes, self.mode)
+        return (own, *self.further) if self.cidr is not None or self.dhcp or not self.further else self.further
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,19 +199,42 @@ def image_source(data: Data) -> ImageSource:
 
 def network(name: str, data: Data) -> Network:
     bridge = data.get("bridge")
-    cidr = data.get("cidr")
+    further = tuple(_subnet(one) for one in data.get("subnets", ()))
+    own = _subnet({"dhcp": "cidr" not in data and not further, **data})
     return Network(
         name=name,
         kind="bridge" if bridge else "network",
         source=bridge or data["libvirt_network"],
+        mtu=data.get("mtu"),
+        further=further,
+        cidr=own.cidr,
+        gateway=own.gateway,
+        dns=own.dns,
+        pools=own.pools,
+        dhcp=own.dhcp,
+        routes=own.routes,
+        mode=own.mode,
+    )
+
+
+def _subnet(data: Data) -> Subnet:
+    cidr = data.get("cidr")
+    return Subnet(
         cidr=cidr and str(ipaddress.ip_network(cidr)),
         gateway=_address(data.get("gateway")),
         dns=tuple(str(ipaddress.ip_address(server)) for server in data.get("dns", ())),
         pools=tuple(
             (str(_address(pool["start"])), str(_address(pool["end"]))) for pool in data.get("allocation_pools", ())
         ),
-        dhcp=data.get("dhcp", cidr is None),
-        mtu=data.get("mtu"),
+        dhcp=data.get("dhcp", False),
+        routes=tuple(
+            {
+                "destination": str(ipaddress.ip_network(route["destination"])),
+                "gateway": str(_address(route["gateway"])),
+            }
+            for route in data.get("routes", ())
+        ),
+        mode=data.get("ipv6_address_mode"),
     )
 
 
@@ -270,11 +329,16 @@ def declared(name: str, data: Data, known: Catalogs) -> Server:
     )
 
 
-def port(item: Json) -> dict[str, str]:
-    """An entry of server_networks as a mapping: ``network``, and ``fixed_ip`` and ``mac`` where they are asked for."""
+def port(item: Json) -> dict[str, Json]:
+    """An entry of server_networks as a mapping: ``network``, and what else is asked for, such as ``fixed_ip``."""
     if isinstance(item, str):
         return {"network": item}
-    asked = {"network": item["network"], "fixed_ip": _address(item.get("fixed_ip")), "mac": _lower(item.get("mac"))}
+    asked = {
+        **item,
+        "fixed_ip": _address(item.get("fixed_ip")),
+        "mac": _lower(item.get("mac")),
+        "fixed_ips": [str(_address(address)) for address in item.get("fixed_ips", ())] or None,
+    }
     return {key: value for key, value in asked.items() if value is not None}
 
 

@@ -17,6 +17,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._keys import chec
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.addresses import IPAddress, IPNetwork, unusable
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.extra_specs import problem
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import CATALOGS, Review
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import Path
 
 __all__ = ["check_catalogs"]
 
@@ -61,25 +62,51 @@ def _server_group(review: Review, name: str, entry: Entry) -> None:
 
 
 def _network(review: Review, name: str, entry: Entry) -> None:
-    variable = "fleet_networks"
     if "cidr" not in entry:
-        for key in ("gateway", "allocation_pools"):
+        for key in ("gateway", "allocation_pools", "routes", "ipv6_address_mode"):
             if entry.get(key):
-                review.add(variable, (name, key), reason="is given without cidr, which says what addresses there are")
-        return
+                reason = "is given without cidr, which says what addresses there are"
+                review.add("fleet_networks", (name, key), reason=reason)
+    else:
+        _subnet(review, (name,), entry)
+    for index, subnet in enumerate(entry.get("subnets", ())):
+        _subnet(review, (name, "subnets", index), subnet)
+    blocks = [ipaddress.ip_network(one["cidr"]) for one in (entry, *entry.get("subnets", ())) if "cidr" in one]
+    for at, block in enumerate(blocks):
+        other = next((one for one in blocks[:at] if one.version == block.version and one.overlaps(block)), None)
+        if other is not None:
+            review.add("fleet_networks", (name, "subnets"), reason=f"found {block}, which overlaps {other}")
+
+
+def _subnet(review: Review, path: Path, entry: Entry) -> None:
+    variable = "fleet_networks"
     cidr = ipaddress.ip_network(entry["cidr"])
     gateway = ipaddress.ip_address(entry["gateway"]) if "gateway" in entry else None
     wrong = None if gateway is None else unusable(gateway, cidr)
     if wrong:
-        review.add(variable, (name, "gateway"), reason=wrong)
+        review.add(variable, (*path, "gateway"), reason=wrong)
+    for index, route in enumerate(entry.get("routes", ())):
+        wrong = _route(route, cidr)
+        if wrong:
+            review.add(variable, (*path, "routes", index), reason=wrong)
+    mode = entry.get("ipv6_address_mode")
+    if mode is not None and (cidr.version == 4 or (mode != "dhcpv6-stateful" and cidr.prefixlen != 64)):
+        needs = "an IPv6 cidr" if cidr.version == 4 else "a cidr of /64, of which guests derive their addresses"
+        review.add(variable, (*path, "ipv6_address_mode"), reason=f"found {mode!r} for {cidr}, which needs {needs}")
     pools: list[tuple[IPAddress, IPAddress]] = []
     for index, pool in enumerate(entry.get("allocation_pools", ())):
         start, end = ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])
         wrong = _pool(start, end, cidr, gateway, pools)
         if wrong:
-            review.add(variable, (name, "allocation_pools", index), reason=wrong)
+            review.add(variable, (*path, "allocation_pools", index), reason=wrong)
         else:
             pools.append((start, end))
+
+
+def _route(route: t.Mapping[str, str], cidr: IPNetwork) -> str | None:
+    if ipaddress.ip_network(route["destination"]).version != cidr.version:
+        return f"leads to {route['destination']}, allowed is a destination of the same family as {cidr}"
+    return unusable(ipaddress.ip_address(route["gateway"]), cidr)
 
 
 def _pool(

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Address, Nic
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import network_data
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import BOND_MODES
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -57,15 +59,42 @@ SCHEMA = {
         "links": {
             "type": "array",
             "items": {
-                "type": "object",
-                "required": ["ethernet_mac_address", "id", "type"],
-                "properties": {
-                    "id": {"type": "string"},
-                    "vif_id": {"type": "string"},
-                    "ethernet_mac_address": {"type": "string", "pattern": "^([0-9a-fA-F]{2}[:-]){5}([0-9a-fA-F]{2})$"},
-                    "mtu": {"anyOf": [{"type": "number", "minimum": 1, "maximum": 65535}, {"type": "null"}]},
-                    "type": {"enum": ["bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy"]},
-                },
+                "oneOf": [
+                    {
+                        "type": "object",
+                        "required": ["ethernet_mac_address", "id", "type"],
+                        "properties": {
+                            "id": {"type": "string"},
+                            "vif_id": {"type": "string"},
+                            "ethernet_mac_address": {
+                                "type": "string",
+                                "pattern": "^([0-9a-fA-F]{2}[:-]){5}([0-9a-fA-F]{2})$",
+                            },
+                            "mtu": {"anyOf": [{"type": "number", "minimum": 1, "maximum": 65535}, {"type": "null"}]},
+                            "type": {
+                                "enum": ["bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy"]
+                            },
+                        },
+                    },
+                    {
+                        "type": "object",
+                        "required": ["ethernet_mac_address", "id", "type", "bond_mode", "bond_links"],
+                        "properties": {
+                            "type": {"enum": ["bond"]},
+                            "bond_mode": {"enum": list(BOND_MODES)},
+                            "bond_links": {"type": "array", "items": {"type": "string"}},
+                        },
+                    },
+                    {
+                        "type": "object",
+                        "required": ["vlan_mac_address", "id", "type", "vlan_link", "vlan_id"],
+                        "properties": {
+                            "type": {"enum": ["vlan"]},
+                            "vlan_id": {"type": "integer"},
+                            "vlan_link": {"type": "string"},
+                        },
+                    },
+                ]
             },
         },
         "networks": {
@@ -88,6 +117,7 @@ def nic(index: int, *addresses: Address, mtu: int | None = None) -> Nic:
 
 V4 = Address("192.0.2.10", 24, gateway="192.0.2.1", dns=("192.0.2.2", "192.0.2.3"))
 V4_BARE = Address("198.51.100.7", 25)
+ROUTED = Address("203.0.113.9", 24, routes=({"destination": "10.0.0.0/8", "gateway": "203.0.113.2"},))
 V6 = Address("2001:db8::10", 64, gateway="2001:db8::1", dns=("2001:db8::2",))
 
 
@@ -99,6 +129,9 @@ V6 = Address("2001:db8::10", 64, gateway="2001:db8::1", dns=("2001:db8::2",))
         [nic(0, V4_BARE, mtu=9000)],
         [nic(0, V6)],
         [nic(0, V4, V6), nic(1), nic(2, V4_BARE)],
+        [dataclasses.replace(nic(0, V4), vlan=42, bond="bond0"), dataclasses.replace(nic(1), bond="bond0")],
+        [dataclasses.replace(nic(0, V6, ROUTED), dhcp=(4,))],
+        [nic(0, dataclasses.replace(V6, mode="slaac"), dataclasses.replace(V4, mode="dhcp"))],
     ],
 )
 def test_every_document_is_valid_by_novas_schema(nics: list[Nic]) -> None:
@@ -155,3 +188,44 @@ def test_networks_are_numbered_through_and_services_named_once() -> None:
         "interface2",
     ]
     assert [service["address"] for service in document["services"]] == ["192.0.2.2", "192.0.2.3", "2001:db8::2"]
+
+
+def test_a_vlan_is_a_link_on_its_port() -> None:
+    document = network_data([dataclasses.replace(nic(0, V4, mtu=1450), vlan=42)])
+    port, vlan = document["links"]
+    assert vlan == {
+        "id": "interface0.42",
+        "type": "vlan",
+        "vlan_id": 42,
+        "vlan_link": port["id"],
+        "vlan_mac_address": port["ethernet_mac_address"],
+        "ethernet_mac_address": port["ethernet_mac_address"],
+        "mtu": 1450,
+    }
+    assert [network["link"] for network in document["networks"]] == ["interface0.42"]
+
+
+def test_a_bond_is_a_link_over_its_ports() -> None:
+    members = [dataclasses.replace(one, bond="bond0", bond_mode="802.3ad") for one in (nic(0, V4), nic(1))]
+    document = network_data([*members, nic(2, V4_BARE)])
+    assert [link["id"] for link in document["links"]] == ["interface0", "interface1", "interface2", "bond0"]
+    bond = document["links"][-1]
+    assert (bond["bond_links"], bond["bond_mode"]) == (["interface0", "interface1"], "802.3ad")
+    assert [network["link"] for network in document["networks"]] == ["bond0", "interface2"]
+
+
+def test_a_vlan_on_a_bond() -> None:
+    members = [dataclasses.replace(one, bond="bond0", vlan=7) for one in (nic(0, V4), nic(1))]
+    document = network_data(members)
+    assert [link["id"] for link in document["links"]][2:] == ["bond0", "bond0.7"]
+    assert [network["link"] for network in document["networks"]] == ["bond0.7"]
+
+
+def test_dhcp_beside_an_address() -> None:
+    document = network_data([dataclasses.replace(nic(0, V6, mtu=9000), dhcp=(4,))])
+    assert [network["type"] for network in document["networks"]] == ["ipv4_dhcp", "ipv6"]
+    assert document["links"][0]["mtu"] is None
+
+
+def test_without_ports_there_is_nothing_to_say() -> None:
+    assert network_data([]) == {}

@@ -165,7 +165,7 @@ def _addresses(network: Network, claimed: t.Sequence[tuple[Subnet, str]], mac: s
 def _asks(network: Network, claimed: t.Sequence[tuple[Subnet, str]]) -> tuple[int, ...]:
     """The families that a port asks for by DHCP; nothing where that is IPv4 alone, which is what a port does that has
     no addresses."""
-    had = [subnet for subnet, _address in claimed]
+    had = [subnet for subnet, _given in claimed]
     families = sorted({subnet.family for subnet in network.subnets if subnet.dhcp and subnet not in had})
     alone = families == [4] and not had and not any(subnet.derived for subnet in network.subnets)
     return () if alone else tuple(families)

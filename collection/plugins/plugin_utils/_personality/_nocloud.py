@@ -99,16 +99,13 @@ def _subnet(network: Document) -> Document:
     kinds = {"ipv4_dhcp": "dhcp4", "ipv6_dhcp": "dhcp6", "ipv6_slaac": "ipv6_slaac"}
     kinds.update({f"ipv6_dhcpv6-{state}": f"ipv6_dhcpv6-{state}" for state in ("stateful", "stateless")})
     if network["type"] in kinds:
-        return {"type": kinds[network["type"]]}
-    interface = ipaddress.ip_interface(f"{network['ip_address']}/{_prefix(network['netmask'])}")
-    subnet: Document = {"type": "static" if interface.version == 4 else "static6", "address": str(interface)}
-    routes = []
-    for route in network["routes"]:
-        if route["network"] in ("0.0.0.0", "::"):  # noqa: S104  # the default route, nothing is bound to it
-            subnet["gateway"] = route["gateway"]
-        else:
-            routes.append({"network": route["network"], "netmask": route["netmask"], "gateway": route["gateway"]})
-    servers = [service["address"] for service in network["services"]]
+        subnet: Document = {"type": kinds[network["type"]]}
+    else:
+        interface = ipaddress.ip_interface(f"{network['ip_address']}/{_prefix(network['netmask'])}")
+        subnet = {"type": "static" if interface.version == 4 else "static6", "address": str(interface)}
+    # The default route too: that is how cloud-init has it from OpenStack.
+    routes = [{key: route[key] for key in ("network", "netmask", "gateway")} for route in network.get("routes", ())]
+    servers = [service["address"] for service in network.get("services", ())]
     return {**subnet, **({"routes": routes} if routes else {}), **({"dns_nameservers": servers} if servers else {})}
 
 

@@ -29,14 +29,16 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     status_rows,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import host_json, hosts_text
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.report import report
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text, told
 from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
+from ansible_collections.flotilla.compute.plugins.plugin_utils._report import page, write
 
 preload()  # once, in the process that forks the workers
 
@@ -182,6 +184,9 @@ class ActionModule(Planner):
         states = host_states(computes, snapshot, fleet_id=fleet_id, catalogs=declared.catalogs, groups={})
         hosts = [hosts_text(states)] if one is None else []
         text = "\n".join([fleet_text(rows), *hosts, *down, *past])
+        if declared.settings.report is not None:
+            write(declared.settings.report, self._report(declared, computes, ledger))
+            text += f"\nThe report is in {declared.settings.report}"
         if args["show"]:
             Display().display(text)
         return {
@@ -191,6 +196,18 @@ class ActionModule(Planner):
             "hosts": {state.name: host_json(state) for state in states},
             "history": history,
         }
+
+    def _report(self, declared: Declared, computes: list[Compute], ledger: Ledger | None) -> str:
+        """The fleet as a page, with what reconcile would do; where it would do nothing but fail, with its words."""
+        now, plan, no_plan = self.now(ledger), None, ""
+        settings = dataclasses.replace(declared.settings, report=None, server=None)
+        declared = dataclasses.replace(declared, settings=settings)
+        try:
+            plan, _fleet = reconcile(declared, computes, Run(ledger, None, now), now=now)
+        except FlotillaError as exc:
+            no_plan = str(exc)
+        snapshot = ledger.snapshot() if ledger is not None else None
+        return page(report(declared, computes, snapshot, plan, no_plan), now=now)
 
     def _guests(self, args: Arguments) -> Result:
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
@@ -211,3 +228,5 @@ def _check_asked(declared: Declared) -> None:
         raise InvalidInput("fleet_server is for playbooks about one server; select servers by fleet_servers")
     if declared.settings.host is not None:
         raise InvalidInput("fleet_host is for playbooks about one host; server_host says where a server is to be")
+    if declared.settings.report is not None:
+        raise InvalidInput("fleet_report is for the playbook status, which writes the report")

@@ -45,7 +45,8 @@ options:
         nothing of the build is left on it, is followed by another; and only where another may do better.
       - V(action) makes the plan of one action on one server, for M(flotilla.compute.server_action).
       - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
-        C(fleet_server) it shows that server alone, and its history.
+        C(fleet_server) it shows that server alone, and its history. With C(fleet_report) it writes one HTML page with
+        hosts and servers to scale, what reconcile would change, and what the loss of each host would do.
       - V(guests) gives the servers as the surveys show them, for the inventory plugin
         P(flotilla.compute.servers#inventory).
     type: str

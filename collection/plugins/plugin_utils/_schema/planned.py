@@ -21,7 +21,6 @@ PLANNED = {
     "compute_fence": "fencing before evacuation",
     "fleet_drain": "the playbook drain",
     "fleet_lose": "planning for the loss of a host",
-    "fleet_report": "capacity reports",
     "fleet_security_groups": "security groups",
     "fleet_volumes": "volumes",
     "server_priority": "the order of a drain",

@@ -39,9 +39,9 @@ format:  ## ruff's formatter and safe fixes
 	@tools/bootstrap
 	ruff check --fix -q; ruff format -q
 
-build:  ## the collection's artifact, in dist/
+build:  ## the collection's artifact, in dist/, the same to the last bit each time
 	@tools/bootstrap
-	ansible-galaxy collection build --force --output-path dist collection
+	@tools/build dist
 
 bench:  ## measured against community.libvirt, plain virsh and Nova's scheduler (root)
 	@tools/bootstrap --lab --bench

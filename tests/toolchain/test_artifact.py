@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -32,3 +36,32 @@ def test_the_artifact_holds_what_git_tracks(root: Path, tmp_path: Path) -> None:
     made_by_the_build = {"MANIFEST.json", "FILES.json"}
     assert packed - made_by_the_build <= (before | after) - {"galaxy.yml"}
     assert (before & after) - {"galaxy.yml"} <= packed
+
+
+def _built(root: Path, target: Path, **environment: str) -> Path:
+    command = [str(root / "tools" / "build"), str(target)]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+    return target / "flotilla-compute-0.1.0.tar.gz"
+
+
+def test_two_builds_are_the_same_to_the_last_bit(root: Path, tmp_path: Path) -> None:
+    """Of two checkouts whose files have other times, modes for others, and another order on the disk."""
+    copy = tmp_path / "copy"
+    for name in sorted(_listing(root), reverse=True):
+        (copy / "collection" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / "collection" / name, copy / "collection" / name)
+        (copy / "collection" / name).chmod((root / "collection" / name).stat().st_mode & 0o700)
+    (copy / "tools").mkdir()
+    shutil.copy(root / "tools" / "build", copy / "tools" / "build")
+
+    first = _built(root, tmp_path / "first", SOURCE_DATE_EPOCH="1000000000")
+    second = _built(copy, tmp_path / "second", SOURCE_DATE_EPOCH="1000000000")
+    assert first.read_bytes() == second.read_bytes()
+
+    with tarfile.open(first) as artifact:
+        members = {member.name: member for member in artifact}
+        assert {(one.mtime, one.uid, one.uname) for one in members.values()} == {(1000000000, 0, "")}
+        contents = {name: artifact.extractfile(name) for name in ("MANIFEST.json", "FILES.json")}
+        manifest, files = (file.read() if file is not None else b"" for file in contents.values())
+    assert json.loads(manifest)["file_manifest_file"]["chksum_sha256"] == hashlib.sha256(files).hexdigest()
+    assert {entry["name"] for entry in json.loads(files)["files"]} - {"."} == set(members) - set(contents)

@@ -61,3 +61,33 @@ def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
     assert flavor(fleet) == ("large", {})
     assert [status for *_more, status in journal(fleet)] == ["reverted", "confirmed"]
     assert fleet.reconcile().all_steps == {}
+
+
+def test_moved_to_another_host_and_back(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    before = fleet.look().server("a")
+    assert "Cannot migrate to the host where the server exists." in refused(act(fleet, "migrate", host="kvm1"))
+    done = told(act(fleet, "migrate", host="kvm2").ok())
+    assert (done["steps"], done["server"]["host"]) == (["stop", "migrate", "start"], "kvm2")
+    fleet.lab.wait_for("kvm2", before.id, "boots=2", times=1, timeout=90)
+    (row,) = fleet.snapshot.servers.values()
+    assert (row.host, row.vm_state) == ("kvm2", "resized")
+    assert journal(fleet) == [("migration", "kvm1", "kvm2", "finished")]
+    assert fleet.reconcile().all_steps == {}  # it waits
+    assert "fleet_allow=data_loss" in refused(act(fleet, "revert_resize"))
+    fleet.run("action", fleet_server="a", fleet_action="revert_resize", fleet_allow="data_loss").ok()
+    fleet.console("a", "boots=2")
+    assert same(before, fleet.whole().server("a"))
+    assert [status for *_more, status in journal(fleet)] == ["reverted"]
+    # Declared: with leave it is shut down, moved and started, and there is no way back.
+    fleet.declare("a", host="kvm2")
+    held = fleet.reconcile(fleet_allow="restart")
+    assert "migrate" not in str(held.all_steps)
+    fleet.reconcile(fleet_allow="migrate,restart")
+    fleet.console("a", "boots=3")
+    after = fleet.whole().server("a")
+    assert (after.host, same(before, after)) == ("kvm2", True)
+    assert [status for *_more, status in journal(fleet)] == ["reverted", "confirmed"]
+    assert fleet.reconcile().all_steps == {}

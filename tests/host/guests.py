@@ -67,16 +67,17 @@ def virsh(*arguments: str) -> str:
 
 
 class HostUnderTest:
-    """kvm1 of the lab: asked and worked on by `run_guests.py`, as a module would be."""
+    """A host of the lab, kvm1 as a rule: asked and worked on by `run_guests.py`, as a module would be."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, name: str = "kvm1") -> None:
         self.image = image
+        self.name = name
         self.kept = {image.volume, f"{image.volume}.ok", f"flotilla-pool-{POOL_ID}"}
 
     def ask(self, action: str, *, killed: bool = False, **request: Json) -> dict[str, Json]:
         code = f"exec env PYTHONPATH={CODE} /usr/bin/python3 {CODE}/run_guests.py"
         text = json.dumps({"action": action, "state_dir": STATE, "fleet_id": FLEET, **request})
-        out = lab("exec", "kvm1", "sh", "-c", code, stdin=text, check=not killed)
+        out = lab("exec", self.name, "sh", "-c", code, stdin=text, check=not killed)
         return t.cast("dict[str, Json]", json.loads(out)) if out else {"killed": True}
 
     def run(
@@ -104,18 +105,18 @@ class HostUnderTest:
         path = f"/var/log/libvirt/qemu/{record.id}.console.log"
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            found = re.search(pattern, lab("exec", "kvm1", "cat", path, check=False))
+            found = re.search(pattern, lab("exec", self.name, "cat", path, check=False))
             if found:
                 return found
             time.sleep(0.1)
-        said = lab("exec", "kvm1", "tail", path, check=False)
+        said = lab("exec", self.name, "tail", path, check=False)
         raise AssertionError(f"{pattern!r} is not on the console: {said}\nThe guest: {self._at_work(record)}")
 
     def _at_work(self, record: Record) -> str:
         """What a guest that doesn't get on is at: its state, its processors' time and where they are."""
         registers = ("qemu-monitor-command", record.id, "--hmp", "info registers -a")
         asked = (("domstats", "--state", "--vcpu", "--block", record.id), registers, registers)
-        return "\n".join(lab("exec", "kvm1", "virsh", *words, check=False) for words in asked)
+        return "\n".join(lab("exec", self.name, "virsh", *words, check=False) for words in asked)
 
 
 def drives(record: Record | None, user_data: str | None = None) -> dict[str, str]:
@@ -162,8 +163,7 @@ def host() -> Iterator[HostUnderTest]:
     target = CODE / "ansible_collections/flotilla/compute/plugins/module_utils"
     shutil.copytree(ROOT / "collection/plugins/module_utils", target, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests/host/run_guests.py", CODE)
-    marker = json.dumps({"host_id": HOST_ID, "fleet_id": FLEET, "ledger_id": "test", "service": {}})
-    lab("exec", "kvm1", "sh", "-c", f"mkdir -p {STATE} && cat >{STATE}/host.json", stdin=marker)
+    enroll("kvm1", HOST_ID)
     for pool in ("local", "shared"):
         virsh("vol-create-as", pool, f"flotilla-pool-{POOL_ID}", "0")
     file = (CACHE / "tick.qcow2").resolve()  # a lab of another checkout may change the link meanwhile
@@ -192,6 +192,11 @@ def nothing_stays(host: HostUnderTest) -> Iterator[None]:
         "local": set(),
         "shared": set(),
     }
+
+
+def enroll(name: str, host_id: str) -> None:
+    marker = json.dumps({"host_id": host_id, "fleet_id": FLEET, "ledger_id": "test", "service": {}})
+    lab("exec", name, "sh", "-c", f"mkdir -p {STATE} && cat >{STATE}/host.json", stdin=marker)
 
 
 def ok_results(results: list[dict[str, Json]]) -> list[dict[str, Json]]:

@@ -17,7 +17,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InProgress,
     Stale,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import AddressRow, HostSeen, Ledger, Wish
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
+    AddressRow,
+    HostSeen,
+    Ledger,
+    ServerSeen,
+    Wish,
+)
 
 
 def test_a_build_from_claim_to_record(ledger: Ledger, run_id: str) -> None:
@@ -248,7 +254,11 @@ def test_a_claim_of_a_built_server_is_dropped_where_nothing_is_left_of_it(ledger
     win(ledger, run_id, claim("web1", "kvm2", server_id, addresses=[LAN, Wish("dmz", pools=POOLS)]))
     ledger.begin_task(run_id, server_id, "migrating")
     ledger.end_run(run_id, "failed")
-    ledger.observe([], nothing_left=[server_id], since=later(ledger))
+    # It is where it was.
+    its = before.servers[server_id].loads()
+    assert its is not None
+    found = ServerSeen.of(its, host="kvm1", vm_state="active", power_state=1)
+    ledger.observe([found], nothing_left=[server_id], since=later(ledger))
     after = ledger.snapshot()
     assert after.claims == {}
     assert after.addresses == before.addresses

@@ -67,12 +67,20 @@ options:
       - V(rebuild) gives the server a new root disk, from O(image) or its own one. All else of it stays.
       - V(rescue) boots it from O(image) with its root disk as the second one, or beside all of its disks if that image
         has C(hw_rescue_bus) or C(hw_rescue_device). V(unrescue) brings back the domain, and the state, of before.
-      - V(resize) gives the server another O(flavor) on the host that it is on, restarting it if it runs. It then waits,
-        as C(VERIFY_RESIZE), for V(confirm_resize), which leaves the new flavor for good, or for V(revert_resize), which
-        brings back the flavor and the state of before. C(fleet_resize_confirm_window) lets reconcile runs confirm by
-        themselves. A disk never becomes smaller, so a flavor with a smaller one is refused, and after a revert the
-        root disk has the size that it was grown to, with all that was written to it. (Nova throws that away.) Ephemeral
-        disks that came with the new flavor are lost by a revert, which then needs leave for V(data_loss).
+      - V(resize) gives the server another O(flavor), restarting it if it runs. It stays on its host if there is room,
+        and else goes to one that the scheduler chooses, or at once to O(host). It then waits, as C(VERIFY_RESIZE), for
+        V(confirm_resize), which leaves the new flavor for good, or for V(revert_resize), which brings back the flavor
+        and the state of before. C(fleet_resize_confirm_window) lets reconcile runs confirm by themselves. A disk never
+        becomes smaller, so a flavor with a smaller one is refused, and after a revert the root disk has the size that
+        it was grown to, with all that was written to it. (Nova throws that away.) Ephemeral disks that came with the
+        new flavor are lost by a revert, which then needs leave for V(data_loss).
+      - V(migrate) takes the server to O(host), or to one that the scheduler chooses. It is shut down, moved, and
+        started if it ran. Disks in a pool that both hosts share stay where they are, others are copied from host to
+        host. It then waits to be confirmed or reverted, as after a resize, unless O(confirm) is true. Until then the
+        host that it left keeps its room and a copy of it, which can't be started; V(confirm_resize) takes that away,
+        and V(revert_resize) goes back to it. What was written meanwhile to disks that were copied is lost by that,
+        which then needs leave for V(data_loss). The host that the server is on opens the libvirt of the other one by
+        its C(compute_migration_uri), which both need.
       - V(shelve) keeps the server as snapshots of its root and ephemeral disks and frees its host. V(unshelve) makes
         it again on the host that the task is for, or that the playbook's plan chooses; its id, addresses and MACs are
         the same.
@@ -85,6 +93,7 @@ options:
       - force_delete
       - inject_nmi
       - lock
+      - migrate
       - pause
       - reboot
       - rebuild
@@ -150,6 +159,19 @@ options:
       - With O(action=backup), how many backups of that row are kept. With V(0) the one just made goes too, as in Nova.
         Needed.
     type: int
+  host:
+    description:
+      - With O(action=migrate) and O(action=resize), the compute host that the server goes to. By default the scheduler
+        chooses one.
+    type: str
+  live:
+    description:
+      - With O(action=migrate), whether the server goes on running meanwhile. Only V(false) is possible yet.
+    type: bool
+  confirm:
+    description:
+      - With O(action=migrate), whether the move is confirmed at once, so that there is no way back.
+    type: bool
   flavor:
     description:
       - With O(action=resize), the name of the new flavor. Needed.

@@ -21,10 +21,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 #: The options of all actions. Which of them an action takes is in actions.ACTIONS.
 OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
     "backup_type": {"type": "str"},
+    "confirm": {"type": "bool"},
     "description": {"type": "str"},
     "flavor": {"type": "str"},
+    "host": {"type": "str"},
     "image": {"type": "str"},
     "key_name": {"type": "str", "no_log": False},
+    "live": {"type": "bool"},
     "metadata": {"type": "dict"},
     "name": {"type": "str"},
     "password": {"type": "str", "no_log": True},

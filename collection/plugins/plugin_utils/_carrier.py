@@ -25,7 +25,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.states impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import KIND, Move, move_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
@@ -64,7 +64,7 @@ _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelv
 _ON_DRIVE = ("config_drive_format", "key_name", "metadata", "project")
 
 #: Steps that are what Nova's task state shows, whatever comes before them.
-_SHOWN = frozenset({"resize", "revert_resize"})
+_SHOWN = frozenset({"live_migrate", "migrate", "resize", "revert_resize"})
 
 
 class Carrier(Planner):
@@ -165,7 +165,10 @@ class Carrier(Planner):
         record, timeout = results[-1]["record"], health.get("timeout", TIMEOUT)
         if health.get("agent"):
             ping = {"kind": "wait_agent", "server_id": entry["id"], "name": entry["name"], "timeout": timeout}
-            answer = self._call(entry, [{**ping, "expects": record["generation"]}])
+            # After a move it answers where it is now.
+            at = (entry["deeds"][-1].get("options") or {}).get("at")
+            options = {} if at is None else {"options": {"at": at}}
+            answer = self._call(entry, [{**ping, "expects": record["generation"], **options}])
             if answer.get("failed"):
                 raise FlotillaError(str(answer.get("msg")))
         if health.get("port"):
@@ -176,8 +179,8 @@ class Carrier(Planner):
         if move is None or status is None:
             return
         with contextlib.suppress(FlotillaError):
-            names = {"source": entry["host"], "status": status, **move.data}
-            ledger.note_migration(entry["run_id"], move.id, KIND, entry["id"], **names)
+            names = {"source": move.source or entry["host"], "destination": move.destination, **move.data}
+            ledger.note_migration(entry["run_id"], move.id, move.kind, entry["id"], status=status, **names)
 
     def _call_to_the_end(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         """A step that goes on by itself is asked for again, and its progress is shown."""
@@ -345,7 +348,7 @@ class Carrier(Planner):
             entry["run_id"],
             entry["id"],
             record=None if deleted else record,
-            host=entry["host"],
+            host=entry.get("destination") or entry["host"],
             vm_state=vm_state(state or "shutoff", () if record is None else record.marks),
             power_state=power_state(state or "shutoff"),
             message=", ".join(result["message" if entry.get("action") else "kind"] for result in outcome["results"]),
@@ -375,7 +378,8 @@ class Carrier(Planner):
         results = outcome.get("results", [])
         kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
         state = results[-1].get("state") if results else None
-        server = {"name": entry["name"], "id": entry["id"], "host": entry["host"], "state": state}
+        host = entry["host"] if outcome.get("failed") else entry.get("destination") or entry["host"]
+        server = {"name": entry["name"], "id": entry["id"], "host": host, "state": state}
         found: Result = {
             **kept,
             "server": server,

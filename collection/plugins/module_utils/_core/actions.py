@@ -16,11 +16,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import resizing, saving
+from . import moving, resizing, saving
 from .errors import InvalidInput, Refused
 from .model import Flavor, Guest, Image, Json, Record, Server, Spec
+from .resize import resize_of
 from .states import Standing, power_state, refusal, vm_state
-from .steps import COSTS, RESIZED, SHELVED, Leave, ServerPlan, Step, as_defined, plan_server
+from .steps import COSTS, RESIZED, SHELVED, Leave, ServerPlan, Step, as_defined, confirm_step, plan_server
 
 #: Seconds that a guest has to reboot by itself before it is power cycled (Nova's wait_soft_reboot_seconds).
 SOFT_REBOOT_TIMEOUT = 120
@@ -172,11 +173,14 @@ def _delete(request: Request, record: Record, guest: Guest | None) -> Planned:
         return _force_delete(request, record, guest)
     if "soft_delete" in record.marks:
         return []
-    return [Step("soft_delete", f"asked for; it can be restored for {request.leave.reclaim // 3600} hours")]
+    return [
+        *_confirmed(record),
+        Step("soft_delete", f"asked for; it can be restored for {request.leave.reclaim // 3600} hours"),
+    ]
 
 
-def _force_delete(_request: Request, _record: Record, _guest: Guest | None) -> Planned:
-    return [Step("delete", "asked for; its disks are gone for good", hold="delete")]
+def _force_delete(_request: Request, record: Record, _guest: Guest | None) -> Planned:
+    return [*_confirmed(record), Step("delete", "asked for; its disks are gone for good", hold="delete")]
 
 
 def _restore(_request: Request, record: Record, _guest: Guest | None) -> Planned:
@@ -184,6 +188,12 @@ def _restore(_request: Request, record: Record, _guest: Guest | None) -> Planned
         Step("restore", "asked for", spec=_in_state(record, "active") or record.spec),
         Step("start", "what is restored runs"),
     ]
+
+
+def _confirmed(record: Record) -> list[Step]:
+    """Nova confirms a resize before it deletes the server: then it is on one host only."""
+    its = resize_of(record)
+    return [] if its is None or its.source is None or its.undoing else [confirm_step(record, "it goes")]
 
 
 def _inject_nmi(_request: Request, _record: Record, _guest: Guest | None) -> Planned:
@@ -231,6 +241,10 @@ def _resize(request: Request, record: Record, guest: Guest | None) -> Planned:
     return resizing.resize(request.options, record, guest, request.flavors)
 
 
+def _migrate(request: Request, record: Record, guest: Guest | None) -> Planned:
+    return moving.migrate(request.options, record, guest)
+
+
 def _confirm_resize(_request: Request, record: Record, _guest: Guest | None) -> Planned:
     return resizing.confirm(record)
 
@@ -248,11 +262,12 @@ ACTIONS: t.Final[dict[str, Deed]] = {
     "force_delete": Deed(_force_delete),
     "inject_nmi": Deed(_inject_nmi),
     "lock": Deed(_lock, frozenset({"reason"})),
+    "migrate": Deed(_migrate, frozenset({"host", "live", "confirm"})),
     "pause": _power("pause", "paused"),
     "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
     "rebuild": Deed(_rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"user_data"})),
     "rescue": Deed(_rescue, frozenset({"image"})),
-    "resize": Deed(_resize, frozenset({"flavor"})),
+    "resize": Deed(_resize, frozenset({"flavor", "host"})),
     "restore": Deed(_restore),
     "resume": _power("resume", "active"),
     "revert_resize": Deed(_revert_resize),

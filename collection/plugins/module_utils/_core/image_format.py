@@ -93,6 +93,23 @@ def check(facts: ImageFacts, *, declared: str, what: str) -> int:
     return facts.virtual_size
 
 
+def rebased(head: bytes, path: str) -> bytes:
+    """The first cluster of a qcow2 file that stands on another, standing on *path*. Nothing else in it moves: the name
+    lies where it was, and what follows it in its cluster is nobody's."""
+    if not head.startswith(b"QFI\xfb") or len(head) < _QCOW2_V2.size:
+        raise BuildAbort("a disk that should stand on an image is no qcow2")
+    offset, length = struct.unpack_from(">QI", head, 8)
+    name = path.encode("utf-8", "surrogateescape")
+    if head[offset : offset + length] == name:
+        return head
+    if not offset or offset + len(name) > len(head) or len(name) > 1023:
+        raise BuildAbort(f"a disk can't be made to stand on {path!r}: its header has no room for that name")
+    changed = bytearray(head)
+    changed[offset : offset + max(length, len(name))] = name.ljust(length, b"\0")
+    struct.pack_into(">I", changed, 16, len(name))
+    return bytes(changed)
+
+
 def _formats_of(head: bytes) -> list[str]:
     found = dict.fromkeys(name for name, offset, magic in _MAGIC if head.startswith(magic, offset))
     if _VMDK_TEXT.match(head[:4096]):
@@ -154,4 +171,4 @@ def _why_unusable(name: str, head: bytes) -> str:
     )
 
 
-__all__ = ["HEAD_SIZE", "USABLE", "ImageFacts", "check", "inspect"]
+__all__ = ["HEAD_SIZE", "USABLE", "ImageFacts", "check", "inspect", "rebased"]

@@ -13,22 +13,26 @@ import typing as t
 
 from .errors import Conflict, InvalidInput
 from .model import Flavor, Guest, Json, Record, Server
+from .moving import cold_steps
 from .resize import check_flavor, resize_of
 from .saving import named
 from .states import route
-from .steps import RESIZED, Step, resize_step, revert_steps
+from .steps import Step, confirm_step, resize_step, revert_steps
 
 
 def resize(
     options: t.Mapping[str, Json], record: Record, guest: Guest | None, flavors: t.Mapping[str, Flavor]
 ) -> list[Step]:
-    """Another flavor, on the host that the server is on."""
+    """Another flavor, on the host that the server is on, or on the one that is asked for."""
     if not options.get("flavor"):
         raise InvalidInput("a resize needs the option flavor: the name of the server's new flavor")
     flavor = named(str(options["flavor"]), flavors, "flavor")
     check_flavor(record, flavor)
     state = "shutoff" if guest is None else guest.state
     data = flavor.to_json()
+    if options.get("host"):
+        spec = {**record.spec, "flavor": data}
+        return cold_steps(record, state, f"asked for, to flavor {flavor.name}", host=str(options["host"]), spec=spec)
     down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
     up = [Step("start", "it ran before")] if state == "running" else []
     return [*down, resize_step(data, "asked for", {**record.spec, "flavor": data}, state), *up]
@@ -37,9 +41,9 @@ def resize(
 def confirm(record: Record) -> list[Step]:
     """From now on there is no way back."""
     its = resize_of(record)
-    if its is not None and its.dropping is not None:
+    if its is not None and its.undoing:
         raise Conflict(f"the revert of {record.name}'s resize was cut off: revert it again to the end")
-    return [Step("confirm_resize", "asked for", marks={RESIZED: None})]
+    return [confirm_step(record, "asked for")]
 
 
 def revert(record: Record, guest: Guest | None) -> list[Step]:

@@ -113,6 +113,9 @@ TASKS = {
     "unshelve": "unshelving",
     "resize": "resize_prep",
     "revert_resize": "resize_reverting",
+    "migrate": "resize_migrating",
+    "live_migrate": "migrating",
+    "undo_migration": "resize_reverting",
 }
 
 _IDLE: frozenset[str | None] = frozenset({None})
@@ -241,6 +244,7 @@ AFTER: dict[str, str] = {
     "suspend": "suspended",
     "rescue": "shutoff",
     "resize": "shutoff",
+    "migrate": "shutoff",
     "revert_resize": "shutoff",
     "shelve": "shutoff",
     "unrescue": "shutoff",

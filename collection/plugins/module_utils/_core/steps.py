@@ -31,7 +31,7 @@ from .differences import (
 )
 from .model import Guest, Json, Record, Server, Spec
 from .resize import MARK as RESIZED
-from .resize import Resize, added, resize_of
+from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
 from .tuning import Tuning
 
@@ -60,6 +60,8 @@ _LOCKED_OUT = frozenset(
         "resize",
         "confirm_resize",
         "revert_resize",
+        "live_migrate",
+        "migrate",
     }
 )
 #: What stays possible on a locked server: it changes no guest.
@@ -136,6 +138,10 @@ def plan_server(
     if "soft_delete" in record.marks:
         first = Step("restore", f"declared {desired.state}, it was deleted softly", spec=record.spec)
         return _after(first, desired, record, as_defined(record), leave)
+    if leaving(record) is not None:
+        first = undo_step(record)
+        rest = dataclasses.replace(record, marks=_without(record, *first.marks))
+        return _after(first, desired, rest, as_defined(rest) if RESIZED in record.marks else guest, leave)
     if moved or not guest.persistent:
         why = "it was moved here by hand" if moved else "its domain is transient here"
         return _after(Step("adopt", why, spec=record.spec), desired, record, guest, leave)
@@ -221,10 +227,12 @@ def _as_resized(desired: Server, record: Record, guest: Guest, leave: Leave) -> 
     """A resized server waits to be confirmed or reverted: until then it is only started and stopped as declared."""
     its = t.cast(Resize, resize_of(record))
     rest = ServerPlan()
-    if its.dropping is not None:
+    over = 0 < leave.confirm_after <= leave.now - its.at
+    if its.undoing:
         steps = revert_steps(record, guest, "its revert was cut off")
-    elif 0 < leave.confirm_after <= leave.now - its.at:
-        steps = [Step("confirm_resize", "nobody reverted it in its time", marks={RESIZED: None})]
+    elif over or its.confirm:
+        why = "nobody reverted it in its time" if over else "it was not to wait for that"
+        steps = [confirm_step(record, why)]
         record = dataclasses.replace(record, marks=_without(record, RESIZED))
         rest = _present(desired, record, guest, leave)
     else:
@@ -240,17 +248,47 @@ def resize_step(flavor: Json, why: str, spec: Spec, state: str) -> Step:
     return Step("resize", f"{why}, to flavor {flavor.get('name')}", spec=spec, marks={RESIZED: {"state": state}})
 
 
+def confirm_step(record: Record, why: str) -> Step:
+    """From now on there is no way back."""
+    its = t.cast(Resize, resize_of(record))
+    return Step("confirm_resize", why, marks={RESIZED: None}, options=_peer(its))
+
+
+def undo_step(record: Record) -> Step:
+    """What a move that was cut off has left goes, and the server stays where it is."""
+    its = leaving(record)
+    to = "another host" if its is None else its.to.host
+    options = {} if its is None else {"peer": its.to.host_id}
+    return Step(
+        "undo_migration",
+        f"its move to {to} was cut off",
+        spec=record.spec,
+        marks={RESIZED: None, MIGRATING: None},
+        options=options,
+    )
+
+
+def _peer(its: Resize) -> dict[str, Json]:
+    """The host at the other end of a step, by its id."""
+    return {} if its.source is None else {"peer": its.source.host_id}
+
+
 def revert_steps(record: Record, guest: Guest | None, why: str) -> list[Step]:
     """Back to the flavor of before, and to the state of before. Disks that came with the new one are lost."""
     its = t.cast(Resize, resize_of(record))
     lost = [disk.role for disk in added(record) if disk.role != "swap"]
-    hold = "data_loss" if lost and its.dropping is None else None
-    why = f"{why}, to flavor {its.flavor.name}" + (f"; what is on its disk {', '.join(lost)} is lost" if hold else "")
+    stale = [disk.role for disk in abandoned(record) if disk.role not in ("config", "swap")]
+    hold = "data_loss" if (lost or stale) and not its.undoing else None
+    to = f"{why}, to flavor {its.flavor.name}" if its.source is None else f"{why}, to host {its.source.host}"
+    costs = [f"what is on its disk {', '.join(lost)} is lost"] if lost else []
+    costs += [f"what was written since to its disk {', '.join(stale)} is lost"] if stale else []
+    why = "; ".join([to, *costs]) if hold else to
     spec = {**record.spec, "flavor": its.flavor.to_json()}
     state = guest.state if guest is not None else "shutoff"
     down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
     up = [Step("start", "it ran before")] if its.state == "running" else []
-    return [*down, Step("revert_resize", why, spec=spec, marks={RESIZED: None}, hold=hold), *up]
+    revert = Step("revert_resize", why, spec=spec, marks={RESIZED: None}, hold=hold, options=_peer(its))
+    return [*down, revert, *up]
 
 
 def rescue_steps(image: Json, why: str, *, spec: Spec | None, state: str) -> list[Step]:
@@ -271,8 +309,8 @@ def _tidied(plan: ServerPlan, record: Record, volumes: t.AbstractSet[str]) -> Se
     return dataclasses.replace(plan, steps=(Step("tidy", "a snapshot of it was cut off"), *plan.steps))
 
 
-def _without(record: Record, mark: str) -> dict[str, Json]:
-    return {key: value for key, value in record.marks.items() if key != mark}
+def _without(record: Record, *marks: str) -> dict[str, Json]:
+    return {key: value for key, value in record.marks.items() if key not in marks}
 
 
 def _autostart(desired: Server) -> tuple[Step, ...]:
@@ -299,6 +337,12 @@ def _absent(
 ) -> ServerPlan:
     if record is None:
         return ServerPlan()
+    first = _settled(record)
+    if first is not None and guest is not None:
+        # Nova, too, confirms a resize before it deletes the server.
+        record = dataclasses.replace(record, marks=_without(record, *first.marks))
+        plan = _absent(record, guest, volumes=volumes, leave=leave, leaves=leaves, hold=hold)
+        return dataclasses.replace(plan, steps=(first, *plan.steps)) if plan.steps else plan
     mark = record.marks.get("soft_delete")
     if record.lock and "locked" not in leave.allow and mark is None:
         kind = "delete" if guest is None else "soft_delete"
@@ -314,6 +358,16 @@ def _absent(
     if leave.reclaim > 0:
         return _by_leave(Step("soft_delete", leaves, hold=hold), leave)
     return _by_leave(Step("delete", leaves, hold="delete"), leave)
+
+
+def _settled(record: Record) -> Step | None:
+    """What must be done first about a server of which two hosts have a copy."""
+    if leaving(record) is not None:
+        return undo_step(record)
+    its = resize_of(record)
+    if its is None or its.source is None:
+        return None
+    return revert_steps(record, None, "its revert was cut off")[0] if its.undoing else confirm_step(record, "it goes")
 
 
 def _by_leave(step: Step, leave: Leave) -> ServerPlan:
@@ -447,6 +501,7 @@ __all__ = [
     "ServerPlan",
     "Step",
     "as_defined",
+    "confirm_step",
     "differences_of",
     "plan_prune",
     "plan_server",
@@ -454,4 +509,5 @@ __all__ = [
     "resize_step",
     "revert_steps",
     "shelve_steps",
+    "undo_step",
 ]

@@ -16,6 +16,7 @@ import os
 import re
 import struct
 import typing as t
+import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
@@ -39,15 +40,19 @@ _DEEPEST = 64
 
 
 class References:
-    """Which files the domains of this host stand on. Read once a call, and only if something is to be deleted."""
+    """Which files the domains of a host stand on. Read once a call, and only if something is to be deleted.
 
-    def __init__(self, conn: Connection) -> None:
+    ``local``: it is this host, whose files can be looked at; of another's, its libvirt says what volumes stand on.
+    """
+
+    def __init__(self, conn: Connection, *, local: bool = True) -> None:
         self._conn = conn
+        self._local = local
         self._users: dict[str, dict[str, str]] | None = None
 
     def renewed(self) -> References:
         """To be read anew: domains have been defined since."""
-        return References(self._conn)
+        return References(self._conn, local=self._local)
 
     def user_of(self, path: str, *, but: str) -> str | None:
         """The name of a domain, other than that of id ``but``, that names this file.
@@ -78,8 +83,12 @@ class References:
                 continue
             facts = read_domain(xml)
             for file in facts.files:
-                for path in _chain(file.path, file.format):
+                for path in _chain(file.path, file.format, _backing_file if self._local else self._backing_volume):
                     self._note(path, facts.id, facts.name)
+
+    def _backing_volume(self, path: str) -> str | None:
+        volume = found(self._conn.storageVolLookupByPath, path)
+        return None if volume is None else ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314
 
     def _note(self, path: str, domain_id: str, name: str) -> None:
         if self._users is not None:
@@ -124,12 +133,12 @@ def _is_ours(name: str, server_id: str) -> bool:
     return name.startswith(server_id) and _OURS.fullmatch(name[len(server_id) :]) is not None
 
 
-def _chain(path: str, fmt: str | None) -> t.Iterator[str]:
+def _chain(path: str, fmt: str | None, backing_of: t.Callable[[str], str | None]) -> t.Iterator[str]:
     """A disk's file, and those that it stands on, by their headers: libvirt shows the chain of a running guest only."""
     for _depth in range(_DEEPEST):
         yield path
         # A raw disk's content is the guest's own: what looks like a header in it is none.
-        backing = None if fmt == "raw" else _backing_file(path)
+        backing = None if fmt == "raw" else backing_of(path)
         if backing is None:
             return
         path, fmt = os.path.join(os.path.dirname(path), backing), None

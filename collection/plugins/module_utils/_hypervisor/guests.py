@@ -41,6 +41,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of, state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import other_end
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
@@ -143,14 +144,20 @@ def _run(host: Host, order: Order) -> dict[str, Json]:
 
 
 def _carry_out(host: Host, order: Order) -> dict[str, Json]:
+    # After a move the server is at the other end, and so are its steps.
+    with contextlib.nullcontext(host) if "at" not in order.options else other_end(host, order.options["at"]) as end:
+        return _carry_out_at(end, order)
+
+
+def _carry_out_at(host: Host, order: Order) -> dict[str, Json]:
     present = _present(host, order)
     done = _check(order, present)
     job = Job(host, order, present, done)
     changed, message = HANDLERS[order.kind](job)
-    kept = job.told.pop("record", None)
+    kept, moved = job.told.pop("record", None), job.told.pop("state", None)
     after = found(host.conn.lookupByUUIDString, order.server_id)
-    if after is None:
-        record, state = (None if kept is None else Record.from_json(kept)), None
+    if after is None or moved is not None:
+        record, state = (None if kept is None else Record.from_json(kept)), moved
     else:
         record, state = record_of(after), state_of(after)
     return _result(order, changed=changed, message=message, record=record, state=state, told=job.told)

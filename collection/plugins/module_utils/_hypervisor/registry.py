@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
     deeds,
     handlers,
+    moving,
     rescue,
     resizing,
     shelving,
@@ -23,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
 HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     **deeds.HANDLERS,
     **handlers.HANDLERS,
+    **moving.HANDLERS,
     **rescue.HANDLERS,
     **resizing.HANDLERS,
     **snapshots.HANDLERS,

@@ -25,7 +25,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
     resize_of,
     superseded,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, moving
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import delete_volume
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.rescue import plain_xml, with_record
@@ -44,8 +44,10 @@ def _confirm(job: Job) -> handlers.Outcome:
     if job.done:
         return False, "it is confirmed"
     its = _resized(job)
-    if its.dropping is not None:
+    if its.undoing:
         raise Conflict(f"the resize of server {job.order.name!r} is being reverted: revert it again to the end")
+    if its.source is not None:
+        return moving.confirm(job, its)
     gone = _delete(job, superseded(job.record))
     record = job.target
     job.host.write(job.domain, record)
@@ -55,7 +57,10 @@ def _confirm(job: Job) -> handlers.Outcome:
 def _revert(job: Job) -> handlers.Outcome:
     if job.done:
         return False, "it is reverted"
-    its, record = _resized(job), job.target
+    its = _resized(job)
+    if its.source is not None:
+        return moving.revert(job, its)
+    record = job.target
     handlers.must_be_off(job)
     drop = added(job.record)
     if its.dropping is None:

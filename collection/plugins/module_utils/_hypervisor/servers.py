@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, status, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
@@ -26,17 +27,25 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domai
 
 
 def servers(
-    conn: Connection, names: t.Collection[str] | None = None, *, diagnosed: bool = False, with_agent: bool = False
+    conn: Connection,
+    names: t.Collection[str] | None = None,
+    *,
+    diagnosed: bool = False,
+    with_agent: bool = False,
+    copies: bool = False,
 ) -> list[dict[str, Json]]:
     """Our servers by name, all or those of these names or ids; a domain that isn't ours is none.
 
     ``diagnosed``: with Nova's diagnostics of those that run; ``with_agent``: with what agent.state() and
-    agent.told() say of each, which needs a connection that may write.
+    agent.told() say of each, which needs a connection that may write; ``copies``: with what servers that have gone to
+    other hosts keep here until that is confirmed.
     """
     ours = []
     for domain in conn.listAllDomains(0):
         server = _server(domain)
-        if server is None or (names is not None and server["name"] not in names and server["id"] not in names):
+        if server is None or (server.pop("left") and not copies):
+            continue
+        if names is not None and server["name"] not in names and server["id"] not in names:
             continue
         if diagnosed:
             # One that went away or off since it was listed has none.
@@ -69,6 +78,7 @@ def _shown(record: Record, state: str) -> dict[str, Json]:
         "power_state": power_state(state),
         "addresses": [address.address for nic in record.nics for address in nic.addresses],
         "record": record.to_json(),
+        "left": counts(record) == 0,
     }
 
 

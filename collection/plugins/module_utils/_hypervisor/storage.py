@@ -155,12 +155,17 @@ class Pool:
         """Have libvirt look at the pool afresh; at most once a call. Whether it did."""
         if self._refreshed:
             return False
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Have libvirt look at the pool afresh; it can't while a volume is made or filled in it."""
         self._refreshed = True
         deadline = time.monotonic() + _REFRESH_WITHIN
         while True:
             try:
                 self._handle.refresh(0)
-                return True
+                return
             except libvirt.libvirtError as exc:
                 # "pool 'x' has asynchronous jobs running": somebody makes or fills a volume.
                 if not is_error(exc, "VIR_ERR_INTERNAL_ERROR") or time.monotonic() > deadline:
@@ -175,7 +180,7 @@ class Pool:
     def open(self, volume: Volume, size: int | None = None) -> t.Iterator[VolumeReader]:
         """The bytes of a volume, or the first *size* of them: of the file that it is, not of the disk in it."""
         stream = self._conn.newStream(0)
-        size = _file_size(volume) if size is None else size
+        size = file_size(volume) if size is None else size
         volume.download(stream, 0, size, 0)
         reader = VolumeReader(stream, size)
         try:
@@ -455,7 +460,7 @@ def wait_built(pool: Pool, volume: Volume) -> None:
         time.sleep(0.2)
 
 
-def _file_size(volume: Volume) -> int:
+def file_size(volume: Volume) -> int:
     """What there is to read: a file's own length, which for qcow2 isn't the disk's, or all of a block device."""
     physical = ET.fromstring(volume.XMLDesc(0)).findtext("physical")  # noqa: S314 - libvirt wrote it
     return int(volume.info()[1]) if physical is None else int(physical)
@@ -477,4 +482,4 @@ def _cache(path: str) -> str:
     return "none"
 
 
-__all__ = ["Pool", "Storage", "VolumeReader", "wait_built"]
+__all__ = ["Pool", "Storage", "VolumeReader", "file_size", "wait_built"]

@@ -31,8 +31,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     Refused,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES, check_destination
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, Leave, ServerPlan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
@@ -60,7 +61,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
 
 #: Steps of actions that the scheduler has a say in.
-_PLACED = frozenset({"resize", "revert_resize", "unshelve"})
+_PLACED = frozenset({"resize", "revert_resize", "unshelve"}) | MOVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +99,14 @@ class Act(Reconcile):
         super()._refuse(explanation)
         draft = self._drafts[explanation.server]
         if self._asked.request.action == "resize":
-            why = f"{draft.message} (a resize leaves a server on its host, so only {draft.location.host} was asked)"
+            here = draft.location.host
+            why = f"{draft.message} (a resize leaves a server on its host if it can; beside {here} no host takes it)"
             self._drafts[draft.name] = draft.refuse(NO_HOST, why)
+
+    def _leave_to_move(self) -> Leave:
+        """Who asks for a resize asks for all that it takes, as in Nova."""
+        leave = self._given.leave
+        return dataclasses.replace(leave, allow=leave.allow | {"migrate"})
 
     def _notes(self) -> tuple[str, ...]:
         return (self._outlook,) if self._outlook else ()
@@ -123,10 +130,12 @@ class Act(Reconcile):
         # Where it goes, or whether it fits, is asked as for a declared one.
         server = _as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
         draft = Draft(record.name, server, location, host=location.host).to_do(plan)
+        if draft.move is not None:
+            check_destination(record, draft.move.options.get("host"), location.host)
         missing = self.out_of_reach(draft)
         if missing:
             raise Conflict(f"{record.name}: {missing}")
-        draft = deletable(self._given, self._where, draft)
+        draft = self.reaching(deletable(self._given, self._where, draft))
         if draft.message:
             raise Conflict(f"{record.name}: {draft.message}")
         self._outlook = self._left(plan, location)

@@ -12,10 +12,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft
 
 #: Steps after which a server may take more than before, or another place.
-GROWS = frozenset({"create", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"})
+GROWS = frozenset({"create", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"}) | MOVES
 
 
 def images_for(draft: Draft) -> t.Iterator[Image]:

@@ -20,6 +20,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core import namespace
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
@@ -185,8 +186,11 @@ def _copies(patient: Patient) -> t.Iterator[Finding]:
         if "soft_delete" not in record.marks:
             by_name.setdefault(record.name, {})[record.id] = compute.name
     for server_id, copies in by_id.items():
-        if len(copies) > 1:
-            yield _double(server_id, copies)
+        best = max(_counts(guest) for _compute, guest in copies)
+        # What a move between two hosts keeps of a server is no second one, and reconcile takes it away in its time.
+        real = [copy for copy in copies if copy[1].active or _counts(copy[1]) == best]
+        if len(real) > 1:
+            yield _double(server_id, real)
     for name, ids in by_name.items():
         if len(ids) > 1:
             told = ", ".join(f"{server_id} on {host}" for server_id, host in sorted(ids.items()))
@@ -196,6 +200,10 @@ def _copies(patient: Patient) -> t.Iterator[Finding]:
                 f"there are {len(ids)} servers named {name}: {told}",
                 f"say which is meant by server_id in the inventory of {name}, and {_rename()}",
             )
+
+
+def _counts(guest: Guest) -> int:
+    return 0 if guest.record is None else counts(guest.record)
 
 
 def _rename() -> str:

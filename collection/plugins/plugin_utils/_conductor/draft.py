@@ -15,7 +15,8 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan, Step
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CHANGE, HELD, OK
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import Location
@@ -134,6 +135,11 @@ class Draft:
     def homeless(self) -> bool:
         """Whether it is shelved, and is to be on a host again."""
         return any(step.kind == "unshelve" for step in self.plan.steps)
+
+    @property
+    def move(self) -> Step | None:
+        """The step that takes it to another host, which is to be chosen."""
+        return next((step for step in self.plan.steps if step.kind in MOVES), None)
 
     def refuse(self, verdict: str, message: str) -> Draft:
         return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)

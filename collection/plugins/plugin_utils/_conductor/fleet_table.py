@@ -14,6 +14,7 @@ import datetime
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import table
 
@@ -64,18 +65,18 @@ def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Sna
     remembered = {row.server: row for row in fleet_rows(snapshot, declared.servers, down=down)}
     fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
     tasks = {row.id: row.task_state for row in snapshot.servers.values()} if snapshot is not None else {}
-    for compute in computes:
-        for guest in compute.guests:
-            record = guest.record
-            if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
-                continue
-            known = remembered.get(record.name)
-            shown = status(vm_state(guest.state, record.marks), tasks.get(record.id))
-            # The ledger knows since when, as long as it knows the same state.
-            since = known.since if known is not None and known.status == shown else None
-            remembered[record.name] = Row(
-                record.name, shown, compute.name, record.flavor.name, _addresses(record), since
-            )
+    guests = [(compute.name, guest, guest.record) for compute in computes for guest in compute.guests]
+    # Of a server's copies the one that counts comes last.
+    for host, guest, record in sorted(guests, key=lambda each: 0 if each[2] is None else counts(each[2])):
+        if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
+            continue
+        known = remembered.get(record.name)
+        if known is not None and known.host in down and counts(record) == 0:
+            continue  # it has gone to a host that nobody sees now
+        shown = status(vm_state(guest.state, record.marks), tasks.get(record.id))
+        # The ledger knows since when, as long as it knows the same state.
+        since = known.since if known is not None and known.status == shown else None
+        remembered[record.name] = Row(record.name, shown, host, record.flavor.name, _addresses(record), since)
     return sorted(remembered.values(), key=lambda row: _natural(row.server))
 
 

@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
-from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import hardware
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, amounts_of
@@ -357,6 +357,8 @@ def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:
         amounts = {name: max(amounts.get(name, 0), old.get(name, 0)) for name in {**amounts, **old}}
     vcpus, ram = amounts.pop(VCPU, 0), amounts.pop(MEMORY_MB, 0)
     amounts.pop(DISK_GB, None)  # its disks say it better
+    if counts(record) == 0:
+        group = None  # it keeps its room here, and is elsewhere
     return Use(record.id, record.name, vcpus, ram, disks, group, record.image.properties, amounts)
 
 

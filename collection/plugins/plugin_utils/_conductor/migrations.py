@@ -20,35 +20,47 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
 
-KIND = "resize"
+#: The kinds of rows that follow a server's record: a resize, and a migration, which keeps the flavor.
+KINDS = ("resize", "migration")
 
 #: Step -> the status while it is at work, and when it is done (nova/objects/migration.py, compute/manager.py).
 _STATUS = {
     "resize": ("migrating", "finished"),
+    "migrate": ("migrating", "finished"),
     "confirm_resize": ("confirming", "confirmed"),
     "revert_resize": ("reverting", "reverted"),
 }
+#: Those of them that leave a server to be confirmed.
+_BEGINS = frozenset({"migrate", "resize"})
 #: Status of a resize whose server's record no longer speaks of it -> what it has come to.
 _ENDED = {"confirming": "confirmed", "finished": "confirmed", "reverting": "reverted"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """A resize that an entry of a plan begins or ends. ``data``: the names of the old and the new flavor."""
+    """A resize, or a migration, that an entry of a plan begins or ends. ``step`` is the kind of its step, ``kind`` that
+    of its row; ``data``: the names of the old and the new flavor; ``source`` and ``destination``: hosts, None where
+    it stays; ``confirmed_at``: the generation of the record that the entry leaves if it confirms what it begins."""
 
     id: str
+    step: str
     kind: str
+    source: str | None
+    destination: str | None
     data: t.Mapping[str, Json]
+    confirmed_at: int | None = None
 
     @property
     def begun(self) -> str:
-        return _STATUS[self.kind][0]
+        return _STATUS[self.step][0]
 
     def ended(self, record: Record | None) -> str:
         """The status once the host has done what it could: the server's record, as it left it, tells."""
+        if self.confirmed_at is not None and record is not None and record.generation >= self.confirmed_at:
+            return "confirmed"
         waits = record is not None and resize_of(record) is not None
-        done = record is not None and waits == (self.kind == "resize")
-        return _STATUS[self.kind][1] if done else "error"
+        done = record is not None and waits == (self.step in _BEGINS)
+        return _STATUS[self.step][1] if done else "error"
 
 
 def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
@@ -56,31 +68,43 @@ def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
     for deed in deeds:
         if deed["kind"] in _STATUS:
             # A resize has its mark in the record that it leaves; the others in the one that they begin with.
-            record = Record.from_json(deed["record"] if deed["kind"] == "resize" else applied)
+            record = Record.from_json(deed["record"] if deed["kind"] in _BEGINS else applied)
             its = t.cast(Resize, resize_of(record))
-            return Move(its.migration, deed["kind"], {"old_flavor": its.flavor.name, "new_flavor": record.flavor.name})
+            kind = "resize" if its.source is None or its.flavor != record.flavor else "migration"
+            peer = (deed.get("options") or {}).get("peer")
+            source = None if its.source is None else its.source.host
+            away = peer["host"] if peer is not None and deed["kind"] in _BEGINS else None
+            flavors = {"old_flavor": its.flavor.name, "new_flavor": record.flavor.name}
+            last = next((each["record"]["generation"] for each in deeds if each["kind"] == "confirm_resize"), None)
+            at_once = last if deed["kind"] in _BEGINS else None
+            return Move(its.migration, deed["kind"], kind, source, away, flavors, at_once)
     return None
 
 
 def cut_off(
-    rows: t.Iterable[MigrationRow], records: t.Mapping[str, Record], known: t.Container[str], busy: t.Container[str]
+    rows: t.Iterable[MigrationRow],
+    records: t.Mapping[str, Record],
+    known: t.Container[str],
+    busy: t.Container[str],
+    places: t.Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Id -> status of the rows that say other than the servers' records do.
 
     *records*: those that the hosts have, by server id; *known*: the ids of all servers that there are, *busy* those
-    that a live run is at work on.
+    that a live run is at work on; *places*: the hosts that the servers are on.
     """
     found = {}
     for row in rows:
-        if row.kind != KIND or row.server_id in busy or (row.server_id in known and row.server_id not in records):
+        if row.kind not in KINDS or row.server_id in busy or (row.server_id in known and row.server_id not in records):
             continue
         record = records.get(row.server_id)
         its = None if record is None else resize_of(record)
         waits = its is not None and its.migration == row.id
-        status = "finished" if waits else _ENDED.get(row.status, "error")
+        arrived = row.destination != row.source and (places or {}).get(row.server_id) == row.destination
+        status = "finished" if waits else _ENDED.get(row.status, "confirmed" if arrived else "error")
         if status != row.status:
             found[row.id] = status
     return found
 
 
-__all__ = ["KIND", "Move", "cut_off", "move_of"]
+__all__ = ["KINDS", "Move", "cut_off", "move_of"]

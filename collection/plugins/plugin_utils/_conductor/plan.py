@@ -56,7 +56,7 @@ class HostPlan:
 @dataclasses.dataclass(frozen=True)
 class ServerEntry:
     """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (module ``server``);
-    ``applied`` is the record before them."""
+    ``applied`` is the record before them; ``destination`` the host that they take it to, if that is another."""
 
     name: str
     verdict: str
@@ -72,6 +72,7 @@ class ServerEntry:
     unseen: tuple[str, ...] = ()
     deeds: tuple[Json, ...] = ()
     applied: Json = None
+    destination: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

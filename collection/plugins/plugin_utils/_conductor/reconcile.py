@@ -17,6 +17,7 @@ import fnmatch
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import by_leave, declared_host, elsewhere
 from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
     Step,
@@ -49,6 +50,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_steps
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.quota import Share, refusals
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
     Frame,
     blind_delete,
@@ -79,10 +81,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amount
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
 
 if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import HostState
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
 
 _VERDICTS = {"away": AWAY, "held": HELD, "conflict": CONFLICT}
 #: Steps of a server that goes.
@@ -139,12 +143,19 @@ class Reconcile:
             leave=self._given.leave,
             moved=location.moved,
         )
+        if location.record is not None:
+            leave, here = self._given.leave, location.host
+            plan = declared_host(plan, server, location.record, location.guest, here=here, leave=leave)
         if plan.steps and location.doubt:
             return draft.refuse(HELD, location.doubt)
         missing = self.out_of_reach(draft.to_do(plan))
         if missing:
             return draft.refuse(ERROR, missing)
-        return deletable(self._given, self._where, draft.to_do(plan))
+        return self.reaching(deletable(self._given, self._where, draft.to_do(plan)))
+
+    def reaching(self, draft: Draft) -> Draft:
+        """The draft, if the hosts at the other ends of its steps can be reached."""
+        return reaching(self._given, draft)
 
     def _busy(self, name: str, location: Location) -> str:
         """Another live run's server is left to it."""
@@ -172,6 +183,7 @@ class Reconcile:
         theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
         states = self._states(theirs)
         settings = Settings.from_variable(self._declared.settings.scheduler)
+        asking = self._moved_if_need_be(asking, Scheduler(states, settings))
         requests = {name: self._request(draft) for name, draft in asking.items()}
         placement = Scheduler(states, settings).place(requests.values())
         self._placement_notes = tuple(placement.notes)
@@ -194,6 +206,25 @@ class Reconcile:
             anew = dataclasses.replace(self._request(standing), host=t.cast(Server, standing.server).spec.get("host"))
             own = frozenset({str(standing.server_id)})
             self._explanations[standing.name] = Scheduler(self._states(theirs | own), settings).explain(anew)
+
+    def _moved_if_need_be(self, asking: dict[str, Draft], scheduler: Scheduler) -> dict[str, Draft]:
+        """Servers that get a flavor for which their host has no room go elsewhere, with leave to migrate."""
+        for name, draft in list(asking.items()):
+            if draft.new or draft.homeless or draft.move is not None or draft.record is None:
+                continue
+            plan = elsewhere(draft.plan, draft.record, draft.location.guest)
+            if plan is None or scheduler.explain(self._request(draft)).host is not None:
+                continue
+            moved = draft.to_do(plan)
+            if scheduler.explain(self._request(moved)).host is None:
+                continue  # the reason of its own host is the one that tells
+            self._drafts[name] = asking[name] = moved = draft.to_do(by_leave(plan, draft.record, self._leave_to_move()))
+            if moved.move is None:
+                del asking[name]
+        return asking
+
+    def _leave_to_move(self) -> Leave:
+        return self._given.leave
 
     def _states(self, moving: frozenset[str]) -> list[HostState]:
         return host_states(
@@ -239,8 +270,10 @@ class Reconcile:
     def _needs_place(self, draft: Draft) -> bool:
         if draft.server is None or not any(step.kind in GROWS for step in draft.plan.steps):
             return False
-        if draft.new or draft.homeless:
+        if draft.new or draft.homeless or draft.move is not None:
             return True
+        if any("peer" in step.options for step in draft.plan.steps):
+            return False  # the host that it goes back to has kept its room
         record, flavor = t.cast(Record, draft.record), flavor_after(draft)
         wanted, applied = amounts_of(flavor), amounts_of(record.flavor)
         if any(amount > applied.get(resource, 0) for resource, amount in wanted.items()):
@@ -266,10 +299,18 @@ class Reconcile:
             pool=draft.record.root.pool if draft.record is not None else spec.get("pool"),
             networks=tuple(port["network"] for port in spec.get("networks", [])),
             host=self._bound_to(draft),
-            ignore_hosts=tuple(sorted(self._where.foreign.get(server.name, set()) | self._without_image(draft))),
+            ignore_hosts=tuple(sorted(self._unfit(draft))),
             pci_aliases=self._declared.catalogs.pci_aliases,
             retry_hosts=self._given.tried.get(server.name, ()),
         )
+
+    def _unfit(self, draft: Draft) -> set[str]:
+        """Hosts that can't have the server, whatever the scheduler says."""
+        computes = self._given.computes
+        if draft.move is None:
+            return self._where.foreign.get(draft.name, set()) | self._without_image(draft)
+        unreached = {compute.name for compute in computes if not compute.settings.migration_uri}
+        return self._where.foreign.get(draft.name, set()) | unreached | {str(draft.location.host)}
 
     def _cut_off(self, draft: Draft) -> bool:
         """Whether disks of a shelved server are still on its host: they are its own, and are used there."""
@@ -309,6 +350,8 @@ class Reconcile:
 
     def _bound_to(self, draft: Draft) -> str | None:
         """The one host that a server can go to: its own, the one where it was begun, or the one that inventory says."""
+        if draft.move is not None:
+            return draft.move.options.get("host")
         if not draft.new and not (draft.homeless and not self._cut_off(draft)):
             return draft.location.host
         wanted = self._given.host or t.cast(Server, draft.server).spec.get("host")
@@ -408,12 +451,13 @@ class Reconcile:
             name=draft.name,
             verdict=draft.verdict,
             id=draft.server_id,
-            host=draft.host,
+            host=draft.host if draft.move is None else draft.location.host,
             flavor=flavor_text(draft),
             steps=draft.plan.steps,
             held=draft.plan.held,
             differences=draft.plan.differences,
             message=draft.message,
+            destination=self._destination(draft),
             declared=draft.server is not None,
             copy=draft.copy,
             unseen=draft.location.unseen if draft.verdict == HELD else (),
@@ -426,11 +470,22 @@ class Reconcile:
             entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)), applied=applied
         )
 
+    def _destination(self, draft: Draft) -> str | None:
+        """The host that the steps take the server to, if that is another."""
+        if draft.move is not None:
+            return draft.host if draft.host != draft.location.host else None
+        back = (step.options.get("peer") for step in draft.plan.steps if step.kind == "revert_resize")
+        host_id = next(back, None)
+        return next((c.name for c in self._given.computes if host_id is not None and c.host_id == host_id), None)
+
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[t.Any]:
         compute = self._given.by_name[str(draft.host)]
-        frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now)
+        frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now, self._given.computes)
         if draft.record is not None:
-            return deeds(draft.record, draft.plan.steps, compute, frame, addresses=claimed.addresses, fit=draft.fitted)
+            away = None if draft.move is None else compute
+            here = compute if away is None else self._given.by_name[str(draft.location.host)]
+            its: dict[str, t.Any] = {"addresses": claimed.addresses, "fit": draft.fitted, "destination": away}
+            return deeds(draft.record, draft.plan.steps, here, frame, **its)
         if draft.left_over is not None:
             return [blind_delete(draft.left_over, draft.name)]
         server = t.cast(Server, draft.server)

@@ -30,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Spec,
     mac_of,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import (
@@ -46,8 +47,8 @@ if t.TYPE_CHECKING:
 #: Steps that write a record; each makes the generation grow by one.
 WRITES = frozenset(
     (
-        "adopt confirm_resize create define rebuild reconfigure rescue resize restore revert_resize shelve soft_delete "
-        "unrescue unshelve update"
+        "adopt confirm_resize create define live_migrate migrate rebuild reconfigure rescue resize restore "
+        "revert_resize shelve soft_delete undo_migration unrescue unshelve update"
     ).split()
 )
 
@@ -59,11 +60,13 @@ Networks = t.Mapping[str, "Network"]
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What records are made with, beside the server itself. ``now`` in seconds since 1970."""
+    """What records are made with, beside the server itself. ``now`` in seconds since 1970; ``hosts``: all that there
+    are, for steps that have another end."""
 
     fleet_id: str
     networks: Networks
     now: float
+    hosts: t.Sequence[Compute] = ()
 
     @property
     def time(self) -> str:
@@ -242,14 +245,19 @@ def deeds(
     fit: Fit | None,
     new: bool = False,
     addresses: t.Sequence[str] = (),
+    destination: Compute | None = None,
 ) -> list[Json]:
     """The steps as the compute host takes them: each with the generation it expects and the record it leaves.
+
+    *compute* is the host that the server is on, which carries them out; *destination* the one that a step takes it to.
+    From then on the steps are carried out there, by a second connection of the first host (option ``at``).
 
     ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports
     of the
     desired spec, where a step changes them. ``fit``: what the server has of its host's hardware after the steps.
     """
     found = []
+    first = compute
     for step in steps:
         deed: dict[str, Json] = {
             "kind": step.kind,
@@ -260,13 +268,48 @@ def deeds(
             "timeout": int(step.options.get("timeout", shutdown_timeout(record))),
         }
         options = options_of(step, record, time=frame.time)
-        if options:
-            deed["options"] = options
-        if step.kind in WRITES or step.spec is not None or step.marks:
+        if compute is not first:
+            options["at"] = _end(compute, first)
+        # A server that has just left a host has its copy of before there.
+        left = first if compute is not first and step.kind == "confirm_resize" else None
+        other = left or (destination if step.kind in MOVES else _peer(step, frame))
+        if other is not None:
+            options["peer"] = _end(other, compute)
+        if step.kind in MOVES or (step.kind == "revert_resize" and other is not None):
+            moved_to = t.cast(Compute, other)
+            record = _next(record, step, moved_to, frame, addresses, fit, left=compute)
+            compute = moved_to
+            deed["record"] = record.to_json()
+            its = resize.resize_of(record)
+            if its is not None:
+                options["migration"] = its.migration
+        elif step.kind in WRITES or step.spec is not None or step.marks:
             record = _next(record, step, compute, frame, addresses, fit)
             deed["record"] = record.to_json()
+        if options:
+            deed["options"] = options
         found.append(deed)
     return found
+
+
+def _peer(step: Step, frame: Frame) -> Compute | None:
+    """The host at the other end of a step that names one by its id."""
+    wanted = step.options.get("peer")
+    return next((compute for compute in frame.hosts if wanted is not None and compute.host_id == wanted), None)
+
+
+def _end(compute: Compute, here: Compute) -> dict[str, Json]:
+    """What the host *here* needs to open another's libvirt, and to be found again from there."""
+    survey = compute.survey or {}
+    return {
+        "host": compute.name,
+        "host_id": compute.host_id,
+        "uri": compute.settings.migration_uri,
+        "hostname": survey.get("hostname"),
+        "bridges": list(survey.get("bridges", ())),
+        "own_host": here.name,
+        "own_uri": here.settings.migration_uri,
+    }
 
 
 def shutdown_timeout(record: Record) -> int:
@@ -282,8 +325,16 @@ def blind_delete(server_id: str, name: str) -> Json:
 
 
 def _next(
-    record: Record, step: Step, compute: Compute, frame: Frame, addresses: t.Sequence[str], fit: Fit | None
+    record: Record,
+    step: Step,
+    compute: Compute,
+    frame: Frame,
+    addresses: t.Sequence[str],
+    fit: Fit | None,
+    *,
+    left: Compute | None = None,
 ) -> Record:
+    """The record that a step leaves on *compute*; *left*: the host that the server has left by it."""
     spec: Spec = record.spec if step.spec is None else step.spec
     changed = dataclasses.replace(
         record,
@@ -291,14 +342,16 @@ def _next(
         spec=dict(spec),
         declared=str(spec.get("state", record.declared)),
         host_id=compute.host_id,
-        marks=_marks(record, step, frame),
+        marks=_marks(record, step, frame, left),
     )
+    if left is not None:
+        changed = _at(changed, compute, frame)
     if step.kind == "unshelve":
         return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
     if step.kind == "revert_resize":
         its = resize.before(record)
         return dataclasses.replace(changed, flavor=its.flavor, disks=its.disks, fit=fit)
-    if step.kind not in ("reconfigure", "rebuild", "create", "resize"):
+    if step.kind not in ("reconfigure", "rebuild", "create", "resize", *MOVES):
         return changed
     if changes_ports(record, spec):
         model = record.hardware.vif_model
@@ -307,7 +360,18 @@ def _next(
     return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
 
 
-def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
+def _at(record: Record, compute: Compute, frame: Frame) -> Record:
+    """The record on another host: what pools and networks are there only that host says."""
+    networks = frame.networks
+    nics = tuple(
+        dataclasses.replace(nic, source=compute.source_of(networks[nic.network])) if nic.network in networks else nic
+        for nic in record.nics
+    )
+    disks = tuple(dataclasses.replace(disk, pool_id=None) for disk in record.disks)
+    return dataclasses.replace(record, nics=nics, disks=disks)
+
+
+def _marks(record: Record, step: Step, frame: Frame, left: Compute | None) -> dict[str, Json]:
     marks = dict(record.marks)
     if step.kind != "update":  # which may lock a deleted server; every other step ends or begins a deletion
         marks.pop("soft_delete", None)
@@ -315,16 +379,19 @@ def _marks(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
         marks["soft_delete"] = {"at": frame.now}
     if step.kind == "shelve":
         marks[SHELVED] = shelved_mark(step, record, time=frame.time)
-    if step.kind == "resize":
-        return {**marks, resize.MARK: _resized(record, step, frame)}
+    if step.kind in ("resize", "migrate"):
+        return {**marks, resize.MARK: _resized(record, step, frame, left)}
     return {key: value for key, value in {**marks, **step.marks}.items() if value is not None}
 
 
-def _resized(record: Record, step: Step, frame: Frame) -> dict[str, Json]:
+def _resized(record: Record, step: Step, frame: Frame, left: Compute | None) -> dict[str, Json]:
     # Of the plan, not random: a plan that is carried out twice is one migration.
     migration = uuid.uuid5(uuid.NAMESPACE_URL, f"{record.id}/{record.generation}/{frame.time}/resize")
-    state = str(step.marks[resize.MARK]["state"])
-    return resize.resize_mark(record, state=state, migration=str(migration), at=frame.now)
+    given = step.marks[resize.MARK]
+    mark = resize.resize_mark(record, state=str(given["state"]), migration=str(migration), at=frame.now)
+    if left is not None:
+        mark["from"] = resize.Place(left.name, str(left.host_id)).to_json()
+    return {**mark, "confirm": True} if given.get("confirm") else mark
 
 
 def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:

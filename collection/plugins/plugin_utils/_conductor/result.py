@@ -149,6 +149,7 @@ class _Frame:
             "unseen": list(entry.unseen),
             "attempts": self._attempts(entry),
             "record": entry.applied,
+            "destination": entry.destination,
         }
 
 

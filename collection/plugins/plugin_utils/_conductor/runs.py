@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
@@ -126,7 +127,7 @@ def _remember(
     ledger.save_survey(hosts)
     found = {guest.id for compute in computes for guest in compute.guests}
     gone = _gone(declared, computes, snapshot, found)
-    nothing_left = _nothing_left(computes, snapshot, found, run.since)
+    nothing_left = _nothing_left(computes, snapshot, run.since)
     ledger.observe(servers, gone, since=run.since, nothing_left=nothing_left)
     _follow(ledger, str(run.id), computes, fleet_id, snapshot)
     return known
@@ -139,10 +140,13 @@ def _follow(
     rows = ledger.migrations(unfinished=True)
     if not rows:
         return
-    guests = [guest for compute in computes for guest in compute.guests]
-    records = {guest.id: guest.record for guest in guests if guest.record and guest.record.fleet_id == fleet_id}
+    guests = [(compute.name, guest.record) for compute in computes for guest in compute.guests if guest.record]
+    # Of two copies of a server the one that counts comes last.
+    ours = sorted((each for each in guests if each[1].fleet_id == fleet_id), key=lambda each: counts(each[1]))
+    records = {record.id: record for _host, record in ours}
+    places = {record.id: host for host, record in ours}
     busy = {row.id for row in snapshot.servers.values() if row.run_id in snapshot.runs and row.run_id != run_id}
-    for migration_id, status in cut_off(rows, records, snapshot.servers, busy).items():
+    for migration_id, status in cut_off(rows, records, snapshot.servers, busy, places).items():
         ledger.update_migration(run_id, migration_id, status=status)
 
 
@@ -154,10 +158,9 @@ def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Comput
     return row.host not in {compute.name for compute in computes if compute.up}
 
 
-def _nothing_left(
-    computes: t.Sequence[Compute], snapshot: Snapshot, found: t.AbstractSet[str], since: float
-) -> list[str]:
-    """Servers that a run which died or failed had begun on a host that now shows nothing of them: any host will do."""
+def _nothing_left(computes: t.Sequence[Compute], snapshot: Snapshot, since: float) -> list[str]:
+    """Servers that a run which died or failed had begun on a host that now shows nothing of them: any host will do.
+    One that was to come from another host may be there still."""
     by_name = {compute.name: compute for compute in computes if compute.whole}
     return [
         claim.server_id
@@ -166,7 +169,7 @@ def _nothing_left(
         and claim.run_id not in snapshot.runs
         and claim.created < since
         and claim.host in by_name
-        and claim.server_id not in found
+        and claim.server_id not in {guest.id for guest in by_name[claim.host].guests}
         and not any(volume.startswith(claim.server_id) for volume in by_name[claim.host].volumes)
         and claim.server_id not in by_name[claim.host].at_work
     ]
@@ -199,13 +202,13 @@ def _host_seen(compute: Compute, zone: str) -> HostSeen:
 def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot) -> list[ServerSeen]:
     """Our servers on the hosts that are up, as far as the ledger knows them otherwise; of several copies of one the
     active one, else the one at its recorded host."""
-    best: dict[str, tuple[tuple[bool, bool], Compute, Guest]] = {}
+    best: dict[str, tuple[tuple[bool, int, bool], Compute, Guest]] = {}
     for compute in computes:
         for guest in compute.guests:
             record = guest.record
             if record is None or record.fleet_id != fleet_id:
                 continue
-            rank = (guest.active, record.host_id == compute.host_id)
+            rank = (guest.active, counts(record), record.host_id == compute.host_id)
             if record.id not in best or rank > best[record.id][0]:
                 best[record.id] = (rank, compute, guest)
     seen = [_seen(compute, guest) for _rank, compute, guest in best.values() if not _known(compute, guest, snapshot)]

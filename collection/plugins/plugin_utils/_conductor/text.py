@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import IMPOSSIBLE, Difference, Step
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
@@ -87,7 +88,7 @@ def _headline(plan: Plan) -> str:
 
 def _server_rows(entry: ServerEntry) -> t.Iterator[tuple[str, str, str]]:
     for step in entry.steps:
-        yield entry.name, _SIGNS.get(step.kind, "~"), f"{step.kind} on {entry.host} ({_why(entry, step)})"
+        yield entry.name, _SIGNS.get(step.kind, "~"), f"{step.kind} {_where(entry, step)} ({_why(entry, step)})"
     for difference in entry.differences:
         yield entry.name, "x" if difference.cls == IMPOSSIBLE else " ", f"  {difference_text(difference)}"
     for step in entry.held:
@@ -99,6 +100,17 @@ def _server_rows(entry: ServerEntry) -> t.Iterator[tuple[str, str, str]]:
     if entry.message:
         sign = "!" if entry.verdict in (HELD, BUSY) else "x"
         yield entry.name, sign, f"{entry.verdict}: {entry.message}"
+
+
+def _where(entry: ServerEntry, step: Step) -> str:
+    if entry.destination is None:
+        return f"on {entry.host}"
+    kinds = [each.kind for each in entry.steps]
+    turn = next((index for index, kind in enumerate(kinds) if kind in MOVES or kind == "revert_resize"), len(kinds))
+    at = next(index for index, each in enumerate(entry.steps) if each is step)
+    if at == turn:
+        return f"from {entry.host} to {entry.destination}"
+    return f"on {entry.host if at < turn else entry.destination}"
 
 
 def _why(entry: ServerEntry, step: Step) -> str:

@@ -18,10 +18,17 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan, Step, plan_prune
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
+    ServerPlan,
+    Step,
+    plan_prune,
+    revert_steps,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     CONFLICT as WHERE_CONFLICT,
 )
@@ -67,7 +74,7 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
     if not given.declared.settings.prune:
         return Undeclared(_with_something(drafts), _told(left))
     _check_prune(given, left)
-    pruned = (deletable(given, where, _prune(given, *copy)) for copy in left)
+    pruned = (reaching(given, deletable(given, where, _prune(given, *copy))) for copy in left)
     return Undeclared(_with_something((*drafts, *pruned)))
 
 
@@ -80,7 +87,9 @@ def deletable(given: Situation, where: Whereabouts, draft: Draft) -> Draft:
     if draft.record is None or not any(step.kind == "delete" for step in draft.plan.steps):
         return draft
     host, server_id = str(draft.host), draft.record.id
-    others = where.elsewhere(host, server_id)
+    gone = {step.options.get("peer") for step in draft.plan.steps if step.kind in ("confirm_resize", "undo_migration")}
+    settled = {compute.name for compute in given.computes if compute.host_id in gone}
+    others = [other for other in where.elsewhere(host, server_id) if other not in settled]
     if others:
         names = ", ".join(others)
         return draft.refuse(CONFLICT, f"it is not deleted on {host}: {names} has a copy of it, or of its disks, too")
@@ -179,6 +188,14 @@ def _second_copies(given: Situation, location: Location) -> t.Iterator[Draft]:
         if guest.record is None:
             continue
         step = Step("undefine", f"a second copy, off; the server is on {location.host}")
+        its = resize_of(guest.record)
+        if its is not None and its.reverting:
+            # What a revert that was cut off has left: the server is back where it was.
+            rest = revert_steps(guest.record, None, "its revert was cut off")[:1]
+            name = f"{guest.record.name} ({host})"
+            draft = Draft(name, None, Location(FOUND, host, guest, guest.record), host=host, copy=True)
+            yield draft.to_do(ServerPlan(steps=tuple(rest)))
+            continue
         allowed = "delete" in given.leave.allow
         plan = ServerPlan(steps=(step,)) if allowed else ServerPlan(held=(dataclasses.replace(step, hold="delete"),))
         name = f"{guest.record.name} ({host})"

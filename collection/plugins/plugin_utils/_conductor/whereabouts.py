@@ -18,6 +18,7 @@ import functools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 
 FOUND = "found"
@@ -184,6 +185,42 @@ class Whereabouts:
         return None
 
     def _among(self, name: str, copies: Copies, row: Remembered | None) -> Location:
+        copies, kept = self._without_kept(copies)
+        if len(copies) == 1 and not kept:
+            gone = self._given_up(*copies[0])
+            if gone is not None:
+                return gone
+        location = self._judged(name, copies, row)
+        return dataclasses.replace(location, extra=(*location.extra, *kept)) if location.guest else location
+
+    def _without_kept(self, copies: Copies) -> tuple[Copies, Copies]:
+        """The copies less those that an open move keeps, and those of these that have had their time.
+
+        The copy that a server left waits until the move is confirmed. When it is the server again, what is left of a
+        revert is the other one.
+        """
+        homes = {self._hosts[host].host_id for host, guest in copies if not _waits(guest)}
+        moves = {_migration(guest): host for host, guest in copies if not _waits(guest)}
+        left = [copy for copy in copies if not copy[1].active and _waits(copy[1]) and _leaving(copy[1]) in moves]
+        rest = [copy for copy in copies if copy not in left]
+        over = [copy for copy in rest if not copy[1].active and len(rest) > 1 and _reverted(copy[1], homes)]
+        return [copy for copy in rest if copy not in over], over
+
+    def _given_up(self, host: str, guest: Guest) -> Location | None:
+        """Where a server is whose only copy that can be seen is the one that it left: on the host that it went to."""
+        record = guest.record
+        its = leaving(record) if record is not None else None
+        if its is None or not its.left or guest.active:
+            return None
+        to = next((seen for seen in self._hosts.values() if seen.host_id == its.to.host_id), None)
+        to = to or self._hosts.get(its.to.host)
+        if to is not None and to.up:
+            return None  # it isn't there: the move was cut off, and is undone here
+        why = "inventory no longer names it" if to is None else f"it is down: {to.why}"
+        message = f"it has left {host} for {its.to.host}, and {why}"
+        return Location(AWAY, its.to.host, record=record, message=message, unseen=(its.to.host,))
+
+    def _judged(self, name: str, copies: Copies, row: Remembered | None) -> Location:
         active = [copy for copy in copies if copy[1].active]
         if len(active) > 1:
             hosts = " and ".join(host for host, _guest in active)
@@ -257,6 +294,28 @@ class Whereabouts:
     def _two_of_a_name(self, name: str) -> Location:
         copies = ", ".join(f"{guest.id} on {host}" for host, guest in sorted(self._by_name[name], key=lambda c: c[0]))
         return Location(CONFLICT, message=f"there are two servers named {name}: {copies}; say which by server_id")
+
+
+def _waits(guest: Guest) -> bool:
+    """Whether this is the copy that a server has left for another host."""
+    its = leaving(guest.record) if guest.record is not None else None
+    return its is not None and its.left
+
+
+def _leaving(guest: Guest) -> str | None:
+    its = leaving(guest.record) if guest.record is not None else None
+    return None if its is None else its.migration
+
+
+def _migration(guest: Guest) -> str | None:
+    its = resize_of(guest.record) if guest.record is not None else None
+    return None if its is None or its.source is None else its.migration
+
+
+def _reverted(guest: Guest, homes: t.Collection[str | None]) -> bool:
+    """Whether a revert has brought the server back to the host that it had left, and this copy is to go."""
+    its = resize_of(guest.record) if guest.record is not None else None
+    return its is not None and its.reverting and its.source is not None and its.source.host_id in homes
 
 
 def _stands_on(guest: Guest, server_id: str) -> bool:

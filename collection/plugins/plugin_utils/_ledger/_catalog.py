@@ -102,16 +102,29 @@ class Catalog(Part):
             tx.run(table.update().where(table.c.id == migration_id).values(**changed))
 
     def note_migration(
-        self, run_id: str, migration_id: str, kind: str, server_id: str, *, source: str, status: str, **data: Json
+        self,
+        run_id: str,
+        migration_id: str,
+        kind: str,
+        server_id: str,
+        *,
+        source: str,
+        status: str,
+        destination: str | None = None,
+        **data: Json,
     ) -> None:
-        """Set a migration's status; where the ledger has none of this id, as one made anew has not, note it so."""
+        """Set a migration's status; where the ledger has none of this id, as one made anew has not, note it so.
+
+        *destination*: None where the server stays.
+        """
         with self._database.write() as tx:
             renew(tx, run_id)
             table = tx.tables.migrations
             this = table.c.id == migration_id
             if tx.run(table.update().where(this).values(status=status, run_id=run_id, updated=tx.now)):
                 return
-            row = {"id": migration_id, "kind": kind, "server_id": server_id, "source": source, "destination": source}
+            ends = {"source": source, "destination": destination or source}
+            row = {"id": migration_id, "kind": kind, "server_id": server_id, **ends}
             times = {"created": tx.now, "updated": tx.now}
             tx.run(table.insert().values(**row, **times, status=status, run_id=run_id, data=data))
 

@@ -63,7 +63,11 @@ def differences(
         if server_id not in known or _server_row(server) != _server_row(known[server_id])
     }
     ended = known.keys() & set(gone)
-    undone = leftovers.keys() & set(nothing_left) - found.keys()
+    undone = {
+        server_id
+        for server_id in leftovers.keys() & set(nothing_left)
+        if server_id not in found or found[server_id].host != leftovers[server_id].host
+    }
     newer = _newer(tx, changed | ended | undone, since)
     writable = [found[server_id] for server_id in sorted(changed - newer)]
     doubles = namesakes(writable, [row for row in known.values() if row.id not in ended - newer])

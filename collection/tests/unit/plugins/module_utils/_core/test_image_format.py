@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import check, inspect
+from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import check, inspect, rebased
 
 GIB = 1024**3
 SIZE = 200_000
@@ -171,3 +171,24 @@ def test_any_qcow2_header_has_facts(rest: bytes, version: int) -> None:
 def test_nothing_that_qemu_would_open_as_another_format_is_used_as_raw(magic: bytes, rest: bytes) -> None:
     with pytest.raises(InvalidInput):
         check(inspect(magic + rest, SIZE), declared="raw", what="image 'x'")
+
+
+@pytest.mark.parametrize(("old", "new"), [("/a/base", "/pool/of/another/host/base"), ("/pool/of/one/base", "/b")])
+def test_an_overlay_is_put_on_the_base_of_another_host(old: str, new: str) -> None:
+    head = bytearray(qcow2(backing=200, backing_size=len(old)))
+    head[200 : 200 + len(old)] = old.encode()
+    changed = rebased(bytes(head), new)
+    offset, length = struct.unpack_from(">QI", changed, 8)
+    assert changed[offset : offset + length] == new.encode()
+    assert (len(changed), changed[20:200]) == (len(head), bytes(head[20:200]))
+    assert rebased(changed, new) == changed
+    assert not any(changed[offset + length :])
+
+
+def test_what_can_t_be_put_on_another_base_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="is no qcow2"):
+        rebased(b"plain" * 100, "/base")
+    with pytest.raises(InvalidInput, match="has no room"):
+        rebased(qcow2(), "/base")
+    with pytest.raises(InvalidInput, match="has no room"):
+        rebased(qcow2(backing=200, backing_size=5), "/" + "x" * 400)

@@ -70,8 +70,12 @@ class World(t.NamedTuple):
         host: str | None = None,
         leave: Leave | None = None,
         surveys: dict[str, t.Any] | None = None,
+        to: str | None = None,
         **options: t.Any,
     ) -> Plan:
+        """``host``: the one that the task runs for; ``to``: the action's option host."""
+        if to is not None:
+            options["host"] = to
         given = Situation(
             self.declared,
             hosts(self.declared, self.guests, **(surveys or {})),

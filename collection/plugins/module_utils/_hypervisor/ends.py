@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The other end of a step that two hosts take part in: its libvirt, opened from here.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    connect,
+    libvirt,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+
+
+@contextlib.contextmanager
+def other_end(here: Host, end: Json) -> t.Iterator[Host]:
+    """The host *end* ({"host", "host_id", "uri"}) as if the step ran there; Conflict if it is this one."""
+    try:
+        name, host_id, uri = str(end["host"]), str(end["host_id"]), str(end["uri"] or "")
+    except (KeyError, TypeError) as exc:
+        raise InvalidInput(f"the other end of a step can't be read from {end!r}") from exc
+    if not uri:
+        raise InvalidInput(f"{name} has no compute_migration_uri, by which its libvirt is reached from here")
+    if host_id == here.host_id:
+        raise Conflict(f"{name} is this very host, by its id {host_id}: nothing is moved")
+    try:
+        conn = connect(uri)
+    except FlotillaError as exc:
+        raise FlotillaError(f"{name} can't be reached from here: {exc}") from exc
+    try:
+        if _uuid(conn) == _uuid(here.conn):
+            raise Conflict(f"the libvirt of {name} at {uri!r} is the one of this host; correct compute_migration_uri")
+        yield dataclasses.replace(
+            here,
+            conn=conn,
+            storage=Storage(conn),
+            references=References(conn, local=False),
+            host_id=host_id,
+        )
+    finally:
+        with contextlib.suppress(libvirt.libvirtError):
+            conn.close()
+
+
+def shared(here: Host, there: Host, pool: str) -> bool:
+    """Whether a pool of both hosts is one and the same, by its marks. Both must bear one."""
+    first, second = here.storage.pool(pool), there.storage.pool(pool)
+    return first.id == second.id or bool(set(first.markers()) & set(second.markers()))
+
+
+def _uuid(conn: Connection) -> str | None:
+    return ET.fromstring(conn.getCapabilities()).findtext("host/uuid")  # noqa: S314 - libvirt wrote it
+
+
+__all__ = ["other_end", "shared"]

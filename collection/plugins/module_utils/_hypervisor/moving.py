@@ -115,6 +115,8 @@ def confirm(job: Job, its: Resize) -> handlers.Outcome:
         copy = _domain(there, record)
         if copy is not None:
             _must_be_copy(copy, its)
+            # From here on there is no way back: the next run goes on with this if it is cut off.
+            domains.write_record(job.domain, _with(job.record, MARK, {**job.record.marks[MARK], "confirm": True}))
             domains.undefine(copy)
         gone = _delete_own(job, there)
     here = {disk.pool_id for disk in record.disks}

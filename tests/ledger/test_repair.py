@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+
 import pytest
 from tests.support.ledgers import LAN, build, claim, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller, Ledger
 
 
 def test_a_server_that_a_dead_run_left_busy_is_free_again(ledger: Ledger, run_id: str) -> None:
@@ -27,6 +30,18 @@ def test_a_server_that_a_dead_run_left_busy_is_free_again(ledger: Ledger, run_id
     row = ledger.snapshot().servers[server_id]
     assert (row.vm_state, row.power_state, row.task_state, row.run_id, row.fault) == ("stopped", 4, None, None, None)
     assert ledger.reset_state(server_id, nothing_left=False, seen=("stopped", 4)) == []
+
+
+def test_what_a_killed_run_has_left_is_told_and_mended(ledger: Ledger, run_id: str) -> None:
+    server_id = build(ledger, run_id, "web1")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = ledger.start_run("action", dataclasses.replace(Controller.here(), pid=ended.pid, pid_started="1"))
+    ledger.begin_task(dead, server_id, "rebooting", action="reboot")
+    assert ledger.reset_state("web1", nothing_left=False, seen=("active", 1)) == ["task state rebooting cleared"]
+    row = ledger.snapshot().servers[server_id]
+    assert (row.task_state, row.run_id) == (None, None)
+    assert ledger.actions(server_id)[-1].result == "Error"
 
 
 def test_a_build_that_left_nothing_is_forgotten_and_its_room_and_address_are_free(ledger: Ledger) -> None:

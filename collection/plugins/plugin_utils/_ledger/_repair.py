@@ -39,8 +39,6 @@ class Repair(Part):
         ledger doesn't know, InProgress while a live run is at work on it.
         """
         with self._database.read() if dry else self._database.write() as tx:
-            if not dry:
-                bury(tx)
             row, claim = _find(tx, server)
             live = live_runs(tx)
             for owner in (row.run_id if row else None, claim.run_id if claim else None):
@@ -50,6 +48,7 @@ class Repair(Part):
                     )
             done = _told(row, claim, nothing_left=nothing_left, seen=seen)
             if done and not dry:
+                bury(tx)  # not before: it frees what a dead run owned, and nobody would be told what was wrong
                 _reset(tx, row, claim, nothing_left=nothing_left, seen=seen)
             return done
 

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook adopt: a domain that other tools have made, and that runs, becomes a server without noticing."""
+
+from __future__ import annotations
+
+import subprocess
+import typing as t
+
+import yaml
+from tests.support.fleet import Fleet
+
+MAC = "52:54:00:ad:0b:7e"
+DOMAIN = """
+<domain type='qemu'><name>{name}</name>
+  <memory unit='MiB'>128</memory><vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>
+      <target dev='vda' bus='virtio'/></disk>
+    <interface type='bridge'><mac address='{mac}'/><source bridge='{bridge}'/><model type='virtio'/></interface>
+    <serial type='pty'/>
+  </devices>
+</domain>
+"""
+
+
+def made_by_hand(fleet: Fleet, host: str, name: str, mac: str = MAC, bridge: str = "br0") -> None:
+    pool = fleet.lab.pool("local", host)
+    disk = f"{name}.qcow2"
+    subprocess.run(["cp", "--sparse=always", fleet.lab.facts["image"], str(pool / disk)], check=True)
+    xml = fleet.folder / f"{name}.xml"
+    path = f"/var/lib/libvirt/pools/local/{disk}"
+    xml.write_text(DOMAIN.format(name=name, disk=path, mac=mac, bridge=bridge))
+    fleet.lab.virsh(host, "define", str(xml))
+    fleet.lab.virsh(host, "pool-refresh", "local")
+    fleet.lab.virsh(host, "start", name)
+
+
+def domains(fleet: Fleet, host: str) -> dict[str, tuple[str, str]]:
+    """Name -> id, and the id that libvirt gives a guest anew at each start."""
+    return {
+        domain.name: (domain.id, fleet.lab.virsh(host, "domid", domain.id).strip())
+        for domain in fleet.look().domains
+        if domain.host == host
+    }
+
+
+def test_a_running_domain_is_adopted_and_reconcile_has_nothing_to_do(fleet: Fleet) -> None:
+    fleet.reconcile()  # enrolls the hosts
+    made_by_hand(fleet, "kvm2", "mail")
+    made_by_hand(fleet, "kvm2", "router", mac="52:54:00:ad:0b:7f", bridge="br0")
+    fleet.lab.virsh("kvm2", "pool-refresh", "local")
+    before, world = domains(fleet, "kvm2"), fleet.look().but()
+
+    plan = result(fleet, fleet_host="kvm2")
+    assert sorted(plan["adopted"]) == ["mail", "router"]
+    assert fleet.look().but() == world, "without a server the whole host is only planned"
+
+    told = result(fleet, fleet_host="kvm2", fleet_server="mail")
+    assert (told["adopted"], told["refused"]) == (["mail"], {})
+    assert domains(fleet, "kvm2") == before
+    server = fleet.look().server("mail")
+    assert (server.id, server.state, server.generation) == (before["mail"][0], "running", 1)
+    assert "router" not in fleet.look().servers
+
+    for part in told["inventory"].split("# the inventory\n"):
+        added = yaml.safe_load(part)
+        for name, entries in added.items():
+            if name == "servers":
+                fleet.servers.update(entries["hosts"])
+            else:
+                fleet.all.setdefault(name, {}).update(entries)
+    fleet.defaults = {}
+    run = fleet.reconcile()
+    assert (run.changed, run.all_steps, run.plan["plan"]["changed"]) == (0, {}, False)
+    assert domains(fleet, "kvm2") == before
+    assert MAC in fleet.look().server("mail").xml
+
+
+def result(fleet: Fleet, **extra: t.Any) -> dict[str, t.Any]:
+    return fleet.run("adopt", **extra).ok().results("Adopt the domains")["kvm2"]

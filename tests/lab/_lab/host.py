@@ -31,7 +31,7 @@ def start(host: Host) -> None:
     command = [
         *("ip", "netns", "exec", host.namespace),
         *("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
-        *("/bin/sh", str(HOST_INIT), host.name, str(ROOT), str(host.lab.shared_pool), str(host.tree)),
+        *("/bin/sh", str(HOST_INIT), host.name, str(ROOT), str(host.lab.shared_pool), str(host.tree), str(host.etc)),
         *PRIVATE_FOLDERS,
         *PRIVATE_FILES,
     ]

@@ -125,6 +125,11 @@ class Host:
         """What is bound over the machine's files in this host, under the same paths."""
         return self.folder / "tree"
 
+    @property
+    def etc(self) -> Path:
+        """What the host changes in /etc beside its own folders there (``upper``), and overlayfs's workplace."""
+        return self.folder / "etc"
+
     def path(self, inside: str) -> Path:
         """Where a private path of the host lies on the machine."""
         return self.tree / inside.lstrip("/")

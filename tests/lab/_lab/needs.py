@@ -35,7 +35,9 @@ PACKAGES = {
 
 # Tried in namespaces that end with the command: the machine's own links and mounts are not touched.
 KERNEL_TRIAL = (
-    "ip link add name v0 type veth peer name v1 && ip link add name br0 type bridge && mount -t tmpfs tmpfs /run"
+    "ip link add name v0 type veth peer name v1 && ip link add name br0 type bridge && mount -t tmpfs tmpfs /run && "
+    "mkdir -p /run/upper /run/work && "
+    "mount -t overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work overlay /etc"
 )
 
 

@@ -99,6 +99,7 @@ def test_every_keyword_has_its_words(family: str) -> None:
 def test_secrets_are_marked() -> None:
     assert sorted(filter(is_secret, variables())) == [
         "compute_fence",
+        "compute_host_tls_passphrase",
         "fleet_action_options",
         "fleet_ledger",
         "fleet_secret_key",

@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role compute_host on the lab's hosts: refusals, check mode, converge, a second run, TLS between hosts, verify."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import yaml
+from tests.support.fleet import Fleet
+from tests.support.lab_hosts import Lab
+from tests.support.runs import Run
+
+SHOW = "Show what works and what is missing"
+
+
+def _playbook(folder: Path, *, hosts: str, verify: bool) -> Path:
+    role = {"name": "flotilla.compute.compute_host"}
+    tasks: list[dict[str, t.Any]] = [{"ansible.builtin.include_role": role}]
+    if verify:
+        tasks.append({"ansible.builtin.include_role": {**role, "tasks_from": "verify"}})
+    file = folder / f"{hosts.replace(',', '-')}-{verify}.yml"
+    file.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
+    return file
+
+
+def _files(lab: Lab, host: str) -> dict[str, bytes]:
+    """What a host has of its own in /etc, but for what libvirt itself keeps there."""
+    folder = Path(lab.facts["folder"]) / "hosts" / host
+    etc = [file for part in ("etc/upper", "tree/etc/libvirt") for file in (folder / part).rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(etc)}
+
+
+def _state(lab: Lab, host: str) -> tuple[t.Any, ...]:
+    links = lab.ok("exec", host, "ls", "/sys/class/net")
+    return _files(lab, host), links, lab.virsh(host, "pool-list", "--all", "--autostart")
+
+
+def test_a_machine_becomes_a_compute_host_and_says_so(fleet: Fleet, tmp_path: Path) -> None:
+    lab = fleet.lab
+    lab.ok("exec", "kvm3", "sh", "-c", "echo 3.20.1 > /etc/alpine-release")
+    for host in ("kvm1", "kvm2"):
+        lab.ok("exec", host, "ip", "link", "add", "spare0", "type", "veth", "peer", "name", "spare1")
+    fleet.compute_defaults = {
+        "compute_host_emulation": True,
+        "compute_host_packages": ["qemu-system-x86", "python3-libvirt"],  # those that the lab's hosts have
+        "compute_host_pools": {"more": {"path": "/var/lib/libvirt/pools/more"}},
+        "compute_host_bridges": {"brx": {"interface": "spare0", "mtu": 1400, "addresses": ["192.0.2.1/24"]}},
+        "compute_host_tls_folder": str(tmp_path / "pki"),
+    }
+    for host in lab.hosts:
+        fleet.computes[host] = {"compute_migration_uri": f"qemu+tls://{host}/system"}
+    fleet.computes["kvm1"]["compute_host_emulation"] = False
+    fleet.computes["kvm2"]["compute_host_bridges"] = {"brx": {"interface": "eth0"}}
+    before = {host: _state(lab, host) for host in lab.hosts}
+
+    refused = fleet.run(_playbook(tmp_path, hosts="computes", verify=False)).failed()
+    said = refused.message
+    assert "kvm1 has no usable /dev/kvm: switch virtualisation on" in said
+    assert "kvm2 is reached by SSH over eth0, which a bridge of compute_host_bridges would take" in said
+    assert "kvm3 has Alpine 3.20.1, which the role compute_host does not know" in said
+    assert {host: _state(lab, host) for host in lab.hosts} == before
+    assert refused.changed == 0
+
+    del fleet.computes["kvm1"]["compute_host_emulation"], fleet.computes["kvm2"]["compute_host_bridges"]
+    converge = _playbook(tmp_path, hosts="kvm1,kvm2", verify=False)
+    checked = fleet.run(converge, "--check", "--limit kvm1").ok()
+    assert {host: _state(lab, host) for host in lab.hosts} == before
+    assert not (tmp_path / "pki").exists()
+    done = fleet.run(converge).ok()
+    assert 0 < checked.changed <= done.stats["changed"]["kvm1"], (checked, done)
+    # Without systemd nobody else does what the role then says.
+    assert "kvm1 has no systemd: restart libvirtd for the new settings" in done.stdout
+    for host in ("kvm1", "kvm2"):
+        lab.ok("restart", host)
+
+    again = fleet.run(_playbook(tmp_path, hosts="kvm1,kvm2", verify=True), "--diff").ok()
+    assert again.changed == 0, again
+    _whole(lab, again)
+
+    lab.virsh("kvm1", "pool-destroy", "more")
+    lab.ok("exec", "kvm2", "sed", "-i", "s/^ON_BOOT=.*/ON_BOOT=start/", "/etc/default/libvirt-guests")
+    broken = fleet.run(_verify(tmp_path)).failed()
+    assert "kvm1 is not a whole compute host: Pool more: not active" in broken.message
+    assert "kvm2 is not a whole compute host: libvirt-guests: may start guests at boot" in broken.message
+    _clean(lab)
+
+
+def _verify(folder: Path) -> Path:
+    role = {"name": "flotilla.compute.compute_host", "tasks_from": "verify"}
+    file = folder / "verify.yml"
+    file.write_text(
+        yaml.safe_dump(
+            [{"hosts": "kvm1,kvm2", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}]
+        )
+    )
+    return file
+
+
+def _whole(lab: Lab, run: Run) -> None:
+    rows = [line.split(None, 2) for line in str(run.results(SHOW)["kvm1"]["msg"]).splitlines()]
+    assert rows[0][:2] == ["HOST", "RESULT"]
+    told = {
+        (host, rest.partition("  ")[0]): (result, rest.partition("  ")[2].strip()) for host, result, rest in rows[1:]
+    }
+    assert not {key: row for key, row in told.items() if row[0] == "missing"}
+    for host, other in (("kvm1", "kvm2"), ("kvm2", "kvm1")):
+        assert told[host, f"Way to {other}"] == ("ok", f"qemu+tls://{other}/system answers as {other}")
+        assert told[host, "TLS"][0] == "ok"
+        assert told[host, "Pool more"] == ("ok", "dir /var/lib/libvirt/pools/more")
+        assert told[host, "Bridge brx"] == ("ok", "Linux, spare0")
+        assert told[host, "libvirt-guests"] == ("ok", "starts nothing at boot")
+        assert told[host, "KVM"][0] == "warning"
+        assert lab.ok("exec", host, "cat", "/sys/class/net/brx/mtu").strip() == "1400"
+        # By the name in the certificate alone: an address that is not in it is refused by libvirt's client.
+        assert lab.virsh_inside(host, "-c", f"qemu+tls://{other}/system", "hostname").strip() == other
+
+
+def _clean(lab: Lab) -> None:
+    """Other tests have the same hosts."""
+    lab.ok("exec", "kvm3", "rm", "/etc/alpine-release")
+    for host in ("kvm1", "kvm2"):
+        for link in ("brx", "spare0"):
+            lab.ok("exec", host, "ip", "link", "delete", link)
+        if host == "kvm2":
+            lab.virsh(host, "pool-destroy", "more")
+        lab.virsh(host, "pool-undefine", "more")

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Storage pools, defined and removed by libvirt's own code."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.pool_xml import desired_pool
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pool_definitions import (
+    ensure,
+    facts,
+    remove,
+)
+
+KINDS = [
+    ("dir", {"path": "/fresh"}),
+    ("logical", {"volume_group": "guests"}),
+    ("rbd", {"rbd_pool": "vms", "monitors": ["mon1", "mon2:6789"]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "said"), KINDS)
+def test_a_pool_is_made_once_and_removed_once(conn: t.Any, kind: str, said: dict[str, t.Any]) -> None:
+    desired = desired_pool("fresh", kind, **said)
+    first = ensure(conn, desired)
+    assert first.changed
+    assert first.before is None
+    assert facts(conn)["fresh"] == {**desired.to_json(), "active": True}
+    assert not ensure(conn, desired).changed
+    assert remove(conn, "fresh").changed
+    assert "fresh" not in facts(conn)
+    assert not remove(conn, "fresh").changed
+
+
+def test_check_touches_nothing_and_foretells(conn: t.Any) -> None:
+    before = facts(conn)
+    desired = desired_pool("fresh", "dir", path="/fresh")
+    foretold = ensure(conn, desired, check=True)
+    assert foretold.changed
+    assert facts(conn) == before
+    assert ensure(conn, desired).after == foretold.after
+
+
+def test_a_pool_that_is_off_is_started(conn: t.Any) -> None:
+    desired = desired_pool("fresh", "dir", path="/fresh")
+    ensure(conn, desired)
+    conn.storagePoolLookupByName("fresh").destroy()
+    assert ensure(conn, desired).changed
+    assert facts(conn)["fresh"]["active"] is True
+
+
+def test_a_pool_is_never_moved(conn: t.Any) -> None:
+    ensure(conn, desired_pool("fresh", "dir", path="/fresh"))
+    with pytest.raises(Conflict, match="defined otherwise on this host: path '/fresh' instead of '/elsewhere'"):
+        ensure(conn, desired_pool("fresh", "dir", path="/elsewhere"))
+    assert facts(conn)["fresh"]["path"] == "/fresh"
+
+
+def test_a_pool_in_use_is_not_removed(conn: t.Any) -> None:
+    before = facts(conn)
+    with pytest.raises(Conflict, match=r"pool 'local' can't be removed: disks of web1.* lie in it"):
+        remove(conn, "local")
+    assert facts(conn) == before

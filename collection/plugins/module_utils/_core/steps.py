@@ -33,6 +33,7 @@ from .model import Guest, Json, Record, Server, Spec
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
+from .step import Leave, ServerPlan, Step
 from .tuning import Tuning
 
 #: The mark of a server that is on no host, and is kept as its snapshots.
@@ -69,43 +70,6 @@ _HARMLESS = frozenset({"adopt", "define", "tidy", "update"})
 
 #: What people should know of a step before it is done.
 COSTS = {"pause": "; what it has in memory is lost if its host reboots"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One idempotent deed on one server. ``spec`` is what the record's spec will be, None where it stays.
-
-    ``hold`` names the leave (fleet_allow) that the step needs and doesn't have; a held step is shown, not carried out.
-    ``marks`` are set in the record, those that are None removed. ``options`` go to the host with the step: plain JSON,
-    nothing secret, for plan and journal show them.
-    """
-
-    kind: str
-    why: str
-    spec: Spec | None = None
-    hold: str | None = None
-    marks: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
-    options: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Leave:
-    """What this run may do. ``allow`` as in fleet_allow; ``reclaim`` in seconds; ``now`` in seconds since the epoch.
-    ``confirm_after``: seconds after which a resize is confirmed by itself, 0: never."""
-
-    allow: frozenset[str] = frozenset()
-    reclaim: int = 24 * 3600
-    now: float = 0.0
-    confirm_after: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerPlan:
-    """What there is to do for one server. ``steps`` are carried out in order, ``held`` need a leave."""
-
-    differences: tuple[Difference, ...] = ()
-    steps: tuple[Step, ...] = ()
-    held: tuple[Step, ...] = ()
 
 
 def plan_server(

@@ -32,8 +32,9 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterw
     images_for,
     spec_of,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claiming import claim, pool_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled, with_cores
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     AWAY,
@@ -54,12 +55,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reachi
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
     Frame,
     blind_delete,
-    changes_ports,
     deeds,
     first_record,
-    wishes,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder, sees
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.sightings import remembered, seen
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import (
     Undeclared,
     deletable,
@@ -67,15 +67,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undecl
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     Location,
-    Remembered,
-    Seen,
     Whereabouts,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Claimed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import (
-    DISK_GB,
-    MEMORY_MB,
-    VCPU,
     amounts_of,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
@@ -100,8 +95,8 @@ class Reconcile:
         self._given = situation
         self._declared = situation.declared
         self._where = Whereabouts(
-            _seen(situation),
-            _remembered(situation.snapshot),
+            seen(situation),
+            remembered(situation.snapshot),
             fleet_id=situation.fleet_id,
             assume_absent=frozenset(situation.declared.settings.assume_absent),
         )
@@ -361,48 +356,8 @@ class Reconcile:
 
     def claims(self) -> list[Claim]:
         """Room, ids and addresses for all servers with steps; every one of them is the run's own until it ends."""
-        return [self._claim(draft) for draft in self._drafts.values() if draft.plan.steps and not draft.copy]
-
-    def _claim(self, draft: Draft) -> Claim:
-        snapshot = t.cast("Snapshot", self._given.snapshot)
-        flavor = flavor_after(draft)
-        amounts = with_cores(amounts_of(flavor), flavor.vcpus, draft.fitted)
-        host = str(draft.host)
-        row = snapshot.hosts.get(host)
-        chosen = draft.new or self._needs_place(draft)  # a host that was chosen must be as it was then
-        return Claim(
-            server_id=draft.server_id or self._given.half_built.get(draft.name),
-            name=draft.name,
-            host=host,
-            vcpus=amounts.pop(VCPU, 0),
-            ram=amounts.pop(MEMORY_MB, 0),
-            disk_gb=amounts.pop(DISK_GB, 0),
-            resources=amounts,
-            project=spec_of(draft).get("project"),
-            pool=self._pool(draft),
-            addresses=self._wishes(draft),
-            expects=row.generation if chosen and row is not None else None,
-            fit=draft.fitted,
-        )
-
-    def _wishes(self, draft: Draft) -> list[t.Any]:
-        if draft.server is None:
-            return []
-        if draft.record is not None and not changes_ports(draft.record, draft.server.spec):
-            return []
-        reserved = {name: self._fixed_elsewhere(name, draft.name) for name in self._declared.networks}
-        return wishes(draft.server.spec, self._declared.networks, reserved=reserved)
-
-    def _fixed_elsewhere(self, network: str, name: str) -> set[str]:
-        """Addresses that inventory promises to other servers, or that servers have without the ledger's doing."""
-        promised = {address for address, owner in self._declared.fixed_addresses(network).items() if owner != name}
-        return promised | self._given.unrecorded.get(network, set())
-
-    def _pool(self, draft: Draft) -> str | None:
-        if draft.record is not None:
-            return draft.record.root.pool
-        wanted = draft.server.spec.get("pool") if draft.server is not None else None
-        return wanted or self._given.by_name[str(draft.host)].default_pool
+        acting = [draft for draft in self._drafts.values() if draft.plan.steps and not draft.copy]
+        return [claim(draft, self._given, chosen=draft.new or self._needs_place(draft)) for draft in acting]
 
     def refuse(self, refused: t.Mapping[str, str]) -> None:
         """Servers that could not be claimed, with the reason."""
@@ -489,7 +444,7 @@ class Reconcile:
         if draft.left_over is not None:
             return [blind_delete(draft.left_over, draft.name)]
         server = t.cast(Server, draft.server)
-        pool, fit = str(self._pool(draft)), draft.fitted
+        pool, fit = str(pool_of(draft, self._given)), draft.fitted
         record = first_record(draft.name, server.spec, claimed, compute, pool, frame, fit=fit)
         return deeds(record, draft.plan.steps, compute, frame, new=True, fit=fit)
 
@@ -497,7 +452,7 @@ class Reconcile:
         if not compute.up:
             return HostPlan(compute.name, False, compute.why)
         images = [
-            (image, str(self._pool(draft)))
+            (image, str(pool_of(draft, self._given)))
             for draft in self._drafts.values()
             if draft.host == compute.name
             for image in images_for(draft)
@@ -515,31 +470,6 @@ class Reconcile:
 
 def _kinds(steps: t.Iterable[Step]) -> set[str]:
     return {step.kind for step in steps}
-
-
-def _seen(given: Situation) -> list[Seen]:
-    """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
-    named = {compute.name for compute in given.computes}
-    there = {compute.host_id for compute in given.computes if compute.up}  # a host that was renamed is no other host
-    rows = given.snapshot.hosts if given.snapshot is not None else {}
-    seen = [
-        Seen(
-            compute.name,
-            compute.host_id,
-            compute.guests if compute.up else None,
-            compute.why,
-            known=compute.name in rows and rows[compute.name].surveyed is not None,
-        )
-        for compute in given.computes
-    ]
-    gone = [row for row in rows.values() if row.name not in named and row.host_id not in there]
-    why = "inventory no longer names it"
-    return seen + [Seen(row.name, row.host_id, None, why, known=row.surveyed is not None) for row in gone]
-
-
-def _remembered(snapshot: Snapshot | None) -> list[Remembered]:
-    rows = snapshot.servers.values() if snapshot is not None else ()
-    return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
 
 
 __all__ = ["Reconcile"]

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the survey and the ledger say about where servers are, for whereabouts to judge.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import Remembered, Seen
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
+
+
+def seen(given: Situation) -> list[Seen]:
+    """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
+    named = {compute.name for compute in given.computes}
+    there = {compute.host_id for compute in given.computes if compute.up}  # a host that was renamed is no other host
+    rows = given.snapshot.hosts if given.snapshot is not None else {}
+    found = [
+        Seen(
+            compute.name,
+            compute.host_id,
+            compute.guests if compute.up else None,
+            compute.why,
+            known=compute.name in rows and rows[compute.name].surveyed is not None,
+        )
+        for compute in given.computes
+    ]
+    gone = [row for row in rows.values() if row.name not in named and row.host_id not in there]
+    why = "inventory no longer names it"
+    return found + [Seen(row.name, row.host_id, None, why, known=row.surveyed is not None) for row in gone]
+
+
+def remembered(snapshot: Snapshot | None) -> list[Remembered]:
+    """The servers that the ledger knows; not those that are gone but for their name."""
+    rows = snapshot.servers.values() if snapshot is not None else ()
+    return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
+
+
+__all__ = ["remembered", "seen"]

@@ -107,7 +107,7 @@ KINDS: dict[str, Json] = {
     "user data: empty": {"user_data": ""},
     "metadata": {"metadata": {"role": "web", "color": "blue"}},
     "metadata of any text": {"metadata": {"quote": "\"'<&\\", "w\u00e9b \U0001f600": "\u4e2d\n", "empty": ""}},
-    "metadata of 128 keys": {"metadata": {f"key{index}": "x" * 255 for index in range(128)}},
+    "metadata of 128 keys": {"metadata": {**{f"key{index}": "x" for index in range(127)}, "k" * 255: "x" * 255}},
     "file": {"files": {"/etc/motd": _b64("hello\n")}},
     "files": {"files": {f"/srv/w\u00e9b {index}": _b64(bytes([index]) * index) for index in range(5)}},
     "password": {"admin_pass": 'hunter2"\u00e9'},

@@ -117,7 +117,7 @@ def test_it_is_reached_by_keyboard_and_read_aloud() -> None:
     assert {href[1:] for href in found.values("href")} <= set(ids)
     assert {label["for"] for label in found.all("label")} == {radio["id"] for radio in found.all("input")}
     assert all(link["aria-label"] for link in found.all("a"))
-    bars = [bar["aria-label"] for bar in found.all("ul") if bar.get("class") == "bar"]
+    bars = [each["aria-label"] for each in found.all("ul") if each.get("class") == "bar"]
     assert bars[:2] == ["kvm1, vCPU now: 3 of 4", "kvm1, MiB memory now: 2048 of 8192"]
     assert [tag for tag, _attributes in found.elements if re.fullmatch("h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
     assert "down" in found.texts, "the state stands in words too"
@@ -135,7 +135,7 @@ def test_hosts_are_filled_to_scale() -> None:
 
 def test_before_and_after_the_plan() -> None:
     found = shown(box("kvm1", block("web1"), after=[block("web1"), block("web2")]), changes=("web2: + create",))
-    labels = [bar["aria-label"] for bar in found.all("ul") if bar.get("class") == "bar"]
+    labels = [each["aria-label"] for each in found.all("ul") if each.get("class") == "bar"]
     assert labels[:2] == ["kvm1, vCPU now: 2 of 4", "kvm1, vCPU after the plan: 3 of 4"]
     assert [link["title"] for link in found.all("a")][:3] == [
         "web1, ACTIVE, 1 vCPU",

@@ -57,7 +57,7 @@ def fleet(*, unnamed: str = "", **server: t.Any) -> Declared:
 def world() -> World:
     """web1 runs on kvm1."""
     declared = fleet()
-    (guests,) = applied(reconcile(declared, hosts(declared, None, kvm2=None, kvm3=None))).values()
+    guests = next(iter(applied(reconcile(declared, hosts(declared, None, kvm2=None, kvm3=None))).values()))
     return World(declared, {"kvm1": guests})
 
 

@@ -109,10 +109,10 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
     ),
     (
         "network entry misspelt",
-        lambda e: e.web1.update(server_networks=[{"network": "lan", "fixed_ips": "192.0.2.10"}]),
+        lambda e: e.web1.update(server_networks=[{"network": "lan", "fixedip": "192.0.2.10"}]),
         (
-            "server_networks[0].fixed_ips (host web1): 'fixed_ips' is not known here, allowed are fixed_ip, "
-            "mac, network; did you mean 'fixed_ip'?"
+            "server_networks[0].fixedip (host web1): 'fixedip' is not known here, allowed are bond, bond_mode, "
+            "fixed_ip, fixed_ips, mac, network, tag, vlan; did you mean 'fixed_ip'?"
         ),
     ),
     (

@@ -392,6 +392,9 @@ _NESTED: dict[str, t.Callable[[Json], t.Any]] = {
     "disks": lambda value: tuple(Disk.from_json(item) for item in value),
     "nics": lambda value: tuple(Nic.from_json(item) for item in value),
     "addresses": lambda value: tuple(Address.from_json(item) for item in value),
+    # Not in every JSON form: what was written and what was left out must read the same.
+    "routes": tuple,
+    "dhcp": tuple,
     "record": lambda value: None if value is None else Record.from_json(value),
     "fit": lambda value: None if value is None else Fit.from_json(value),
     "tuning": lambda value: None if value is None else Tuning.from_json(value),

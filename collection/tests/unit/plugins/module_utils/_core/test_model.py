@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing as t
 
@@ -12,10 +13,12 @@ import pytest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
+    Address,
     Disk,
     Flavor,
     Hardware,
     Image,
+    Nic,
     Record,
     mac_of,
 )
@@ -80,3 +83,11 @@ def test_a_record_with_what_no_plan_can_stand_on_is_refused(path: tuple[t.Any, .
     with pytest.raises(InvalidRecord, match="the record of server 'web1'") as caught:
         Record.loads(json.dumps(damaged))
     assert why in str(caught.value)
+
+
+def test_a_guests_record_reads_the_same_whole_and_without_what_few_have() -> None:
+    nic = Nic("lan", "bridge", "br0", mac_of(ID, 0), addresses=(Address("192.0.2.7", 24),))
+    short = json.loads(json.dumps(nic.to_json()))
+    whole = json.loads(json.dumps(dataclasses.asdict(nic)))
+    assert set(whole) > set(short)
+    assert Nic.from_json(whole) == Nic.from_json(short)

@@ -57,9 +57,13 @@ def other_end(here: Host, end: Json) -> t.Iterator[Host]:
 
 
 def shared(here: Host, there: Host, pool: str) -> bool:
-    """Whether a pool of both hosts is one and the same, by its marks. Both must bear one."""
+    """Whether a pool of both hosts is one and the same, by its marks. Both must bear one.
+
+    Each is asked for the other's mark, for which libvirt looks afresh: it doesn't notice by itself what another host
+    has written there, and what is taken for another pool has volumes deleted in it.
+    """
     first, second = here.storage.pool(pool), there.storage.pool(pool)
-    return first.id == second.id or bool(set(first.markers()) & set(second.markers()))
+    return first.id in second.markers(first.id) or second.id in first.markers(second.id)
 
 
 def _uuid(conn: Connection) -> str | None:

@@ -61,7 +61,7 @@ def migrate(job: Job) -> handlers.Outcome:
     handlers.must_be_off(job)
     handlers.must_stand_on_its_own(job, job.record)
     with other_end(job.host, job.order.options.get("peer")) as there:
-        _must_be_free(there, job.order.target)
+        _must_be_free(job, there, job.order.target)
         target = there.settle(_pools_known(there, job.order.target))
         end = {"host": job.order.options["peer"]["host"], "host_id": there.host_id}
         mark = {"migration": target.marks[MARK]["migration"], "at": target.marks[MARK]["at"], "to": end}
@@ -166,11 +166,23 @@ def _name_there(job: Job) -> str:
     return str(job.order.options["peer"]["host"])
 
 
-def _must_be_free(there: Host, target: Record) -> None:
+def _must_be_free(job: Job, there: Host, target: Record) -> None:
     if _domain(there, target) is not None:
         raise Conflict(f"server {target.name!r} has a domain on the other host already: nothing is moved")
     if found(there.conn.lookupByName, target.name) is not None:
         raise Conflict(f"another domain of the other host has the name {target.name!r}: nothing is moved")
+    # Whatever a move made there went with its undoing; this may be the disk of another life of the server.
+    for name in sorted({disk.pool for disk in (*job.record.disks, *target.disks)}):
+        pool = there.storage.pool(name)
+        if shared(job.host, there, name):
+            continue
+        pool.refresh_once()
+        left = volumes_of(pool, target.id)
+        if left:
+            raise Conflict(
+                f"server {target.name!r} has volumes in pool {name!r} of the other host already ({', '.join(left)}): "
+                "nothing is moved; look what is in them, and delete or rename them there"
+            )
 
 
 def _pools_known(there: Host, record: Record) -> Record:
@@ -183,11 +195,9 @@ def _bring_disks(job: Job, there: Host, target: Record) -> Record:
     """All disks of the server at the other end: those of a shared pool are there, others are copied, new ones made.
     A swap disk is made anew, as in Nova."""
     had = {disk.volume: disk for disk in job.record.disks}
-    references = there.references.renewed()
     for disk in target.disks:
         old = had.get(disk.volume)
         if old is not None and disk.role != "swap" and not shared(job.host, there, disk.pool):
-            _delete_released(there.storage.pool(disk.pool), disk.volume, job.order.server_id, references)
             copy_disk(job.host, there, old, job.record.image)
     target = handlers.with_disks(there, target)
     for disk in target.disks:

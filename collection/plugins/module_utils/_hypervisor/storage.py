@@ -105,7 +105,8 @@ class Pool:
         """The pool's ids; libvirt looks afresh where it knows none, or not the one that is wanted."""
         if not self._markers:
             self._markers = markers(self.names())
-        if (not self._markers or wanted not in (None, *self._markers)) and self.refresh_once():
+        if not self._markers or wanted not in (None, *self._markers):
+            self.refresh_once()
             self._markers = markers(self.names())
         return self._markers
 

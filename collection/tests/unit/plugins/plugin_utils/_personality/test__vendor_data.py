@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._vendor_data import (
+    ask,
     ask_all,
     request_of,
     static,
@@ -84,6 +85,15 @@ def test_a_target_that_fails_gives_nothing_or_fails_the_step(url: str, path: str
 def test_nobody_at_the_address_counts_as_a_failure() -> None:
     with pytest.raises(FlotillaError, match="gave no answer"):
         ask_all({"gone": "http://127.0.0.1:9/"}, request_of(record(), None), fatal=True, warn=print)
+
+
+@pytest.mark.parametrize("path", ["/missing", "/broken"])
+def test_a_failure_is_told_without_what_the_url_hides(url: str, path: str) -> None:
+    secret = f"{url.replace('//', '//user:hunter2@')}{path}?token=hunter3"
+    with pytest.raises(FlotillaError) as refused:
+        ask("bad", secret, request_of(record(), None))
+    assert f"vendor data 'bad': {url}{path}" in str(refused.value)
+    assert "hunter" not in f"{refused.value}{refused.value.__cause__}"
 
 
 def test_static_vendor_data_is_what_cloud_init_takes() -> None:

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a pool of two hosts is one: what each host's libvirt knows of it may be old."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+
+A, B = "2f1b3c4d-0000-4000-8000-00000000b001", "2f1b3c4d-0000-4000-8000-00000000b002"
+
+
+class Handle:
+    """A pool as one host's libvirt knows it: what is there now is seen when it is refreshed."""
+
+    def __init__(self, known: set[str], there: set[str]) -> None:
+        self.known, self.there = known, there
+
+    def isActive(self) -> bool:  # noqa: N802 - libvirt's name
+        return True
+
+    def listVolumes(self) -> list[str]:  # noqa: N802 - libvirt's name
+        return sorted(f"flotilla-pool-{mark}" for mark in self.known)
+
+    def refresh(self, _flags: int) -> None:
+        self.known = set(self.there)
+
+
+def end(known: set[str], there: set[str]) -> t.Any:
+    conn: t.Any = types.SimpleNamespace(storagePoolLookupByName=lambda _name: Handle(known, there))
+    return types.SimpleNamespace(storage=Storage(conn))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "one"),
+    [
+        (({A}, {A}), ({A}, {A}), True),
+        (({A}, {A}), ({B}, {B}), False),
+        # Both have marked it at once, and neither's libvirt has looked since.
+        (({A}, {A, B}), ({B}, {A, B}), True),
+        (({A}, {A, B}), (set(), {A, B}), True),
+    ],
+)
+def test_a_pool_is_one_by_what_is_in_it_now(
+    here: tuple[set[str], set[str]], there: tuple[set[str], set[str]], one: bool
+) -> None:
+    assert shared(end(*here), end(*there), "local") is one
+    assert shared(end(*there), end(*here), "local") is one
+
+
+def test_a_pool_without_a_mark_is_not_judged() -> None:
+    with pytest.raises(InvalidInput, match="has no marker volume"):
+        shared(end({A}, {A}), end(set(), set()), "local")
+
+
+def test_a_mark_is_looked_for_again_after_the_pool_was_refreshed_for_something_else() -> None:
+    seen = end({A}, {A, B})
+    pool = seen.storage.pool("local")
+    assert pool.markers() == [A]
+    pool.refresh_once()
+    assert pool.markers(B) == [A, B]

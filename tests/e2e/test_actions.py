@@ -136,6 +136,7 @@ def test_what_an_action_leaves_is_brought_back_by_reconcile_or_kept_by_inventory
     fleet.whole()
 
 
+@pytest.mark.soak
 def test_a_lock_by_action_holds_everything_with_its_reason(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.reconcile()

@@ -10,6 +10,7 @@ import re
 import subprocess
 import uuid
 
+import pytest
 from tests.support.fleet import Fleet
 from tests.support.world import Domain
 
@@ -107,6 +108,7 @@ def test_what_is_not_ours_is_never_touched_and_takes_its_room(fleet: Fleet) -> N
     }
 
 
+@pytest.mark.soak
 def test_a_server_moved_with_virsh_is_adopted_where_it_is(fleet: Fleet) -> None:
     fleet.declare("wanderer", pool="shared")
     fleet.reconcile()

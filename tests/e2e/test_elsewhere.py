@@ -57,6 +57,7 @@ def causes(run_failures: list[str], name: str) -> list[str]:
     return [cause for cause in run_failures if cause.startswith(f"{name}: ")]
 
 
+@pytest.mark.soak
 def test_a_build_that_fails_comes_up_on_another_host_and_leaves_nothing(ready: Fleet, frozen: Frozen) -> None:
     frozen.freeze("kvm1", POOL)
     ready.declare("web1")

@@ -13,7 +13,7 @@ import pytest
 from tests.support.fleet import Fleet
 
 
-def test_a_new_flavor_or_image_for_a_running_server_waits_for_leave(fleet: Fleet) -> None:
+def test_a_new_flavor_for_a_running_server_waits_for_leave(fleet: Fleet) -> None:
     fleet.declare("a")
     fleet.declare("b", state="stopped")
     fleet.reconcile()
@@ -32,8 +32,16 @@ def test_a_new_flavor_or_image_for_a_running_server_waits_for_leave(fleet: Fleet
     assert done.steps("a") == ["stop", "reconfigure", "start"]
     assert fleet.look().server("a").memory == 192
     fleet.console("a", "boots=2")  # the same disk
+    assert fleet.reconcile().changed == 0
 
-    # Equal bytes with a comment's worth of difference: another image, by its checksum.
+
+@pytest.mark.soak
+def test_a_new_image_for_a_running_server_waits_for_leave(fleet: Fleet) -> None:
+    """Equal bytes with a comment's worth of difference: another image, by its checksum."""
+    fleet.declare("a")
+    fleet.declare("b", state="stopped")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
     fleet.all["fleet_images"]["tick2"] = another_image(fleet)
     fleet.declare("a", image="tick2")
     run = fleet.touching()

@@ -16,7 +16,7 @@ def test_a_host_without_power_fails_the_run_at_its_end(fleet: Fleet) -> None:
     fleet.reconcile()
     before = fleet.look()
 
-    fleet.all["fleet_timeout"] = 6
+    fleet.all["fleet_timeout"] = 12
     fleet.lab.ok("power", "off", "kvm2")
     fleet.declare("s1", "s2", metadata={"seen": "once"})
     fleet.declare("s4", state="stopped")
@@ -40,7 +40,7 @@ def test_a_host_without_power_fails_the_run_at_its_end(fleet: Fleet) -> None:
 def test_a_cut_link_with_a_warm_connection_delays_the_run_by_its_timeout_alone(fleet: Fleet) -> None:
     fleet.declare("here", host="kvm1", state="stopped")
     fleet.declare("there", host="kvm2")
-    fleet.all["fleet_timeout"] = 6
+    fleet.all["fleet_timeout"] = 12
     warm = fleet.reconcile()
     fleet.lab.ok("cut", "kvm2")
     fleet.declare("here", metadata={"still": "served"})
@@ -55,7 +55,7 @@ def test_a_cut_link_with_a_warm_connection_delays_the_run_by_its_timeout_alone(f
 
 def test_no_server_is_made_while_a_host_that_may_have_it_was_never_seen(fleet: Fleet) -> None:
     fleet.lab.ok("power", "off", "kvm3")
-    fleet.all["fleet_timeout"] = 6
+    fleet.all["fleet_timeout"] = 12
     fleet.declare("web1", state="stopped")
     run = fleet.run().civil()
     assert run.all_steps == {}

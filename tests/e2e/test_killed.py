@@ -85,7 +85,7 @@ def killed_at(fleet: Fleet, count: int) -> bool:
 @pytest.mark.parametrize(
     ("prepare", "count"),
     [
-        (begin, random.Random(SEED).randint(1, 4)),
+        pytest.param(begin, random.Random(SEED).randint(1, 4), marks=pytest.mark.soak),
         pytest.param(begin, random.Random(SEED).randint(5, 12), marks=pytest.mark.soak),
         (change, random.Random(SEED).randint(3, 7)),
     ],

@@ -87,12 +87,13 @@ def test_a_run_without_the_ledger_only_reads_until_it_takes_over(known: Fleet) -
     assert "belong to ledger" in fleet.run().failed().message
 
 
+@pytest.mark.soak
 def test_what_was_on_a_host_that_is_cut_off_is_not_built_again(known: Fleet) -> None:
     fleet = known
     before, world = remembered(fleet), fleet.look()
     lose(fleet)
     fleet.lab.ok("cut", "kvm2")
-    fleet.all["fleet_timeout"] = 6
+    fleet.all["fleet_timeout"] = 12
     run = fleet.run(fleet_take_over=True).civil()
     assert run.all_steps == {}
     assert "s2 may be on kvm2" in run.text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from tests.e2e.test_saving import act, refused, same, told
 from tests.support.fleet import Fleet
 
@@ -24,7 +25,7 @@ def flavor(fleet: Fleet) -> tuple[str, t.Any]:
     return record["flavor"]["name"], record["marks"]
 
 
-def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
+def test_resized_and_reverted(fleet: Fleet) -> None:
     fleet.all["fleet_flavors"]["large"] = {"vcpus": 2, "ram": 192, "disk": 2}
     fleet.all["fleet_flavors"]["huge"] = {"vcpus": 1, "ram": 10**6, "disk": 1}
     fleet.declare("a", host="kvm1")
@@ -49,17 +50,25 @@ def test_resized_confirmed_and_reverted(fleet: Fleet) -> None:
     assert flavor(fleet) == ("tiny", {})
     assert [status for *_more, status in journal(fleet)] == ["reverted"]
     assert fleet.reconcile().all_steps == {}
-    # Declared, and confirmed by itself when its window is over.
+
+
+@pytest.mark.soak
+def test_resized_as_declared_and_confirmed_when_its_window_is_over(fleet: Fleet) -> None:
+    fleet.all["fleet_flavors"]["large"] = {"vcpus": 2, "ram": 192, "disk": 2}
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    before = fleet.look().server("a")
     fleet.declare("a", flavor="large", resize="verify")
     fleet.reconcile(fleet_allow="restart")
-    fleet.console("a", "boots=4")
+    fleet.console("a", "boots=2")
     assert fleet.reconcile().all_steps == {}
     fleet.all["fleet_resize_confirm_window"] = 1
     fleet.reconcile()
     after = fleet.whole().server("a")
     assert same(before, after)
     assert flavor(fleet) == ("large", {})
-    assert [status for *_more, status in journal(fleet)] == ["reverted", "confirmed"]
+    assert [status for *_more, status in journal(fleet)] == ["confirmed"]
     assert fleet.reconcile().all_steps == {}
 
 
@@ -81,13 +90,20 @@ def test_moved_to_another_host_and_back(fleet: Fleet) -> None:
     fleet.console("a", "boots=2")
     assert same(before, fleet.whole().server("a"))
     assert [status for *_more, status in journal(fleet)] == ["reverted"]
-    # Declared: with leave it is shut down, moved and started, and there is no way back.
+
+
+@pytest.mark.soak
+def test_moved_as_declared_with_leave_and_without_a_way_back(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    before = fleet.look().server("a")
     fleet.declare("a", host="kvm2")
     held = fleet.reconcile(fleet_allow="restart")
     assert "migrate" not in str(held.all_steps)
     fleet.reconcile(fleet_allow="migrate,restart")
-    fleet.console("a", "boots=3")
+    fleet.console("a", "boots=2")
     after = fleet.whole().server("a")
     assert (after.host, same(before, after)) == ("kvm2", True)
-    assert [status for *_more, status in journal(fleet)] == ["reverted", "confirmed"]
+    assert [status for *_more, status in journal(fleet)] == ["confirmed"]
     assert fleet.reconcile().all_steps == {}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import typing as t
 
+import pytest
 import yaml
 from tests.support.fleet import Fleet
 
 
+@pytest.mark.soak
 def test_a_group_rolls_and_stops_at_the_first_that_is_not_well(fleet: Fleet) -> None:
     health = fleet.folder / "health.yml"
     well = {"name": "See what people see", "ansible.builtin.assert": {"that": "inventory_hostname not in ill"}}

@@ -52,7 +52,20 @@ def test_a_snapshot_is_an_image_of_the_fleet(fleet: Fleet) -> None:
     assert fleet.look().server("a") == before
     assert "has an image 'golden' already" in refused(act(fleet, "snapshot", name="golden"))
     assert "needs the options backup_type" in refused(act(fleet, "backup"))
-    # Another server from it: only where it is.
+    # Back to the snapshot.
+    act(fleet, "rebuild", image="golden").ok()
+    fleet.console("a", "boots=2")
+    assert same(before, fleet.look().server("a"))
+    assert fleet.reconcile().held("a") == [("rebuild", "rebuild")]
+
+
+@pytest.mark.soak
+def test_servers_from_a_snapshot_are_where_it_is(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "tick 1")
+    before = fleet.look().server("a")
+    act(fleet, "snapshot", name="golden").ok()
     fleet.declare("b", image="golden")
     fleet.reconcile()
     fleet.console("b", "boots=2")
@@ -99,7 +112,17 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     assert same(before, after)
     del fleet.computes["kvm1"]
     fleet.whole()
-    # A run that died before it could say in the ledger that it shelved the server: the host knows it.
+
+
+@pytest.mark.soak
+def test_shelved_as_declared_and_by_a_run_that_could_not_say_so(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1", pool="shared")
+    fleet.declare("b", host="kvm1", state="stopped")
+    fleet.reconcile()
+    fleet.console("a", "boots=1")
+    before = fleet.look().server("a")
+    fleet.declare("a", host="kvm2")
+    # It died before it could say in the ledger that it shelved the server: the host knows it.
     ledger = {file: file.read_bytes() for file in fleet.folder.glob("fleet.db*")}
     act(fleet, "shelve").ok()
     for file in fleet.folder.glob("fleet.db*"):
@@ -107,7 +130,7 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     for file, content in ledger.items():
         file.write_bytes(content)
     assert fleet.reconcile().steps("a") == ["unshelve", "update", "start", "tidy"]  # its pin is another now
-    fleet.console("a", "boots=3")
+    fleet.console("a", "boots=2")
     fleet.whole()
     # Declared; the second run has nothing to do.
     fleet.declare("a", state="shelved")
@@ -118,7 +141,7 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     fleet.declare("a", state="active")
     fleet.declare("b", state="stopped")
     fleet.reconcile()
-    fleet.console("a", "boots=4")
+    fleet.console("a", "boots=3")
     assert same(before, fleet.whole().server("a"))
     assert fleet.reconcile().all_steps == {}
     fleet.declare("a", state="shelved")

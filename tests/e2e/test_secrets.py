@@ -72,13 +72,14 @@ def test_no_secret_is_printed_or_left_behind(fleet: Fleet, postgresql: PostgreSQ
         assert [secret for secret in secrets if secret in str(run.events)] == [], f"in the events of run {number}"
     found = [(where, secret) for where, data in written(fleet) for secret in secrets if secret.encode() in data]
     assert found == []
+    files_are_their_owners_alone(fleet)
     # They did arrive where they belong.
     server = fleet.look().server("a")
     pool, volume = server.disk("config")
     assert b"us3rd4ta-s3cret" in (fleet.lab.pool(pool, server.host) / volume).read_bytes()
 
 
-@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong"])
+@pytest.mark.parametrize("wrong", [pytest.param(False, marks=pytest.mark.soak), True], ids=["right", "wrong"])
 def test_the_ledgers_password_is_shown_nowhere(fleet: Fleet, postgresql: PostgreSQL, wrong: bool) -> None:
     url = postgresql.new_database()
     password = postgresql.password
@@ -94,9 +95,7 @@ def test_the_ledgers_password_is_shown_nowhere(fleet: Fleet, postgresql: Postgre
         assert "127.0.0.1" in run.message
 
 
-def test_files_of_the_fleet_are_their_owners_alone(fleet: Fleet) -> None:
-    fleet.declare("a", state="stopped")
-    fleet.reconcile()
+def files_are_their_owners_alone(fleet: Fleet) -> None:
     open_files = [
         str(file)
         for folder in [fleet.folder, *(fleet.lab.tree(host, "/var/lib/flotilla") for host in fleet.lab.hosts)]

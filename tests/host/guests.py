@@ -102,14 +102,13 @@ class HostUnderTest:
 
     def console(self, record: Record, pattern: str, *, within: float = 120) -> re.Match[str]:
         """Wait until the guest has said something on its serial console."""
-        path = f"/var/log/libvirt/qemu/{record.id}.console.log"
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            found = re.search(pattern, lab("exec", self.name, "cat", path, check=False))
+            found = re.search(pattern, console_of(record.id, self.name))
             if found:
                 return found
-            time.sleep(0.1)
-        said = lab("exec", self.name, "tail", path, check=False)
+            time.sleep(0.05)
+        said = console_of(record.id, self.name)[-2000:]
         raise AssertionError(f"{pattern!r} is not on the console: {said}\nThe guest: {self._at_work(record)}")
 
     def _at_work(self, record: Record) -> str:
@@ -117,6 +116,13 @@ class HostUnderTest:
         registers = ("qemu-monitor-command", record.id, "--hmp", "info registers -a")
         asked = (("domstats", "--state", "--vcpu", "--block", record.id), registers, registers)
         return "\n".join(lab("exec", self.name, "virsh", *words, check=False) for words in asked)
+
+
+def console_of(server_id: str, host: str = "kvm1") -> str:
+    """What a guest has written on its serial console on that host since its last start."""
+    folder = Path("/var/lib/flotilla-lab") / LAB_NAME / "hosts" / host / "tree"
+    file = folder / f"var/log/libvirt/qemu/{server_id}.console.log"
+    return file.read_text(errors="replace").replace("\r\n", "\n") if file.exists() else ""
 
 
 def drives(record: Record | None, user_data: str | None = None) -> dict[str, str]:

@@ -199,6 +199,7 @@ def test_moved_with_its_own_disks(pair: Pair) -> None:
     delete(pair)
 
 
+@pytest.mark.soak
 def test_resized_on_another_host_of_the_same_pool(pair: Pair) -> None:
     record = running(pair, "shared")
     before = {"root", "swap", "config", "record"}
@@ -256,6 +257,7 @@ def kill_and_mend(pair: Pair, action: str, pool: str, kill_at: int | None) -> li
     return calls
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("action", random.Random(SEED).sample(sorted(ACTIONS), 1))
 def test_a_move_killed_after_some_call_and_mended(pair: Pair, action: str) -> None:
     calls = kill_and_mend(pair, action, "local", None)

@@ -50,10 +50,14 @@ def rescued(record: Record, image: Image, state: str = "running") -> Record:
 @pytest.mark.parametrize(
     ("properties", "disks"),
     [
-        ({}, r"vda:33554432,vdb:1073741824 config_drive=sr0"),
-        ({"hw_rescue_bus": "virtio"}, r"vda:1073741824,vdb:1073741824,vdc:33554432 config_drive=sr0"),
+        pytest.param({}, r"vda:33554432,vdb:1073741824 config_drive=sr0", id="legacy"),
+        pytest.param(
+            {"hw_rescue_bus": "virtio"},
+            r"vda:1073741824,vdb:1073741824,vdc:33554432 config_drive=sr0",
+            marks=pytest.mark.soak,
+            id="stable",
+        ),
     ],
-    ids=["legacy", "stable"],
 )
 def test_rescue_and_back(host: HostUnderTest, properties: dict[str, str], disks: str) -> None:
     record = running(host, host.new("web1", flavor=Flavor("tiny", 1, 128, 1, ephemeral=1)))

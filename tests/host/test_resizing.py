@@ -114,6 +114,7 @@ def test_resized_and_confirmed(host: HostUnderTest) -> None:
 LARGER = {"small-": Flavor("small-", 1, 128, 3, ephemeral=1)}
 
 
+@pytest.mark.soak
 def test_resized_and_reverted(host: HostUnderTest) -> None:
     record = running(host)
     before, volumes = plain_xml(record), host.volumes_of(record.id)
@@ -159,6 +160,7 @@ def kill_and_mend(host: HostUnderTest, action: str, kill_at: int | None) -> list
     return t.cast("list[str]", first.get("calls", []))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("action", random.Random(SEED).sample(sorted(PREPARED), 1))
 def test_killed_after_some_call_and_mended(host: HostUnderTest, action: str) -> None:
     calls = kill_and_mend(host, action, None)

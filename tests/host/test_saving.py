@@ -25,6 +25,7 @@ from tests.host.guests import (
     POOL_ID,
     HostUnderTest,
     Json,
+    console_of,
     create,
     drives,
     host,
@@ -100,6 +101,7 @@ def test_a_snapshot_of_a_running_guest_boots_and_leaves_the_guest_as_it_was(host
     host.ask("remove_snapshots")
 
 
+@pytest.mark.soak
 def test_a_snapshot_is_watched_and_one_whose_guest_goes_off_is_none(host: HostUnderTest) -> None:
     record = Record.from_json(host.run(create(fresh := host.new("web1", flavor=PLAIN)), record=fresh)[0]["record"])
     path = virsh("vol-path", "--pool", "local", record.root.volume).strip()
@@ -125,6 +127,7 @@ def test_a_snapshot_is_watched_and_one_whose_guest_goes_off_is_none(host: HostUn
     host.ask("remove_snapshots")
 
 
+@pytest.mark.soak
 def test_a_snapshot_of_a_guest_that_is_off_has_no_backing_file(host: HostUnderTest) -> None:
     record = running(host, host.new("web1", flavor=PLAIN))
     ok(host.run(step("stop", record, 1)))
@@ -158,6 +161,7 @@ def test_backups_rotate_by_type_and_count(host: HostUnderTest) -> None:
     host.ask("remove_snapshots")
 
 
+@pytest.mark.soak
 def test_what_an_image_requires_is_not_passed_over(host: HostUnderTest) -> None:
     """The guest has no agent."""
     wants = {"hw_qemu_guest_agent": "yes"}
@@ -250,15 +254,14 @@ def check_file_system(host: HostUnderTest, snapshot: Snapshot) -> None:
 
 def writes_again(record: Record, *, thawed: int) -> None:
     """Wait until the guest has written something after it was thawed so often."""
-    path = f"/var/log/libvirt/qemu/{record.id}.console.log"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        before, *after = lab("exec", "kvm1", "cat", path).split("agent thawed")
+        before, *after = console_of(record.id).split("agent thawed")
         if len(after) >= thawed and "written" in after[-1]:
             assert before.count("agent froze") + sum(part.count("agent froze") for part in after) >= thawed
             return
         time.sleep(0.1)
-    raise AssertionError(lab("exec", "kvm1", "tail", path))
+    raise AssertionError(console_of(record.id)[-2000:])
 
 
 def test_a_guest_that_writes_all_the_time_is_caught_clean(host: HostUnderTest, busy_image: Image) -> None:

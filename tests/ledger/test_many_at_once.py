@@ -23,7 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, HostSeen, Ledger
 
 CLAIMERS = 8
-EACH = 40
+EACH = 16
 WANTED = {f"server-{number}-{index}" for number in range(CLAIMERS) for index in range(EACH)}
 ALL = WANTED | {f"common-{index}" for index in range(COMMON)}
 ROOM = len(ALL) // 8  # servers a host has room for: eight hosts are just enough

@@ -8,7 +8,7 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 A run reads inventory once, before any host is touched, and carries what it read to the plan as one string: reading a
 thousand hosts' variables twice would cost more than the whole plan. Nothing secret is in it: user data is a digest, the
-ledger's URL and the secret key are left out.
+ledger's URL, the secret key and the hosts' fence agents are left out.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog i
     catalogs,
     declared,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import is_secret
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings import (
     ComputeSettings,
     FleetSettings,
@@ -35,7 +36,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings 
 )
 
 Variables = t.Mapping[str, Json]
-_SECRET = frozenset({"fleet_action_options", "fleet_ledger", "fleet_secret_key"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +108,15 @@ def declare(
         catalogs=known,
         servers={name: _with_state(declared(name, values, known)) for name, values in servers.items()},
         raw={
-            "fleet": {key: value for key, value in fleet.items() if key not in _SECRET},
-            "computes": dict(computes),
+            "fleet": _told(fleet),
+            "computes": {name: _told(variables) for name, variables in computes.items()},
             "ledger": {kind: dict(entries) for kind, entries in ledger.items()},
         },
     )
+
+
+def _told(variables: Variables) -> dict[str, Json]:
+    return {key: value for key, value in variables.items() if not is_secret(key)}
 
 
 def _with_state(server: Server) -> Server:

@@ -9,7 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 The documents beside this file also serve editors. Beyond JSON Schema's own keywords they use:
 
 ``x-allowed``     what a message says is allowed, where the keywords would be hard to read
-``x-secret``      the value is never shown
+``x-secret``      the value is never shown; ``"values"``: the names in it are
 ``x-size``        a size as in sizes.py: its unit and the least that is allowed
 """
 
@@ -20,7 +20,7 @@ import json
 import pathlib
 import typing as t
 
-__all__ = ["INTERNAL", "PREFIXES", "coerced", "document", "family_of", "is_secret", "load", "variables"]
+__all__ = ["INTERNAL", "PREFIXES", "coerced", "document", "family_of", "is_secret", "load", "tells_names", "variables"]
 
 PREFIXES = {"fleet": "fleet_", "compute": "compute_", "server": "server_"}
 
@@ -33,11 +33,13 @@ INTERNAL = frozenset(
         "fleet_elsewhere",
         "fleet_enrolled",
         "fleet_enrolled_elsewhere",
+        "fleet_fences",
         "fleet_guests",
         "fleet_images_done",
         "fleet_images_elsewhere",
         "fleet_mine",
         "fleet_plan",
+        "fleet_problems",
         "fleet_read_only",
         "fleet_result",
         "fleet_survey",
@@ -77,6 +79,12 @@ def is_secret(variable: str) -> bool:
     """Whether the variable's value may be shown nowhere."""
     family = family_of(variable)
     return family is not None and bool(document(family)["properties"].get(variable, {}).get("x-secret"))
+
+
+def tells_names(variable: str) -> bool:
+    """Whether of a secret variable the names in it may be shown, though not what stands under them."""
+    family = family_of(variable)
+    return family is not None and document(family)["properties"].get(variable, {}).get("x-secret") == "values"
 
 
 def coerced(variable: str, value: t.Any) -> t.Any:

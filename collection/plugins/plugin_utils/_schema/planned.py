@@ -18,7 +18,6 @@ __all__ = ["PLANNED", "planned"]
 
 #: Variable -> what it will be for.
 PLANNED = {
-    "compute_fence": "fencing before evacuation",
     "fleet_drain": "the playbook drain",
     "fleet_lose": "planning for the loss of a host",
     "fleet_security_groups": "security groups",

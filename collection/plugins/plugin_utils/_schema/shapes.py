@@ -21,7 +21,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set imp
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema import sizes
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import PREFIXES, document, is_secret
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import (
+    PREFIXES,
+    document,
+    is_secret,
+    tells_names,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import (
     HIDDEN,
     Mistake,
@@ -137,9 +142,9 @@ def _with_text_keys(value: t.Any) -> t.Any:
 
 
 def _finding(variable: str, path: Path, **clauses: t.Any) -> Finding:
-    """The finding; of a secret variable neither a value nor a path is told."""
+    """The finding; of a secret variable no value is told, and no path unless its names are no secret."""
     if is_secret(variable):
-        path = ()
+        path = path if tells_names(variable) else ()
         clauses.pop("hint", None)
         clauses.update({"found": HIDDEN} if "found" in clauses else {})
     return Finding(path, Mistake(variable, path_text(variable, path), **clauses))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.addresses import check_ports
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.definitions import check_catalogs
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.fencing import check_fences
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hardware import check_hardware
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.hosts import check_computes
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.inventory import InventoryInput, Review
@@ -28,6 +29,7 @@ def validate(inventory: InventoryInput) -> list[Mistake]:
     review = Review(inventory)
     check_catalogs(review)
     check_computes(review)
+    check_fences(review)
     check_hardware(review)
     check_scheduling(review)
     check_quota(review)

@@ -49,6 +49,43 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "fence agent not named",
+        lambda e: e.kvm1.update(compute_fence={"ip": "192.0.2.9"}),
+        "compute_fence.agent (host kvm1): is missing, it must be text such as 'fence_ipmilan'.",
+    ),
+    (
+        "fence option of no use, whose value is not shown",
+        lambda e: e.kvm1.update(compute_fence=[{"agent": "fence_ipmilan", "password": ["s3cret"]}]),
+        (
+            "compute_fence[0].password (host kvm1): found a value that is not shown, allowed is text on one line, "
+            "a whole number, true or false."
+        ),
+    ),
+    (
+        "fence password of two lines",
+        lambda e: e.kvm1.update(compute_fence=[[{"agent": "fence_ipmilan", "password": "s3\ncret"}]]),
+        (
+            "compute_fence[0][0].password (host kvm1): found a value that is not shown, allowed is text on one line, "
+            "a whole number, true or false."
+        ),
+    ),
+    (
+        "fence agent with an action of its own",
+        lambda e: e.kvm1.update(compute_fence={"agent": "fence_ipmilan", "action": "reboot"}),
+        (
+            "compute_fence.action (host kvm1): is not an option to give: what is to be done is said when it is to be "
+            "done."
+        ),
+    ),
+    (
+        "two hosts with one plug",
+        lambda e: [host.update(compute_fence={"agent": "fence_apc", "plug": "4"}) for host in e.computes.values()],
+        (
+            "compute_fence (hosts kvm1, kvm2): kvm1, kvm2 have fence_apc with the same options, so that one would be "
+            "powered off for another; allowed are options that differ, such as ip or plug."
+        ),
+    ),
+    (
         "compute state unknown",
         lambda e: e.kvm1.update(compute_state="disable"),
         (
@@ -72,7 +109,10 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
     (
         "fence options as text",
         lambda e: e.kvm1.update(compute_fence="fence_ipmilan -p hunter2"),
-        "compute_fence (host kvm1): found a value that is not shown, allowed is a mapping.",
+        (
+            "compute_fence (host kvm1): found a value that is not shown, allowed is a mapping such as "
+            "{agent: fence_ipmilan, ip: 192.0.2.9}, or a list of such."
+        ),
     ),
     (
         "server without flavor",

@@ -184,7 +184,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 return found
         if source == "ledger":
             raise InvalidInput(
-                f"there is no ledger {self._ledger_url()}; set ledger or fleet_name as the fleet has it, or read the "
+                f"there is no ledger {self._ledger_name()}; set ledger or fleet_name as the fleet has it, or read the "
                 "hosts with source: hosts"
             )
         return self._of_hosts(path)
@@ -194,6 +194,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
         fleet_name, state_dir = self.get_option("fleet_name"), self.get_option("state_dir")
         return str(plain(self.get_option("ledger") or default_url(fleet_name, state_dir)))
+
+    def _ledger_name(self) -> str:
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import name_of
+
+        return name_of(self._ledger_url())
 
     def _of_ledger(self) -> list[dict[str, Json]] | None:
         from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -206,7 +211,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         sources = [str(Path(path).parent / plain(source)) for source in self.get_option("compute_sources")]
         if not sources:
             raise InvalidInput(
-                f"there is no ledger {self._ledger_url()}, and no hosts to read; name the inventory of the compute "
+                f"there is no ledger {self._ledger_name()}, and no hosts to read; name the inventory of the compute "
                 "hosts in compute_sources, or the fleet's ledger in ledger"
             )
         with tempfile.TemporaryDirectory(prefix="flotilla-guests-") as folder:

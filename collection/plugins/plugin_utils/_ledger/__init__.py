@@ -10,7 +10,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._ledger import Ledger
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import default_url, state_dir
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import default_url, name_of, state_dir
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import Controller
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
     ActionRow,
@@ -50,6 +50,7 @@ __all__ = [
     "Snapshot",
     "Wish",
     "default_url",
+    "name_of",
     "preload",
     "state_dir",
 ]

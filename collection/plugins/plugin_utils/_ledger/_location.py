@@ -20,7 +20,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 if t.TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["default_url", "network_file_system", "parse_url", "prepare_file", "shown", "state_dir"]
+__all__ = ["default_url", "name_of", "network_file_system", "parse_url", "prepare_file", "shown", "state_dir"]
 
 _FORMS = "sqlite:////folder/fleet.db or postgresql://user@host/database"
 _POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
@@ -81,6 +81,11 @@ def _file_url(text: str) -> sa.URL:
 def shown(url: sa.URL) -> str:
     """The URL for people: no password, nor the parameters, which may hold one."""
     return url.set(query={}).render_as_string(hide_password=True).replace("+psycopg", "", 1)
+
+
+def name_of(text: str) -> str:
+    """What messages call the ledger at this URL."""
+    return shown(parse_url(text))
 
 
 def prepare_file(path: Path) -> None:

@@ -200,6 +200,14 @@ def test_without_a_ledger(tmp_path: Path, options: dict[str, t.Any], sentence: s
     assert not (tmp_path / "fleet.db").exists(), "an inventory makes no ledger"
 
 
+@pytest.mark.parametrize("source", ["auto", "ledger"])
+def test_a_ledger_s_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(Ledger, "open", lambda *_args, **_more: None)
+    with pytest.raises(AnsibleParserError, match=r"no ledger postgresql://ops:\*\*\*@db/fleet[,;]") as caught:
+        parsed(tmp_path, ledger="postgresql://ops:s3cret@db/fleet?sslkey=k3y", source=source)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["servers.yml", "flotilla.txt", "xflotilla.yml"])
 def test_files_of_other_names_are_left_to_other_plugins(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("plugin: flotilla.compute.servers")
@@ -210,6 +218,12 @@ def test_the_first_network_with_an_address_is_taken() -> None:
     guest = {"networks": {"a": ["192.0.2.1"], "b": [], "c": ["192.0.2.3"]}, "addresses": ["192.0.2.1", "192.0.2.3"]}
     assert guest_variables(guest, ["b", "c"])["ansible_host"] == "192.0.2.3"
     assert guest_variables(guest, ["nowhere"])["ansible_host"] == "192.0.2.1"
+
+
+def test_what_is_no_address_is_never_connected_to() -> None:
+    guest = {"networks": {"a": ["-oProxyCommand=id"]}, "addresses": ["-oProxyCommand=id", "kvm1", "2001:db8::7"]}
+    assert guest_variables(guest, ["a"])["ansible_host"] == "2001:db8::7"
+    assert "ansible_host" not in guest_variables({"networks": {}, "addresses": ["-oProxyCommand=id"]})
 
 
 @pytest.mark.parametrize("name", ["web1", "web-1.example.net", "1web", "_x"])

@@ -10,7 +10,7 @@ import dataclasses
 import subprocess
 
 import pytest
-from tests.support.ledgers import LAN, build, claim, win
+from tests.support.ledgers import LAN, build, claim, seen, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller, Ledger
@@ -73,6 +73,38 @@ def test_a_host_is_forgotten_only_without_servers_or_with_leave_to_lose_them(led
     assert (sorted(now.hosts), now.servers, now.addresses) == (["kvm1", "kvm2"], {}, ())
     assert [action.action for action in ledger.actions(server_id)] == ["create"], "the journal stays"
     assert ledger.forget_lost_host("kvm2", servers_too=False) == []
+
+
+def test_servers_that_are_still_seen_outlive_their_host(ledger: Ledger, run_id: str) -> None:
+    lost, kept = build(ledger, run_id, "web1", "kvm3"), build(ledger, run_id, "web2", "kvm3")
+    assert ledger.forget_lost_host("kvm3", servers_too=True, still_seen={kept}) == ["web1"]
+    now = ledger.snapshot()
+    assert (set(now.servers), "kvm3" in now.hosts) == ({kept}, False)
+    assert {address.server_id for address in now.addresses} == {kept}
+    assert lost not in now.servers
+
+
+def test_a_shelved_server_that_is_still_seen_is_not_on_its_host(ledger: Ledger, run_id: str) -> None:
+    shelved = build(ledger, run_id, "web1", "kvm3")
+    left = [seen(shelved, "web1", "kvm3")]
+    ledger.end_run(run_id, "done")
+    ledger.observe([dataclasses.replace(one, vm_state="shelved_offloaded") for one in left], since=ledger.now() + 1)
+    with pytest.raises(Refused, match=r"has 1 server.s. on 'kvm3': web1"):
+        ledger.forget_lost_host("kvm3", servers_too=False)
+    assert ledger.forget_lost_host("kvm3", servers_too=False, still_seen={shelved}) == []
+    assert set(ledger.snapshot().servers) == {shelved}
+
+
+def test_a_name_is_that_of_the_server_which_is_not_deleted(ledger: Ledger, run_id: str) -> None:
+    """Of two servers of one name all but one are deleted softly; it is the other that people speak of."""
+    deleted = [build(ledger, run_id, f"old{number}") for number in range(3)]
+    ledger.end_run(run_id, "done")
+    gone = [dataclasses.replace(seen(one, "web1"), vm_state="soft-delete") for one in deleted]
+    ledger.observe(gone, since=ledger.now() + 1)
+    again = ledger.start_run("reconcile")
+    live = build(ledger, again, "web1")
+    ledger.fail(again, live, "libvirt has gone")
+    assert ledger.reset_state("web1", nothing_left=False, seen=None) == ["its fault cleared"]
 
 
 def test_a_host_at_work_is_not_forgotten(ledger: Ledger, run_id: str) -> None:

@@ -13,7 +13,6 @@ from tests.support.ledgers import LAN, POOLS, build, claim, later, record, seen,
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
-    FlotillaError,
     InProgress,
     Stale,
 )
@@ -284,12 +283,3 @@ def test_a_survey_is_dated_and_a_service_state_voids_choices(ledger: Ledger) -> 
     after = ledger.snapshot().hosts["kvm1"]
     assert (after.service_state, after.service_reason) == ("disabled", "disks are slow")
     assert after.generation == before.generation + 1
-
-
-def test_a_host_is_forgotten_only_when_it_is_empty(ledger: Ledger, run_id: str) -> None:
-    server_id = build(ledger, run_id, "web1", "kvm3")
-    with pytest.raises(FlotillaError, match="'web1'"):
-        ledger.forget_host("kvm3")
-    ledger.finish(run_id, server_id, record=None)
-    ledger.forget_host("kvm3")
-    assert "kvm3" not in ledger.snapshot().hosts

@@ -15,7 +15,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.states impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import Patient, examine, findings_text
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, preload
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, named, preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 
 preload()  # once, in the process that forks the workers
@@ -55,11 +55,10 @@ class ActionModule(Planner):
         return result
 
     def _reset_state(self, patient: Patient, ledger: Ledger, server: str) -> Result:
-        rows = patient.rows.values()
-        server_id = next((row.id for row in rows if server in (row.id, row.name)), server)
-        if server_id == server and patient.snapshot is not None:
-            claims = patient.snapshot.claims.values()
-            server_id = next((claim.server_id for claim in claims if claim.name == server), server)
+        row = named(patient.rows.values(), server)
+        claims = patient.snapshot.claims.values() if patient.snapshot is not None else ()
+        claimed = next((claim.server_id for claim in claims if claim.name == server), server)
+        server_id = claimed if row is None else row.id
         host = next((compute.name for compute in patient.computes if server_id in compute.at_work), None)
         if host is not None:
             raise InProgress(f"{server} is not stuck: a step goes on on {host}; run again when it has ended")
@@ -67,7 +66,7 @@ class ActionModule(Planner):
         seen.sort(key=lambda copy: copy[0].active)
         state = (vm_state(seen[-1][0].state, seen[-1][1].marks), power_state(seen[-1][0].state)) if seen else None
         done = ledger.reset_state(
-            server, nothing_left=self._nothing_left(patient, server_id), seen=state, dry=self.check_mode
+            server_id, nothing_left=self._nothing_left(patient, server_id), seen=state, dry=self.check_mode
         )
         return self._told(server, done)
 
@@ -87,9 +86,12 @@ class ActionModule(Planner):
         if named is not None and any(compute is named for compute, _guest, _record in patient.ours()):
             raise Refused(f"{host} still has servers: move or delete them first; the playbook status lists them")
         lost = "data_loss" in patient.declared.settings.allow
-        names = ledger.forget_lost_host(host, servers_too=lost, dry=self.check_mode)
+        seen = patient.still_seen()
+        names = ledger.forget_lost_host(host, servers_too=lost, still_seen=seen, dry=self.check_mode)
         given_up = f"; given up with it: {', '.join(names)}" if names else ""
-        return self._told(host, [f"forgotten by the ledger{given_up}"])
+        kept = sorted(row.name for row in patient.rows.values() if row.host == host and row.id in seen)
+        stay = f"; kept, for they or their disks are still seen: {', '.join(kept)}" if kept else ""
+        return self._told(host, [f"forgotten by the ledger{given_up}{stay}"])
 
     def _told(self, what: str, done: t.Sequence[str]) -> Result:
         would = "would be: " if self.check_mode and done else ""

@@ -38,7 +38,8 @@ options:
       - V(reset_state) frees a server that a run which is over has left busy, and gives it the state that its host
         shows. A server that a run or a step on its host is at work on is refused.
       - V(forget_host) takes a host out of the ledger for good. One that is down or has servers is refused. Servers that
-        the ledger still has there, of a host whose disks are lost, are given up with C(fleet_allow=data_loss).
+        the ledger still has there, of a host whose disks are lost, are given up with C(fleet_allow=data_loss); those
+        that are elsewhere, shelved or whose root disk another host sees are kept.
     type: str
     choices: [examine, reset_state, forget_host]
     default: examine

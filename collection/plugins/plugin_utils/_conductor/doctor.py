@@ -33,6 +33,8 @@ if t.TYPE_CHECKING:
 RECONCILE = "ansible-playbook flotilla.compute.reconcile"
 DOCTOR = "ansible-playbook flotilla.compute.doctor"
 
+#: Types of pools that lie in their host, as a rule. Any other may be shared, with hosts of other fleets, too.
+_LOCAL = frozenset({"dir", "fs", "logical", "zfs"})
 _OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-.+")
 
 
@@ -90,6 +92,13 @@ class Patient:
         host = next((compute.name for compute in self.computes if server_id in compute.at_work), None)
         return f"a step on {host}" if host else None
 
+    def still_seen(self) -> set[str]:
+        """The ids of the servers of the ledger that are not lost with the host that it has them on: their domain, their
+        root disk or what they are shelved as is on a host that is up."""
+        found = {record.id for _compute, _guest, record in self.ours()}
+        found |= {record.id for compute in self.computes for record in compute.shelved}
+        return {row.id for row in self.rows.values() if row.id in found or any(map(_sees_disk(row), self.computes))}
+
     def remains(self, server_id: str) -> list[str]:
         """What the hosts show of a server: its domains and volumes, each with its host."""
         found = []
@@ -97,6 +106,12 @@ class Patient:
             found += [f"domain {g.name} on {compute.name}" for g in compute.guests if g.id == server_id]
             found += [f"volume {v} on {compute.name}" for v in sorted(compute.volumes) if v.startswith(server_id)]
         return found
+
+
+def _sees_disk(row: ServerRow) -> t.Callable[[Compute], bool]:
+    """Whether a host has the root disk of a server in its pools."""
+    record = row.loads()
+    return lambda compute: record is not None and record.root.volume in compute.volumes
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -144,7 +159,9 @@ def reinstalled(patient: Patient) -> t.Iterator[Finding]:
         if not lost or any(guest.id in lost for guest in compute.guests):
             continue  # empty anyway; or it has only lost its marker, and its servers are there
         elsewhere = {guest.id for _compute, guest, _record in patient.ours()}
-        names = sorted(row.name for server_id, row in lost.items() if server_id not in elsewhere)
+        # What lies in a pool that it shares is there still: reconcile defines its server again.
+        gone = (row for row in lost.values() if row.id not in elsewhere and not _sees_disk(row)(compute))
+        names = sorted(row.name for row in gone)
         if not names:
             continue
         now = f"its id is {compute.host_id}" if compute.host_id else "it bears no mark of the fleet"
@@ -272,7 +289,9 @@ def _stuck(patient: Patient) -> t.Iterator[Finding]:
     for row in patient.rows.values():
         if patient.at_work(row.id):
             continue
-        reset = f"{DOCTOR} -e fleet_server={shlex.quote(row.name)} -e fleet_action=reset_state"
+        # Its name may be another's by now.
+        called = row.id if row.vm_state == "soft-delete" else shlex.quote(row.name)
+        reset = f"{DOCTOR} -e fleet_server={called} -e fleet_action=reset_state"
         if row.task_state is not None:
             what = f"{row.name} is stuck in task state {row.task_state!r}: the run that set it is over"
             yield Finding("stuck_task", row.name, what, reset, row.host)
@@ -316,15 +335,17 @@ def _lost(patient: Patient) -> t.Iterator[Finding]:
                 message = f"{row.name} is on {where[row.id]}, and the ledger has it on {row.host}"
                 yield Finding("misplaced", row.name, message, RECONCILE, row.host)
         elif home is not None and home.up:
-            yield _dangling(patient, row)
+            yield _dangling(patient, row, home)
 
 
-def _dangling(patient: Patient, row: ServerRow) -> Finding:
+def _dangling(patient: Patient, row: ServerRow, home: Compute) -> Finding:
     left = patient.remains(row.id)
     there = f"; of it there is {listed(left)}" if left else "; nothing of it is there"
     message = f"the ledger has {row.name} ({row.id}) on {row.host}, and {row.host} has no such domain{there}"
-    if row.name in patient.declared.servers:
+    if row.name in patient.declared.servers and _sees_disk(row)(home):
         command = f"{RECONCILE} (defines it again from its record)"
+    elif row.name in patient.declared.servers:
+        command = f"{RECONCILE} (makes it anew from its image: its disk is gone)"
     elif left:
         command = f"declare {row.name} with server_state: absent, then {RECONCILE} -e fleet_allow=delete"
     else:
@@ -338,7 +359,7 @@ def _active_last(copy: tuple[Compute, Guest, Record]) -> tuple[bool, str]:
 
 def _left_hosts(patient: Patient) -> t.Iterator[Finding]:
     """Hosts that the ledger remembers and inventory no longer names."""
-    there = {compute.host_id for compute in patient.computes if compute.up}
+    there = {compute.host_id for compute in patient.computes if compute.up} - {None}
     for row in patient.snapshot.hosts.values() if patient.snapshot is not None else ():
         if patient.host(row.name) is not None:
             continue
@@ -393,7 +414,9 @@ def _orphan(patient: Patient, compute: Compute, pool: str, volume: str) -> Findi
         command = "look again with the fleet's ledger, which may know its server"
     else:
         delete = f"virsh vol-delete --pool {shlex.quote(pool)} {shlex.quote(volume)}"
-        command = f"if nobody misses it: {_on(compute.name, delete)}"
+        local = compute.pools[pool].get("type") in _LOCAL
+        who = "if nobody misses it" if local else "if nobody misses it, and no other fleet has its servers in this pool"
+        command = f"{who}: {_on(compute.name, delete)}"
     return Finding("orphan_volume", volume, message, command, compute.name)
 
 

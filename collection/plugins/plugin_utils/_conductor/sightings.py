@@ -21,7 +21,8 @@ if t.TYPE_CHECKING:
 def seen(given: Situation) -> list[Seen]:
     """The hosts of inventory, and those that only the ledger knows: they may hold servers too."""
     named = {compute.name for compute in given.computes}
-    there = {compute.host_id for compute in given.computes if compute.up}  # a host that was renamed is no other host
+    # A host that was renamed is no other host. What bears no mark yet says nothing of what it was.
+    there = {compute.host_id for compute in given.computes if compute.up} - {None}
     rows = given.snapshot.hosts if given.snapshot is not None else {}
     found = [
         Seen(

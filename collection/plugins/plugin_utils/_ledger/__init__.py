@@ -28,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
     ServerSeen,
     Snapshot,
     Wish,
+    named,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._tables import preload
 
@@ -51,6 +52,7 @@ __all__ = [
     "Wish",
     "default_url",
     "name_of",
+    "named",
     "preload",
     "state_dir",
 ]

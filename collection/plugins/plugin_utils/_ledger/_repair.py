@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._owned import (
     close_actions,
     drop_claims,
@@ -19,7 +20,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._owned im
     undo_claims,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import Part, bump, live_runs, values
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import ClaimRow, ServerRow
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import ClaimRow, ServerRow, named
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import bury
 
 if t.TYPE_CHECKING:
@@ -43,8 +44,9 @@ class Repair(Part):
             live = live_runs(tx)
             for owner in (row.run_id if row else None, claim.run_id if claim else None):
                 if owner in live:
+                    name = next(one.name for one in (row, claim) if one is not None)
                     raise InProgress(
-                        f"server {server!r} is not stuck: {live[owner]} is at work on it; wait for its end, or end it"
+                        f"server {name!r} is not stuck: {live[owner]} is at work on it; wait for its end, or end it"
                     )
             done = _told(row, claim, nothing_left=nothing_left, seen=seen)
             if done and not dry:
@@ -52,11 +54,14 @@ class Repair(Part):
                 _reset(tx, row, claim, nothing_left=nothing_left, seen=seen)
             return done
 
-    def forget_lost_host(self, host: str, *, servers_too: bool, dry: bool = False) -> list[str]:
+    def forget_lost_host(
+        self, host: str, *, servers_too: bool, still_seen: t.Collection[str] = (), dry: bool = False
+    ) -> list[str]:
         """A host that is gone for good, and with *servers_too* those that were on it: they can be made anew elsewhere.
 
-        Gives the names of the servers. InvalidInput for a host that the ledger doesn't know, Refused where servers are
-        on it, or a live run is at work there.
+        *still_seen*: ids of servers of which other hosts have what they are made of; they are never given up. Gives the
+        names of those that are. InvalidInput for a host that the ledger doesn't know, Refused where servers are on it,
+        or a live run is at work there.
         """
         with self._database.read() if dry else self._database.write() as tx:
             if not dry:
@@ -73,32 +78,32 @@ class Repair(Part):
             ]
             if busy:
                 raise InProgress(f"{busy[0]} is at work on servers of {host!r}; wait for its end, or end it")
-            names = sorted(row.name for row in rows)
-            if names and not servers_too:
+            # A shelved server is on no host.
+            there = sorted(row.name for row in rows if row.vm_state != SHELVED or row.id not in still_seen)
+            if there and not servers_too:
                 raise Refused(
-                    f"the ledger has {len(names)} server(s) on {host!r}: {', '.join(names[:5])}; move them away first, "
+                    f"the ledger has {len(there)} server(s) on {host!r}: {', '.join(there[:5])}; move them away first, "
                     "or, if the host's disks are lost, give them up with -e fleet_allow=data_loss"
                 )
+            lost = [row for row in rows if row.id not in still_seen]
             if not dry:
-                forget(tx, [row.id for row in rows])
+                forget(tx, [row.id for row in lost])
                 drop_claims(tx, [row.server_id for row in held])
                 tx.run(hosts.delete().where(hosts.c.name == host))
-            return names
+            return sorted(row.name for row in lost)
 
 
 def _find(tx: Transaction, server: str) -> tuple[ServerRow | None, ClaimRow | None]:
     servers, claims = tx.tables.servers, tx.tables.claims
-    row = tx.first(servers.select().where((servers.c.id == server) | (servers.c.name == server)))
-    server_id = row.id if row is not None else server
-    claim = tx.first(claims.select().where((claims.c.server_id == server_id) | (claims.c.name == server)))
+    rows = values(tx, ServerRow, servers.select().where((servers.c.id == server) | (servers.c.name == server)))
+    row = named(rows, server)
+    mine = claims.c.server_id == row.id if row else (claims.c.server_id == server) | (claims.c.name == server)
+    claim = tx.first(claims.select().where(mine))
     if row is None and claim is None:
         raise InvalidInput(
             f"the ledger has neither a server nor a claim {server!r}; the playbook status lists what it has"
         )
-    return (
-        None if row is None else ServerRow(**row._mapping),
-        None if claim is None else ClaimRow(**claim._mapping),
-    )
+    return row, None if claim is None else ClaimRow(**claim._mapping)
 
 
 def _told(

@@ -33,6 +33,7 @@ __all__ = [
     "ServerSeen",
     "Snapshot",
     "Wish",
+    "named",
 ]
 
 
@@ -259,3 +260,9 @@ class Snapshot:
     claims: t.Mapping[str, ClaimRow]
     addresses: tuple[AddressRow, ...]
     runs: t.Mapping[str, RunRow]
+
+
+def named(rows: t.Iterable[ServerRow], server: str) -> ServerRow | None:
+    """The server of this id, else of this name. One that was deleted softly has left its name to a successor."""
+    found = [row for row in rows if server in (row.id, row.name)]
+    return min(found, key=lambda row: (row.id != server, row.vm_state == "soft-delete", row.id), default=None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._found import (
     differences,
@@ -76,15 +76,6 @@ class Servers(Part):
                 changed["failed_builds"] = 0  # somebody has looked at the host
             tx.run(table.update().where(table.c.name == host).values(**changed))
             return True
-
-    def forget_host(self, host: str) -> None:
-        """A host that is no longer in inventory and has no servers."""
-        with self._database.write() as tx:
-            servers, hosts = tx.tables.servers, tx.tables.hosts
-            left = tx.first(servers.select().where(servers.c.host == host))
-            if left is not None:
-                raise FlotillaError(f"host {host!r} still has server {left.name!r}; move or delete its servers first")
-            tx.run(hosts.delete().where(hosts.c.name == host))
 
     def observe(
         self,

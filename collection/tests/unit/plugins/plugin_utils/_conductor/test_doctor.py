@@ -171,6 +171,13 @@ def test_an_orphan_volume() -> None:
     assert f"virsh vol-delete --pool local {TWO}-root" in found.command
 
 
+def test_an_orphan_volume_in_a_pool_of_many_may_be_anothers() -> None:
+    shared = survey("kvm1", [f"{TWO}-root"])
+    shared["pools"]["local"]["type"] = "netfs"
+    found = only(examine(patient({"kvm1": [guest(record())]}, [row()], surveys={"kvm1": shared})))
+    assert "no other fleet" in found.command
+
+
 def test_an_orphan_volume_may_be_that_of_a_host_that_is_down() -> None:
     there: dict[str, t.Any] = {"kvm1": survey("kvm1", [f"{TWO}-root"]), "kvm2": None}
     found = {one.kind: one for one in examine(patient(surveys=there, servers=()))}
@@ -186,7 +193,9 @@ def test_a_volume_that_a_foreign_domain_uses_is_none() -> None:
 @pytest.mark.parametrize(
     ("servers", "volumes", "words"),
     [
-        (("web1",), [], "(defines it again from its record)"),
+        (("web1",), [f"{ONE}-root"], "(defines it again from its record)"),
+        (("web1",), [f"{ONE}-config"], "(makes it anew from its image: its disk is gone)"),
+        (("web1",), [], "(makes it anew from its image: its disk is gone)"),
         ((), [], "(forgets it)"),
         ((), [f"{ONE}-root"], "server_state: absent"),
     ],
@@ -243,6 +252,29 @@ def test_a_host_installed_anew_under_its_old_name(now: dict[str, t.Any]) -> None
         refuse_reinstalled(sick.declared, sick.computes, sick.snapshot)
 
 
+def test_a_server_whose_disk_a_host_installed_anew_still_sees_is_not_lost() -> None:
+    again = survey("kvm1", [f"{ONE}-root"], host_id=None, marker=None)
+    well = patient(rows=[row()], surveys={"kvm1": again})
+    refuse_reinstalled(well.declared, well.computes, well.snapshot)
+    gone = row(record(TWO, "web2"))
+    sick = patient(rows=[row(), gone], surveys={"kvm1": again})
+    found = next(one for one in examine(sick) if one.kind == "reinstalled_host")
+    assert found.message.endswith("1 server(s) on it that are not there: web2")
+    assert sick.still_seen() == {ONE}
+
+
+def test_what_is_still_seen_of_servers() -> None:
+    """By their domain, on whatever host, by their root disk, or by what they are shelved as."""
+    shelved = record(TWO, "web2", marks={"shelved_offloaded": {}})
+    only_config = record("00000000-0000-4000-8000-000000000003", "web3")
+    there = survey("kvm2", [f"{only_config.id}-config"])
+    seen = patient(
+        {"kvm2": [guest(record(), "shutoff")]}, [row(), row(shelved), row(only_config)], surveys={"kvm2": there}
+    )
+    computes = [dataclasses.replace(compute, shelved=(shelved,)) for compute in seen.computes]
+    assert dataclasses.replace(seen, computes=computes).still_seen() == {ONE, TWO}
+
+
 @pytest.mark.parametrize(
     ("guests", "rows"),
     [
@@ -270,6 +302,17 @@ def test_a_host_that_inventory_no_longer_names() -> None:
     assert (found.kind, found.command.endswith("-e fleet_host=kvm3 -e fleet_action=forget_host")) == ("left_host", True)
     lost = only(examine(patient(rows=[row(host="kvm3")], hosts=("kvm1", "kvm2", "kvm3"))))
     assert "the ledger has 1 server(s) on it: web1" in lost.message
+
+
+def test_a_host_that_never_had_a_mark_is_not_one_that_has_none_yet() -> None:
+    """Its id is only known from its second survey on."""
+    unmarked = HostRow("kvm3", None, 1, "enabled", None, 1.0, {})
+    sick = patient(rows=[row(host="kvm3")], surveys={"kvm1": survey("kvm1", host_id=None, marker=None)})
+    assert sick.snapshot is not None
+    hosts = {**sick.snapshot.hosts, "kvm3": unmarked}
+    sick = dataclasses.replace(sick, snapshot=dataclasses.replace(sick.snapshot, hosts=hosts))
+    found = next(one for one in examine(sick) if one.kind == "left_host")
+    assert found.command.endswith("-e fleet_host=kvm3 -e fleet_action=forget_host -e fleet_allow=data_loss")
 
 
 def test_a_server_that_inventory_does_not_declare() -> None:

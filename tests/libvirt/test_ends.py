@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing as t
 
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
 
 A, B = "2f1b3c4d-0000-4000-8000-00000000b001", "2f1b3c4d-0000-4000-8000-00000000b002"
 
@@ -54,6 +57,19 @@ def test_a_pool_is_one_by_what_is_in_it_now(
 ) -> None:
     assert shared(end(*here), end(*there), "local") is one
     assert shared(end(*there), end(*here), "local") is one
+
+
+@pytest.mark.parametrize("backing", [None, "image-" + "ab" * 32])
+def test_a_disk_that_stands_on_what_its_record_does_not_name_is_not_copied(
+    conn: t.Any, record: Record, backing: str | None
+) -> None:
+    """There would be nothing under it on the other host, or something else of the same name."""
+    pool = Storage(conn).pool("local")
+    pool.make("mail.qcow2", 1024, "qcow2", backing=("/pools/local/image-of-my-cat", "qcow2"))
+    disk = dataclasses.replace(record.root, volume="mail.qcow2", backing=backing)
+    here = types.SimpleNamespace(storage=Storage(conn))
+    with pytest.raises(Conflict, match=r"'mail\.qcow2' stands on '/pools/local/image-of-my-cat'"):
+        copy_disk(t.cast(t.Any, here), t.cast(t.Any, here), disk, record.image)
 
 
 def test_a_pool_without_a_mark_is_not_judged() -> None:

@@ -271,6 +271,23 @@ def test_a_volume_of_another_name_is_never_deleted(conn: t.Any, record: Record) 
     assert volumes_of(pool, record.id) == [f"{record.id}-root"]
 
 
+def test_disks_that_others_have_made_outlive_their_server(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an adopted domain: it is deleted, and they stay."""
+    monkeypatch.setattr(domains, "undefine", lambda domain: domain.undefine())  # the driver knows none of the flags
+    domain = conn.lookupByName("web1")
+    disk = Disk("data1", "local", "somebody-elses.qcow2", "qcow2", 1, "vdb", "virtio")
+    domains.write_record(domain, dataclasses.replace(record, disks=(record.root, disk)))
+    result = run("delete")[0]
+    assert (result.get("failed"), result["changed"]) == (None, True), result["message"]
+    assert "left, for others have made them: somebody-elses.qcow2 in pool local" in result["message"]
+    names = Storage(conn).pool("local").names()
+    assert "somebody-elses.qcow2" in names
+    assert f"{record.id}-root" not in names
+    assert "web1" not in [domain.name() for domain in conn.listAllDomains()]
+
+
 class _Listed:
     """A connection whose domains, once listed, go: other module calls work on the same host."""
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import typing as t
@@ -21,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.adopt 
     Wanted,
     inventory_text,
     record_of,
+    refuse_copies,
     wanted,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
@@ -41,6 +43,15 @@ class Plan:
     records: list[Record] = dataclasses.field(default_factory=list)
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def _refusing(plan: Plan, name: str) -> t.Iterator[None]:
+    """What can't be adopted is left as it is, and the others are adopted."""
+    try:
+        yield
+    except NotAdopted as exc:
+        plan.refused[name] = str(exc)
 
 
 class ActionModule(Planner):
@@ -69,7 +80,9 @@ class ActionModule(Planner):
         guests = self._guests(host, args["name"], plan)
         facts = self._facts(guests, host)
         for guest in guests:
-            self._want(plan, guest, facts[guest.id], host, declared, raw.servers.get(guest.name, {}))
+            with _refusing(plan, guest.name):
+                refuse_copies(guest, host, computes)
+                self._want(plan, guest, facts[guest.id], host, declared, raw.servers.get(guest.name, {}))
         self._record(plan, host, raw.servers, ledger, fleet, computes)
         act = not self.check_mode and not args["plan_only"] and bool(plan.records)
         if act:
@@ -112,11 +125,7 @@ class ActionModule(Planner):
         self, plan: Plan, guest: Guest, facts: Json, host: Compute, declared: Declared, written: Variables
     ) -> None:
         given = {key: value for key, value in written.items() if value is not None}
-        try:
-            plan.wanted.append(wanted(guest, facts, host, declared, given))
-        except NotAdopted as exc:
-            plan.refused[guest.name] = str(exc)
-            return
+        plan.wanted.append(wanted(guest, facts, host, declared, given))
         if facts["unrecorded"]:
             told = ", ".join(facts["unrecorded"])
             plan.notes.append(f"{guest.name}: its record has no place for {told}: lost when the domain is defined anew")

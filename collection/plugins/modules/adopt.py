@@ -11,6 +11,7 @@ short_description: Make servers of domains that other tools have made
 description:
   - Writes Flotilla's record into domains of a compute host, running ones too, which notice nothing of it. They keep
     their UUID, their MAC addresses and their disks. It is the playbook C(flotilla.compute.adopt).
+  - Their disks keep their names, and outlive them; Flotilla deletes only what it has made.
   - It returns the lines to add to the inventory, under which the next reconcile run has nothing to do with them. What
     it can not describe so is refused, and left as it is.
   - A server that inventory declares already is adopted as declared, if it is so.

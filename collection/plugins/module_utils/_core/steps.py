@@ -94,10 +94,12 @@ def plan_server(
         return _create(desired, "new")
     if guest is None and SHELVED in record.marks:
         return _shelved(desired, record, volumes=volumes, leave=leave)
-    if guest is None and record.root.volume not in volumes:
+    if guest is None and record.root.volume not in volumes and record.root.volume.startswith(record.id):
         return _create(desired, "its domain and its disk are gone")
     if guest is None:
-        first = Step("define", f"its domain is gone, its disk {record.root.volume} is there", spec=record.spec)
+        # The disk of an adopted server is in no survey, which lists Flotilla's own: whether it is there the host says.
+        seen = "is there" if record.root.volume in volumes else "is others' work, and is looked for"
+        first = Step("define", f"its domain is gone, its disk {record.root.volume} {seen}", spec=record.spec)
         return _after(first, desired, record, as_defined(record), leave)
     if "soft_delete" in record.marks:
         first = Step("restore", f"declared {desired.state}, it was deleted softly", spec=record.spec)

@@ -98,7 +98,7 @@ class References:
 
 def check_deletable(pool: Pool, name: str, *, server_id: str, references: References) -> Volume | None:
     """The volume, if it is there and may go; Conflict if it isn't the server's, or somebody else stands on it."""
-    if not _is_ours(name, server_id):
+    if not is_ours(name, server_id):
         raise Conflict(
             f"volume {name!r} in pool {pool.name!r} isn't named as one of server {server_id}: it is left there"
         )
@@ -126,10 +126,11 @@ def delete_volume(pool: Pool, name: str, *, server_id: str, references: Referenc
 
 def volumes_of(pool: Pool, server_id: str) -> list[str]:
     """The volumes in a pool that Flotilla made for a server."""
-    return sorted(name for name in pool.names() if _is_ours(name, server_id))
+    return sorted(name for name in pool.names() if is_ours(name, server_id))
 
 
-def _is_ours(name: str, server_id: str) -> bool:
+def is_ours(name: str, server_id: str) -> bool:
+    """Whether Flotilla made a volume for a server, by its name. Those of an adopted server others have made."""
     return name.startswith(server_id) and _OURS.fullmatch(name[len(server_id) :]) is not None
 
 
@@ -168,4 +169,4 @@ def _path_in(backing: str) -> str:
     return backing.removeprefix("file:")
 
 
-__all__ = ["References", "check_deletable", "delete_volume", "volumes_of"]
+__all__ = ["References", "check_deletable", "delete_volume", "is_ours", "volumes_of"]

@@ -37,6 +37,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
     check_deletable,
     delete_volume,
+    is_ours,
     volumes_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
@@ -91,7 +92,9 @@ def delete(job: Job) -> Outcome:
     """Last of all goes the sidecar: as long as anything of the server is left, its record is."""
     record = job.order.record if job.present is None else job.record
     server_id, references = job.order.server_id, job.host.references
-    volumes = volumes_to_delete(job, record)
+    named = volumes_to_delete(job, record)
+    volumes = [(pool, name) for pool, name in named if is_ours(name, server_id)]
+    left = ", ".join(f"{name} in pool {pool.name}" for pool, name in named if not is_ours(name, server_id))
     # All are looked at before anything is touched: what fails leaves the server as it was, running if it was.
     for pool, name in volumes:
         check_deletable(pool, name, server_id=server_id, references=references)
@@ -103,7 +106,8 @@ def delete(job: Job) -> Outcome:
     with contextlib.suppress(OSError):
         os.unlink(console_log(server_id))
     changed = job.present is not None or bool(gone)
-    return changed, f"deleted, with {len(gone)} volumes" if changed else "it was gone"
+    told = f"deleted, with {len(gone)} volumes" if changed else "it was gone"
+    return changed, f"{told}; left, for others have made them: {left}" if left else told
 
 
 def _undefine(job: Job) -> Outcome:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import rebased
@@ -37,10 +38,11 @@ def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
             f"volume {disk.volume!r} can't go into pool {disk.pool!r} of the other host: it is of another type than "
             "here, or one that libvirt can't write to"
         )
+    volume = here.storage.existing(disk)
+    _must_stand_on(volume, disk)
     base = None
     if disk.backing is not None:
         base = _bring_base(here, there, disk, image)
-    volume = here.storage.existing(disk)
     size = file_size(volume)
     made = goal.make(disk.volume, size, "raw")
     try:
@@ -50,6 +52,16 @@ def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
             _stand_on(goal, disk, base)
     except libvirt.libvirtError as exc:
         raise libvirt_error(exc, "copy", f"volume {disk.volume!r} to the other host") from exc
+
+
+def _must_stand_on(volume: t.Any, disk: Disk) -> None:
+    """Refuse a disk that stands on what its record doesn't name: there, that would be missing, or another file."""
+    base = ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314 - libvirt wrote it
+    if base is not None and base.rpartition("/")[2] != disk.backing:
+        raise Conflict(
+            f"volume {disk.volume!r} stands on {base!r}, which its server's record doesn't name: it is not moved; with "
+            "the guest running, make it whole with virsh blockpull, and try again"
+        )
 
 
 def _copy(here: Host, there: Host, source: t.Any, goal: t.Any, size: int, *, sparse: bool) -> None:

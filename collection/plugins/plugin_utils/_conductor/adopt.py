@@ -69,6 +69,16 @@ class Wanted:
         return {**self.added, **self.written}
 
 
+def refuse_copies(guest: Guest, compute: Compute, computes: t.Sequence[Compute]) -> None:
+    """NotAdopted where another host has the same guest: were both servers, the wrong one would be started one day."""
+    others = [one.name for one in computes if one.name != compute.name and guest.id in {g.id for g in one.guests}]
+    if others:
+        raise NotAdopted(
+            f"{' and '.join(others)} has a domain of its UUID, too (plain virsh migrate leaves one behind); undefine "
+            f"the one that is not wanted on its host (virsh undefine {guest.id}), and run again"
+        )
+
+
 def wanted(guest: Guest, facts: Facts, compute: Compute, declared: Declared, written: t.Mapping[str, Json]) -> Wanted:
     """What declares the guest as it is; *written*: what inventory says of it already, which counts. NotAdopted."""
     state = _STATES.get(guest.state)
@@ -237,4 +247,4 @@ def _disk(disk: Facts, index: int, compute: Compute) -> Disk:
     )
 
 
-__all__ = ["NO_IMAGE", "NotAdopted", "Wanted", "inventory_text", "record_of", "wanted"]
+__all__ = ["NO_IMAGE", "NotAdopted", "Wanted", "inventory_text", "record_of", "refuse_copies", "wanted"]

@@ -52,6 +52,8 @@ WRITES = frozenset(
     ).split()
 )
 
+#: Disks that are the flavor's and the config drive's to say. An adopted server may have others.
+_FLAVORED = ("root", "ephemeral", "swap", "config")
 #: Nova's shutdown_timeout.
 SHUTDOWN_TIMEOUT = 60
 
@@ -410,7 +412,8 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
         image_size=None,
         overlay=record.root.format == "qcow2",
     )
-    kept = _apart([_keep(disk, record.disks, image=image) for disk in disks], record.disks)
+    others = [disk for disk in record.disks if not disk.role.startswith(_FLAVORED)]
+    kept = _apart([*(_keep(disk, record.disks, image=image) for disk in disks), *others], record.disks)
     return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept)
 
 
@@ -431,8 +434,8 @@ def _apart(disks: t.Sequence[Disk], before: t.Sequence[Disk]) -> tuple[Disk, ...
 
 
 def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:
-    """A disk that is there stays where it is, and never shrinks."""
-    old = next((each for each in before if each.volume == disk.volume), None)
+    """A disk that is there stays where it is, and never shrinks. Those of an adopted server have names of their own."""
+    old = next((each for each in before if each.role == disk.role), None)
     if old is None:
         return disk
     backing = disk.backing if image and disk.role == "root" else old.backing

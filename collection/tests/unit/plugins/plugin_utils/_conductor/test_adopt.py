@@ -13,17 +13,19 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, plan_server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, Step, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.adopt import (
     NotAdopted,
     Wanted,
     inventory_text,
     record_of,
+    refuse_copies,
     wanted,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import Frame, deeds
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import InventoryInput, validate
 
 ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a09"
@@ -195,6 +197,54 @@ def test_what_inventory_says_already_counts() -> None:
 def test_refusals(guest: dict[str, t.Any], facts: dict[str, t.Any], reason: str) -> None:
     with pytest.raises(NotAdopted, match=reason):
         want(dataclasses.replace(GUEST, **guest), **facts)
+
+
+@pytest.mark.parametrize("kind", ["reconfigure", "resize", "migrate"])
+def test_its_disks_stay_its_own_whatever_flavor_it_gets(kind: str) -> None:
+    more = {**FACTS["disks"][0], "target": "sdb", "volume": "data.raw", "format": "raw"}
+    both = dataclasses.replace(GUEST, sources=(("local", "mail.qcow2"), ("local", "data.raw")))
+    record, declared = adopted(want(both, disks=[*FACTS["disks"], more]))
+    big = Flavor("big", vcpus=2, ram=4096, disk=40, ephemeral=1)
+    spec = {**record.spec, "flavor": big.to_json()}
+    step = Step(kind, "", spec=spec, marks={} if kind == "reconfigure" else {"resize": {"state": "running"}})
+    other = dataclasses.replace(host(), name="kvm2", survey={**SURVEY, "host_id": "id-kvm2"})
+    frame = Frame("F", declared.networks, 0.0, (host(), other))
+    (deed,) = deeds(record, [step], host(), frame, fit=None, destination=other if kind == "migrate" else None)
+    disks = {disk.role: disk for disk in Record.from_json(deed["record"]).disks}
+    assert {role: disk.volume for role, disk in disks.items()} == {
+        "root": "mail.qcow2",
+        "ephemeral0": f"{ID}-ephemeral0",
+        "data1": "data.raw",
+    }
+    assert (disks["root"].size, disks["root"].target, disks["root"].backing) == (40 * GIB, "sda", None)
+    assert disks["data1"].target == "sdb"
+    assert disks["ephemeral0"].target not in ("sda", "sdb")
+
+
+def test_one_whose_domain_is_gone_is_defined_again_on_its_disk() -> None:
+    """The survey lists Flotilla's own volumes; that the others are there only the host knows."""
+    record, declared = adopted(want())
+    plan = plan_server(declared.servers["mail"], record, None, volumes=frozenset(), leave=Leave())
+    assert [step.kind for step in plan.steps] == ["define", "start"]
+    assert "mail.qcow2" in plan.steps[0].why
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (dataclasses.replace(GUEST, state="shutoff"), "kvm2 has a domain of its UUID, too"),
+        (Guest("x", "other", "running", True, False, 1, 1, volumes=(("nfs", "mail.qcow2"),)), None),
+    ],
+)
+def test_a_copy_on_another_host_is_settled_first(there: Guest, reason: str | None) -> None:
+    """Plain ``virsh migrate`` leaves the source defined: were both servers, the wrong one would be started one day."""
+    other = dataclasses.replace(host(), name="kvm2", guests=(there,))
+    down = Compute("kvm3", host().settings, why="no route")
+    if reason is None:
+        refuse_copies(GUEST, host(), [host(), other, down])
+        return
+    with pytest.raises(NotAdopted, match=reason):
+        refuse_copies(GUEST, host(), [host(), other, down])
 
 
 def test_a_guest_that_inventory_declares_otherwise_is_left_alone() -> None:

@@ -65,8 +65,8 @@ class Wanted:
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """With the name itself, sorted, each once."""
-        return tuple(sorted({self.name, *self.names}))
+        """With the name itself, sorted, each once; addresses as certificates have them."""
+        return tuple(sorted({_plain(name) for name in (self.name, *self.names)}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +138,10 @@ def _reason(folder: Path, wanted: Wanted, now: dt.datetime) -> str | None:
         return "another authority has issued it"
     if _names_of(certificate) != wanted.all_names:
         return f"it is for {', '.join(_names_of(certificate))}"
-    if certificate.not_valid_after_utc - now < dt.timedelta(days=wanted.renew_days):
-        return f"it ends at {certificate.not_valid_after_utc:%Y-%m-%d}"
+    ends, last = certificate.not_valid_after_utc, authority.not_valid_after_utc
+    # One that ends with its authority would be no younger if it was made anew.
+    if ends - now < dt.timedelta(days=wanted.renew_days) and (ends < last or last <= now):
+        return f"it ends at {ends:%Y-%m-%d}"
     return None
 
 
@@ -298,6 +300,11 @@ def _names_of(certificate: t.Any) -> tuple[str, ...]:
 def _general_name(name: str) -> t.Any:
     x509 = need("cryptography.x509")
     return x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name)
+
+
+def _plain(name: str) -> str:
+    """An address as a certificate gives it back: it has one spelling, and no zone. Other names are as they are."""
+    return str(ipaddress.ip_address(ipaddress.ip_address(name).packed)) if _is_address(name) else name
 
 
 def _is_address(name: str) -> bool:

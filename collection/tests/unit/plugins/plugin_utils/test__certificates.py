@@ -91,6 +91,23 @@ def test_a_certificate_is_made_anew_when_it_no_longer_fits(
     assert kept(tmp_path, wanted, now=now) == second
 
 
+@pytest.mark.parametrize("name", ["2001:0DB8::0b", "fe80::1%eth0"])
+def test_an_address_is_one_however_it_is_written(tmp_path: Path, name: str) -> None:
+    wanted = Wanted("kvm1", (name, name.lower()))
+    made(tmp_path, wanted)
+    kept(tmp_path, wanted)
+
+
+def test_an_authority_near_its_end_is_told_once_it_has_ended_and_not_before(tmp_path: Path) -> None:
+    """No certificate outlives it: a new one would end as soon."""
+    made(tmp_path)
+    last_year = NOW + dt.timedelta(days=3650 - 300)
+    made(tmp_path, now=last_year)
+    kept(tmp_path, now=NOW + dt.timedelta(days=3650 - 30))
+    with pytest.raises(FlotillaError, match="authority .* has ended at 2036-11-19"):
+        ensure(tmp_path, KVM1, now=NOW + dt.timedelta(days=3651))
+
+
 def test_a_certificate_of_another_authority_is_made_anew(tmp_path: Path) -> None:
     made(tmp_path)
     for name in ("ca-cert.pem", "ca-key.pem"):

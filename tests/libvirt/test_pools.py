@@ -67,3 +67,30 @@ def test_a_pool_in_use_is_not_removed(conn: t.Any) -> None:
     with pytest.raises(Conflict, match=r"pool 'local' can't be removed: disks of web1.* lie in it"):
         remove(conn, "local")
     assert facts(conn) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("/fresh", "type='file'><source file='/fresh/x'/>"),
+        ("/a&b", "type='file'><source file='/a&amp;b/x'/>"),
+        ("/fresh", "type='volume'><source pool='fresh' volume='x'/>"),
+    ],
+)
+def test_a_pool_that_is_off_and_has_guests_is_not_removed_either(conn: t.Any, path: str, source: str) -> None:
+    ensure(conn, desired_pool("fresh", "dir", path=path))
+    disk = f"<disk {source}<target dev='vda'/></disk>"
+    xml = f"<os><type>hvm</type></os><devices>{disk}</devices>"
+    conn.defineXML(f"<domain type='test'><name>mail</name><memory>65536</memory>{xml}</domain>")
+    conn.storagePoolLookupByName("fresh").destroy()
+    with pytest.raises(Conflict, match=r"pool 'fresh' can't be removed: disks of mail lie in it"):
+        remove(conn, "fresh")
+    assert "fresh" in facts(conn)
+
+
+def test_a_place_is_one_however_it_is_written(conn: t.Any) -> None:
+    """Libvirt writes paths in its own way."""
+    said: dict[str, t.Any] = {"host": "nfs", "export": "/export//guests/", "path": "/srv//fresh/"}
+    assert ensure(conn, desired_pool("fresh", "netfs", **said), check=True).changed
+    assert ensure(conn, desired_pool("fresh", "netfs", **said)).changed
+    assert not ensure(conn, desired_pool("fresh", "netfs", **said)).changed

@@ -64,10 +64,17 @@ def desired_pool(name: str, type_: str, *, autostart: bool = True, **said: t.Any
     path = given.get("path")
     if path is not None and (not path.startswith("/") or path.rstrip("/") == ""):
         raise InvalidInput(f"pool {name!r} has the path {path!r}, which is no folder of its own; give an absolute path")
-    if path is not None:
-        given["path"] = path.rstrip("/")
+    for key in ("path", "export"):
+        if key in given:
+            given[key] = _tidy(given[key])
     given["monitors"] = tuple(given.get("monitors", ()))
     return StoragePool(name, type_, autostart=autostart, **given)
+
+
+def _tidy(path: str) -> str:
+    """A path as libvirt writes it down: one slash between its parts, none at its end."""
+    lead = "//" if path.startswith("//") and not path.startswith("///") else "/" if path.startswith("/") else ""
+    return lead + "/".join(part for part in path.split("/") if part)
 
 
 def pool_xml(pool: StoragePool, *, uuid: str | None = None) -> str:

@@ -10,9 +10,12 @@ Note that this module util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import typing as t
+import xml.etree.ElementTree as ET
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import read_domain
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.pool_xml import (
     StoragePool,
@@ -22,6 +25,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.pool_xml im
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
+    Domain,
     Pool,
     found,
     libvirt,
@@ -83,15 +87,22 @@ def remove(conn: Connection, name: str, *, check: bool = False) -> Change:
 
 
 def users(conn: Connection, pool: Pool) -> list[str]:
-    """The guests, running or not, with a disk in an active pool."""
-    if not pool.isActive():
-        return []
-    paths = {volume.path() for volume in pool.listAllVolumes()}
+    """The guests, running or not, with a disk in a pool, be that active or not."""
+    root = ET.fromstring(pool.XMLDesc(0))  # noqa: S314 - libvirt wrote it
+    path = root.findtext("target/path") or ""
+    places = {pool.name(), path, os.path.realpath(path) if path else "", root.findtext("source/name")} - {None, ""}
     return sorted(
         domain.name()
         for domain in conn.listAllDomains()
-        if (xml := found(domain.XMLDesc, 0)) is not None and any(f"'{path}'" in xml for path in paths)
+        if any(file.rpartition("/")[0] in places for file in _files(domain))
     )
+
+
+def _files(domain: Domain) -> t.Iterator[str]:
+    """What a domain names as its disks and under them, in what it has now and in what it will have."""
+    for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+        xml = found(domain.XMLDesc, flag)
+        yield from (file.path for file in read_domain(xml).files) if xml is not None else ()
 
 
 def _refuse_difference(desired: StoragePool, present: StoragePool) -> None:

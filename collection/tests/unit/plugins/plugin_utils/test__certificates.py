@@ -104,7 +104,7 @@ def test_an_authority_near_its_end_is_told_once_it_has_ended_and_not_before(tmp_
     last_year = NOW + dt.timedelta(days=3650 - 300)
     made(tmp_path, now=last_year)
     kept(tmp_path, now=NOW + dt.timedelta(days=3650 - 30))
-    with pytest.raises(FlotillaError, match="authority .* has ended at 2036-11-19"):
+    with pytest.raises(FlotillaError, match=r"authority .* has ended at 2036-11-19"):
         ensure(tmp_path, KVM1, now=NOW + dt.timedelta(days=3651))
 
 

@@ -163,10 +163,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.compute.plugins.module_utils._argspec import hypervisor_argument_spec, run_on_host
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image
+from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import shown
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.snapshots import forget_image, open_image
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url, shown
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import open_file, open_url
 
 
 def argument_spec() -> dict[str, dict[str, t.Any]]:

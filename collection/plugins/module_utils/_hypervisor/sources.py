@@ -16,6 +16,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import shown, without_credentials
 
 if t.TYPE_CHECKING:
     import http.client
@@ -38,8 +39,9 @@ def open_url(url: str) -> t.ContextManager[Reader]:
 
     try:
         parts = urlsplit(url)
-    except ValueError as exc:
-        raise InvalidInput(f"url {shown(url)!r} can't be read: {exc}") from exc
+    except ValueError:
+        # The cause names the host as it stands there, with the password before it.
+        raise InvalidInput(f"url {shown(url)!r} can't be read: its host is none") from None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return open_file(unquote(parts.path))
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -73,6 +75,7 @@ def _open_http(url: str) -> t.Iterator[Reader]:
 def _request(url: str) -> http.client.HTTPResponse:
     import urllib.error
     import urllib.request
+    from urllib.parse import unquote
 
     # No handler for ftp and file: a server may redirect, but not to this host's own files.
     opener = urllib.request.OpenerDirector()
@@ -86,12 +89,14 @@ def _request(url: str) -> http.client.HTTPResponse:
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
-    bare, credentials = _without_credentials(url)
+    bare, credentials = without_credentials(url)
     headers = {"User-Agent": "flotilla.compute", "Accept-Encoding": "identity"}
     request = urllib.request.Request(bare, headers=headers)  # noqa: S310  # open_url has looked at the scheme
     if credentials:
         # Unredirected: another server that this one points to is not given the password.
-        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode())
+        request.add_unredirected_header(
+            "Authorization", "Basic " + base64.b64encode(unquote(credentials).encode()).decode()
+        )
     try:
         return t.cast("http.client.HTTPResponse", opener.open(request, timeout=SILENCE))
     except urllib.error.HTTPError as exc:
@@ -133,24 +138,6 @@ class _Reader:
             ) from exc
 
 
-def shown(url: str) -> str:
-    """*url* for a message: without user, password and query, which may hold a signature."""
-    bare, _credentials = _without_credentials(url)
-    return bare.partition("?")[0]
-
-
-def _without_credentials(url: str) -> tuple[str, str | None]:
-    """The URL without ``user:password@``, and that."""
-    from urllib.parse import unquote
-
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    credentials, at, host = authority.rpartition("@")
-    if not at:
-        return url, None
-    return f"{scheme}{separator}{host}{slash}{path}", unquote(credentials)
-
-
 def _http_exception() -> type[Exception]:
     import http.client
 
@@ -165,4 +152,4 @@ def _reason(error: object) -> str:
     return str(error) or type(error).__name__
 
 
-__all__ = ["SILENCE", "Reader", "open_file", "open_url", "shown"]
+__all__ = ["SILENCE", "Reader", "open_file", "open_url"]

@@ -67,7 +67,6 @@ def _fixed_elsewhere(given: Situation, network: str, name: str) -> set[str]:
 
 def pool_of(draft: Draft, given: Situation) -> str | None:
     """The pool of a server's root disk: the one it has, the one asked for, or its host's own."""
-    """The pool of a server's root disk: the one it has, the one asked for, or its host's own."""
     if draft.record is not None:
         return draft.record.root.pool
     wanted = draft.server.spec.get("pool") if draft.server is not None else None

@@ -7,9 +7,8 @@
 Note that this plugin util is **PRIVATE** to the collection.
 
 What is used on a host is the union, by id, of the guests that its survey found (ours and those of others), of the
-claims
-of live runs, and of the ledger's servers that should be there. Disk is counted by pool: the nominal size of
-our servers' disks, plus whatever else the pool really holds; a pool that several hosts share is counted once.
+claims of live runs, and of the ledger's servers that should be there. Disk is counted by pool: the nominal size of our
+servers' disks, plus whatever else the pool really holds; a pool that several hosts share is counted once.
 """
 
 from __future__ import annotations

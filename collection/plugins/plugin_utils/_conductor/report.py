@@ -242,7 +242,6 @@ def _rebuilt(records: t.Iterable[Record], placed: t.Container[str], others: t.Se
 
 
 def _request(record: Record, declared: Declared) -> Request:
-    group = declared.groups.get(record.spec.get("group") or "")
     return Request(
         name=record.name,
         flavor=record.flavor,
@@ -252,9 +251,7 @@ def _request(record: Record, declared: Declared) -> Request:
         zone=record.spec.get("availability_zone"),
         pool=record.root.pool,
         networks=tuple(port["network"] for port in record.spec.get("networks", ())),
-        group=None
-        if group is None
-        else ServerGroup(group.name, t.cast(Policy, group.policy), group.max_server_per_host),
+        group=_group(declared.groups.get(record.spec.get("group") or "")),
     )
 
 

@@ -13,13 +13,13 @@ import base64
 import json
 import typing as t
 import urllib.error
-import urllib.parse
 
 from ansible.module_utils.urls import ConnectionError as UrlError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hostname import hostname_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import shown
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import HEADER, composed
 
 if t.TYPE_CHECKING:
@@ -85,8 +85,8 @@ def ask_all(
 
 def ask(name: str, url: str, request: Document) -> t.Any:
     """The answer of one target: any JSON, ``{}`` for an empty one."""
-    shown = _shown(url)
-    what = f"vendor data {name!r}: {shown}"
+    bare = shown(url)
+    what = f"vendor data {name!r}: {bare}"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         answer = open_url(
@@ -101,17 +101,11 @@ def ask(name: str, url: str, request: Document) -> t.Any:
         body = answer.read(_LARGEST + 1)
     except (UrlError, urllib.error.URLError, OSError, ValueError) as exc:
         # The cause is left out where it could bear the URL again: nothing of it is chained for a traceback to show.
-        cause = str(exc) if shown == url else type(exc).__name__
-        raise FlotillaError(f"{what} gave no answer: {cause}") from (exc if shown == url else None)
+        cause = str(exc) if bare == url else type(exc).__name__
+        raise FlotillaError(f"{what} gave no answer: {cause}") from (exc if bare == url else None)
     if len(body) > _LARGEST:
         raise FlotillaError(f"{what} gave an answer of more than {_LARGEST} bytes")
     try:
         return json.loads(body) if body else {}
     except ValueError as exc:
         raise FlotillaError(f"{what} gave an answer that is not JSON: {exc}") from exc
-
-
-def _shown(url: str) -> str:
-    """*url* for a message: without user, password and query, which may hold a token."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -10,11 +10,12 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.adopting import adopt, described
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.adopting import _addresses, adopt, described
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of
 
 FOREIGN = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a03"
@@ -58,3 +59,27 @@ def test_what_a_domain_stands_on(conn: t.Any, record: Record) -> None:
     assert (root["pool"], root["volume"], root["size"]) == ("local", f"{record.id}-root", 1024**3)
     (block,) = found[FOREIGN]["disks"]
     assert (block["target"], block["pool"], block["volume"], block["size"]) == ("vda", "fast", "foreign", 0)
+
+
+def test_an_agent_that_does_not_answer_is_not_waited_for_long() -> None:
+    """Libvirt itself waits for ever for one that has begun to speak."""
+    waits: list[int] = []
+
+    class Running:
+        def isActive(self) -> bool:  # noqa: N802 - libvirt's name
+            return True
+
+        def agentSetResponseTimeout(self, seconds: int, _flags: int) -> None:  # noqa: N802 - libvirt's name
+            waits.append(seconds)
+
+        def interfaceAddresses(self, source: int, _flags: int) -> t.Any:  # noqa: N802 - libvirt's name
+            assert waits
+            assert waits[-1] > 0, "for ever"
+            if source == libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT:
+                raise libvirt.libvirtError("silent")
+            return {"vnet0": {"hwaddr": "52:54:00:00:00:0A", "addrs": [{"addr": f"192.0.2.{source}"}]}}
+
+    found = _addresses(Running())
+    assert set(found) == {"52:54:00:00:00:0a"}
+    assert len(found["52:54:00:00:00:0a"]) == 2
+    assert waits[-1] == libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK

@@ -70,7 +70,7 @@ def test_a_guest_tells_its_name_and_the_addresses_that_others_can_use() -> None:
     }
     guest = Guest("web1.example.org", interfaces)
     assert told(guest) == {"hostname": "web1.example.org", "addresses": ["192.0.2.10", "2001:db8::10"]}
-    assert guest.limits == [agent.WITHIN, libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK]
+    assert guest.limits == [agent.WITHIN, libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK] * 2
 
 
 @pytest.mark.parametrize("code", ["VIR_ERR_AGENT_UNRESPONSIVE", "VIR_ERR_ARGUMENT_UNSUPPORTED"])

@@ -16,7 +16,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.adopting im
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidRecord
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent, domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     Domain,
@@ -105,7 +105,8 @@ def _addresses(domain: Domain) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for source in ("LEASE", "AGENT", "ARP"):
         try:
-            told = domain.interfaceAddresses(getattr(libvirt, f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source}"), 0)
+            with agent.limited(domain):
+                told = domain.interfaceAddresses(getattr(libvirt, f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source}"), 0)
         except libvirt.libvirtError:
             continue  # a host without leases, a guest without an agent, a libvirt that doesn't know the source
         for interface in (told or {}).values():

@@ -29,7 +29,8 @@ _NONE: t.Final = ("VIR_ERR_ARGUMENT_UNSUPPORTED", "VIR_ERR_CONFIG_UNSUPPORTED", 
 def answers(domain: Domain) -> bool:
     """Whether the agent of a running guest answers. libvirtError where the domain has no channel for one."""
     try:
-        domain.getTime(0)
+        with limited(domain):
+            domain.getTime(0)
     except libvirt.libvirtError as exc:
         if is_error(exc, *SILENT):
             return False
@@ -59,15 +60,22 @@ def told(domain: Domain) -> dict[str, Json] | None:
     """
     if not state(domain):
         return None
+    with limited(domain):
+        hostname = _asked(domain.hostname, libvirt.VIR_DOMAIN_GET_HOSTNAME_AGENT)
+        found = _asked(domain.interfaceAddresses, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0)
+    return {"hostname": hostname, "addresses": None if found is None else _usable(found)}
+
+
+@contextlib.contextmanager
+def limited(domain: Domain) -> t.Iterator[None]:
+    """While this is entered the domain's agent is waited for no longer than WITHIN seconds."""
     with contextlib.suppress(libvirt.libvirtError):
         domain.agentSetResponseTimeout(WITHIN, 0)
     try:
-        hostname = _asked(domain.hostname, libvirt.VIR_DOMAIN_GET_HOSTNAME_AGENT)
-        found = _asked(domain.interfaceAddresses, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0)
+        yield
     finally:
         with contextlib.suppress(libvirt.libvirtError):
             domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0)
-    return {"hostname": hostname, "addresses": None if found is None else _usable(found)}
 
 
 def _asked(question: t.Callable[..., t.Any], *arguments: int) -> t.Any:
@@ -88,4 +96,4 @@ def _usable(interfaces: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-__all__ = ["SILENT", "WITHIN", "answers", "state", "told"]
+__all__ = ["SILENT", "WITHIN", "answers", "limited", "state", "told"]

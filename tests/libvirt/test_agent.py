@@ -12,7 +12,7 @@ import pytest
 
 libvirt = pytest.importorskip("libvirt")
 
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent  # noqa: E402
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent, freezing  # noqa: E402
 
 LOOPBACK = {"addr": "127.0.0.1", "prefix": 8, "type": 0}
 
@@ -83,3 +83,24 @@ def test_what_an_agent_can_t_tell_or_not_in_time_is_null() -> None:
     assert told(guest) == {"hostname": None, "addresses": []}
     assert guest.limits[-1] == libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK
     assert told(Guest("web1", error("VIR_ERR_AGENT_UNRESPONSIVE"))) == {"hostname": "web1", "addresses": None}
+
+
+def test_a_freeze_and_a_thaw_that_hang_are_given_up() -> None:
+    """The server's lock is held meanwhile, and its guest may be frozen."""
+    asked: list[tuple[str, int]] = []
+
+    class Hanging(Guest):
+        def state(self) -> list[int]:
+            return [libvirt.VIR_DOMAIN_RUNNING, 0]
+
+        def fsFreeze(self) -> None:  # noqa: N802  # libvirt names it so
+            asked.append(("freeze", self.limits[-1]))
+
+        def fsThaw(self) -> None:  # noqa: N802  # libvirt names it so
+            asked.append(("thaw", self.limits[-1]))
+
+    guest = t.cast("t.Any", Hanging("x", {}))
+    assert freezing._freeze(guest) == ""
+    freezing.thaw(guest)
+    assert [what for what, _limit in asked] == ["freeze", "thaw"]
+    assert all(0 < limit <= 60 for _what, limit in asked)

@@ -67,10 +67,10 @@ def told(domain: Domain) -> dict[str, Json] | None:
 
 
 @contextlib.contextmanager
-def limited(domain: Domain) -> t.Iterator[None]:
-    """While this is entered the domain's agent is waited for no longer than WITHIN seconds."""
+def limited(domain: Domain, within: int = 0) -> t.Iterator[None]:
+    """While this is entered the domain's agent is waited for no longer than *within* (else WITHIN) seconds."""
     with contextlib.suppress(libvirt.libvirtError):
-        domain.agentSetResponseTimeout(WITHIN, 0)
+        domain.agentSetResponseTimeout(within or WITHIN, 0)
     try:
         yield
     finally:

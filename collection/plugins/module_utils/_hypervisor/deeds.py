@@ -79,7 +79,8 @@ def _set_password(job: Job) -> Outcome:
             f"a new password for server {job.order.name!r} came without one; give it as the option password"
         )
     try:
-        job.domain.setUserPassword(user, password, 0)
+        with agent.limited(job.domain):
+            job.domain.setUserPassword(user, password, 0)
     except libvirt.libvirtError as exc:
         if is_error(exc, "VIR_ERR_ARGUMENT_UNSUPPORTED", "VIR_ERR_CONFIG_UNSUPPORTED"):
             raise Refused("QEMU guest agent is not enabled") from exc

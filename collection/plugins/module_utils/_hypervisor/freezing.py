@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Quiesce
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     Domain,
@@ -26,6 +27,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
+
+#: Seconds for the guest to write out what it has in memory: libvirt itself would wait for ever.
+_ANSWERED_WITHIN = 60
 
 #: It says that it is ready, waits for a word, and thaws if the pipe ends without one.
 _GUARD = """
@@ -68,7 +72,7 @@ def frozen(conn: Connection, domain: Domain, quiesce: Quiesce) -> t.Iterator[str
 
 def thaw(domain: Domain) -> None:
     """Thaw the guest. One that is not frozen, or that has no agent, takes no harm."""
-    with contextlib.suppress(libvirt.libvirtError):
+    with contextlib.suppress(libvirt.libvirtError), agent.limited(domain, _ANSWERED_WITHIN):
         domain.fsThaw()
 
 
@@ -77,7 +81,8 @@ def _freeze(domain: Domain) -> str:
     if state_of(domain) != "running":
         return "the guest is paused"
     try:
-        domain.fsFreeze()
+        with agent.limited(domain, _ANSWERED_WITHIN):
+            domain.fsFreeze()
     except libvirt.libvirtError as exc:
         return message_of(exc)
     return ""

@@ -206,7 +206,8 @@ def _copies(patient: Patient) -> t.Iterator[Finding]:
         best = max(_counts(guest) for _compute, guest in copies)
         # What a move between two hosts keeps of a server is no second one, and reconcile takes it away in its time.
         real = [copy for copy in copies if copy[1].active or _counts(copy[1]) == best]
-        if len(real) > 1:
+        # Both ends of a move show it, until it is there: whoever moves it knows which of them counts.
+        if len(real) > 1 and not patient.at_work(server_id):
             yield _double(server_id, real)
     for name, ids in by_name.items():
         if len(ids) > 1:

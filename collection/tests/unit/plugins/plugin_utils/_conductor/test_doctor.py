@@ -227,6 +227,17 @@ def test_double_copies(states: tuple[str, str], kind: str, words: str) -> None:
     assert words in found[0].command
 
 
+@pytest.mark.parametrize("at_work", ["run", "step"])
+def test_copies_of_a_server_on_its_way_are_left_to_who_moves_it(at_work: str) -> None:
+    """Libvirt shows both ends of a live migration as active: who destroyed one of them might take the wrong one."""
+    copies = {host: [guest(record())] for host in ("kvm1", "kvm2")}
+    if at_work == "run":
+        moving = patient(copies, [row(task_state="migrating", run_id=RUN.id)], runs=[RUN])
+    else:
+        moving = patient(copies, [row()], surveys={"kvm1": survey("kvm1", running_steps=[{"server_id": ONE}])})
+    assert examine(moving) == []
+
+
 def test_two_servers_of_one_name() -> None:
     twins = {"kvm1": [guest(record())], "kvm2": [guest(record(TWO, host="kvm2"))]}
     found = only(examine(patient(twins, [row()])))

@@ -20,6 +20,7 @@ import typing as t
 
 import yaml
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import TARGETS
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
     Address,
@@ -179,6 +180,11 @@ def _check_disks(facts: Facts, compute: Compute) -> Facts:
             raise NotAdopted(f"its disk {disk['target']} is in pool {disk['pool']}, which compute_pools leaves out")
         if disk["format"] not in _FORMATS:
             raise NotAdopted(f"its disk {disk['target']} has the format {disk['format']}; convert it to qcow2 or raw")
+        if disk["bus"] not in TARGETS:
+            raise NotAdopted(
+                f"its disk {disk['target']} is on bus {disk['bus']}, where no disk of a flavor can be beside it; put "
+                f"it on one of {', '.join(TARGETS)}"
+            )
         if disk["readonly"]:
             raise NotAdopted(f"its disk {disk['target']} is read-only, which no record can say")
     root: Facts = disks[0]

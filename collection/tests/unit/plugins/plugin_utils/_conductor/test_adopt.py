@@ -190,6 +190,7 @@ def test_what_inventory_says_already_counts() -> None:
         ({}, changed("disks", pool="elsewhere"), "pool elsewhere, which compute_pools leaves out"),
         ({}, changed("disks", format="vmdk"), "has the format vmdk"),
         ({}, changed("disks", readonly=True), "is read-only"),
+        ({}, changed("disks", bus="nvme"), "is on bus nvme, where no disk of a flavor can be beside it"),
         ({}, changed("nics", kind="direct", source=None), "is of type direct"),
         ({}, changed("nics", source="br9"), r"add it: fleet_networks: \{br9: \{bridge: br9\}\}"),
     ],

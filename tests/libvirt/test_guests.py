@@ -288,6 +288,23 @@ def test_disks_that_others_have_made_outlive_their_server(
     assert "web1" not in [domain.name() for domain in conn.listAllDomains()]
 
 
+def test_a_rebuild_leaves_a_root_disk_that_others_have_made(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Storage, "write_sidecar", lambda *_args, **_more: False)  # the driver has no streams
+    monkeypatch.setattr(Storage, "ensure_root", lambda _self, disk, _image: disk)
+    domain = conn.lookupByName("web1")
+    domain.destroy()
+    conn.defineXML(domain.XMLDesc().replace(f"{record.id}-root'", "somebody-elses.qcow2'"))
+    foreign = dataclasses.replace(record.root, volume="somebody-elses.qcow2")
+    domains.write_record(conn.lookupByName("web1"), dataclasses.replace(record, disks=(foreign,)))
+    result = run("rebuild", record=dataclasses.replace(record, generation=5).to_json())[0]
+    assert not result.get("failed"), result["message"]
+    assert result["message"] == "rebuilt from image 'debian'; its old disk somebody-elses.qcow2 is left in pool local"
+    assert "somebody-elses.qcow2" in Storage(conn).pool("local").names()
+    assert f"/pools/local/{record.id}-root'" in conn.lookupByName("web1").XMLDesc()
+
+
 class _Listed:
     """A connection whose domains, once listed, go: other module calls work on the same host."""
 

@@ -267,15 +267,17 @@ def _rebuild(job: Job) -> Outcome:
     if job.done:
         return False, "it is so"
     must_be_off(job)
-    record = job.target
-    must_stand_on_its_own(job, record)
-    root = record.root
+    record, old = job.target, job.record.root
+    must_stand_on_its_own(job, job.record)
     # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
-    job.host.storage.require_image(root, record.image)
-    delete_volume(job.host.storage.pool(root.pool), root.volume, server_id=record.id, references=job.host.references)
+    job.host.storage.require_image(record.root, record.image)
+    ours, pool = is_ours(old.volume, record.id), job.host.storage.pool(old.pool)
+    if ours:
+        delete_volume(pool, old.volume, server_id=record.id, references=job.host.references)
     record = with_disks(job.host, record)
     redefine(job, record)
-    return True, f"rebuilt from image {record.image.name!r}"
+    left = "" if ours else f"; its old disk {old.volume} is left in pool {old.pool}"
+    return True, f"rebuilt from image {record.image.name!r}{left}"
 
 
 def redefine(job: Job, record: Record) -> None:

@@ -436,7 +436,8 @@ def _apart(disks: t.Sequence[Disk], before: t.Sequence[Disk]) -> tuple[Disk, ...
 def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:
     """A disk that is there stays where it is, and never shrinks. Those of an adopted server have names of their own."""
     old = next((each for each in before if each.role == disk.role), None)
-    if old is None:
+    # A fresh root disk never takes the name of one that others have made: that one stays.
+    if old is None or (image and disk.role == "root" and old.volume != disk.volume):
         return disk
     backing = disk.backing if image and disk.role == "root" else old.backing
     kept = dataclasses.replace(old, size=max(old.size, disk.size), backing=backing)

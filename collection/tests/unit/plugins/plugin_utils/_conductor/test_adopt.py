@@ -222,6 +222,15 @@ def test_its_disks_stay_its_own_whatever_flavor_it_gets(kind: str) -> None:
     assert disks["ephemeral0"].target not in ("sda", "sdb")
 
 
+def test_a_rebuild_gives_it_a_root_disk_of_flotilla_s_beside_the_old_one() -> None:
+    record, declared = adopted(want())
+    spec = {**record.spec, "image": declared.catalogs.images["debian"].to_json()}
+    (deed,) = deeds(record, [Step("rebuild", "", spec=spec)], host(), Frame("F", {}, 0.0), fit=None)
+    (root,) = Record.from_json(deed["record"]).disks
+    assert (root.volume, root.pool, root.pool_id, root.target) == (f"{ID}-root", "local", None, "vda")
+    assert root.backing == "image-" + "a" * 64
+
+
 def test_one_whose_domain_is_gone_is_defined_again_on_its_disk() -> None:
     """The survey lists Flotilla's own volumes; that the others are there only the host knows."""
     record, declared = adopted(want())

@@ -11,7 +11,6 @@ Their variables begin with ``guest_``, never with ``server_``, which would decla
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import typing as t
 
@@ -68,12 +67,11 @@ def guests_of_hosts(computes: t.Iterable[Compute], zones: t.Mapping[str, str]) -
 def guest_variables(guest: t.Mapping[str, Json], networks: t.Sequence[str] = ()) -> dict[str, Json]:
     """A guest's variables: all that is known of it as ``guest_*``, and ``ansible_host`` if it has a fixed address.
 
-    *networks*: those whose address comes first, in this order; else the first address of all. What a record calls an
-    address and is none goes to no program: an option of SSH runs commands here.
+    *networks*: those whose address comes first, in this order; else the first address of all.
     """
     found = {f"guest_{key}": value for key, value in guest.items()}
     preferred = [address for network in networks for address in guest["networks"].get(network, [])]
-    addresses = [address for address in (*preferred, *guest["addresses"]) if _is_address(address)]
+    addresses = [*preferred, *guest["addresses"]]
     return {**found, **({"ansible_host": addresses[0]} if addresses else {})}
 
 
@@ -118,14 +116,6 @@ def _guest(record: Record, host: str | None, zone: Json, states: tuple[str, str 
         "addresses": [address for addresses in networks.values() for address in addresses],
         "macs": [nic.mac for nic in record.nics],
     }
-
-
-def _is_address(text: Json) -> bool:
-    try:
-        ipaddress.ip_address(str(text))
-    except ValueError:
-        return False
-    return True
 
 
 def _by_name(guests: t.Iterable[dict[str, Json]]) -> list[dict[str, Json]]:

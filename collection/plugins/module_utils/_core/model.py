@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import ipaddress
 import json
 import math
 import typing as t
@@ -342,6 +343,8 @@ def _check_record(record: Record) -> None:
         raise InvalidRecord(f"the record of server {record.name!r} should name one root disk")
     if not all(map(_is_size, _sizes(record))):
         raise InvalidRecord(f"the record of server {record.name!r} has a size that is no whole number")
+    if not all(map(_is_address, (address.address for nic in record.nics for address in nic.addresses))):
+        raise InvalidRecord(f"the record of server {record.name!r} has an address that is none")
     mark = record.marks.get("soft_delete", {"at": 0})
     if not isinstance(mark, dict) or not _is_number(mark.get("at")):
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say when it was deleted softly: {mark!r}")
@@ -364,6 +367,15 @@ def _sizes(record: Record) -> t.Iterator[Json]:
 
 def _is_size(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_address(value: Json) -> bool:
+    """What is none would be an option to the programs that are told whom to connect to."""
+    try:
+        ipaddress.ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
 
 
 def _is_number(value: Json) -> bool:

@@ -220,12 +220,6 @@ def test_the_first_network_with_an_address_is_taken() -> None:
     assert guest_variables(guest, ["nowhere"])["ansible_host"] == "192.0.2.1"
 
 
-def test_what_is_no_address_is_never_connected_to() -> None:
-    guest = {"networks": {"a": ["-oProxyCommand=id"]}, "addresses": ["-oProxyCommand=id", "kvm1", "2001:db8::7"]}
-    assert guest_variables(guest, ["a"])["ansible_host"] == "2001:db8::7"
-    assert "ansible_host" not in guest_variables({"networks": {}, "addresses": ["-oProxyCommand=id"]})
-
-
 @pytest.mark.parametrize("name", ["web1", "web-1.example.net", "1web", "_x"])
 def test_ordinary_names_are_taken(name: str) -> None:
     assert refusal(name, ["kvm1"], ["computes"]) is None

@@ -85,6 +85,17 @@ def test_a_record_with_what_no_plan_can_stand_on_is_refused(path: tuple[t.Any, .
     assert why in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["-oProxyCommand=id", "kvm1", "", None, 3221225991])
+def test_what_is_no_address_stands_in_no_record(address: t.Any) -> None:
+    """Programs are told to connect to it: SSH takes what begins so for an option, and runs it."""
+    nic = Nic("lan", "bridge", "br0", mac_of(ID, 0), addresses=(Address("192.0.2.7", 24),))
+    damaged = json.loads(dataclasses.replace(RECORD, nics=(nic,)).dumps())
+    assert Record.from_json(damaged).nics[0].addresses[0].address == "192.0.2.7"
+    damaged["nics"][0]["addresses"][0]["address"] = address
+    with pytest.raises(InvalidRecord, match="'web1' has an address that is none"):
+        Record.from_json(damaged)
+
+
 def test_a_guests_record_reads_the_same_whole_and_without_what_few_have() -> None:
     nic = Nic("lan", "bridge", "br0", mac_of(ID, 0), addresses=(Address("192.0.2.7", 24),))
     short = json.loads(json.dumps(nic.to_json()))

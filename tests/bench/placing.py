@@ -86,6 +86,11 @@ def _run(python: Path, program: Path, given: Json, folder: Path) -> tuple[Sample
     return sample, json.loads(answer.read_text())
 
 
+def run_on(program: Path, given: Json, folder: Path) -> tuple[Sample, Json]:
+    """A program of ours on a fleet."""
+    return _run(Path(sys.executable), program, given, folder)
+
+
 def only_placing(sample: Sample, answer: t.Mapping[str, float]) -> Sample:
     return dataclasses.replace(sample, seconds=answer["seconds"], cpu=answer["cpu"])
 

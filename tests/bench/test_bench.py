@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from tests.bench import placing, report
+from tests.bench import placing, rehearsing, report
 from tests.bench.creation import Creation
 from tests.bench.fleet import Fleet, unchanged
 from tests.bench.measure import BenchError, Sample, measured
@@ -166,6 +166,16 @@ def test_findings_of_placing() -> None:
         (1600, False),
         (30, True),
     ]
+
+
+def test_rehearsing_is_measured_by_itself_on_a_fleet_that_ganeti_reads(tmp_path: Path) -> None:
+    given = rehearsing.fleet(6, 24)
+    _sample, answer = placing.run_on(placing.HERE / "our_rehearsal.py", given, tmp_path)
+    assert (answer["cases"], answer["placed"]) == (6, 24)
+    assert answer["cpu"] > 0
+    sections = rehearsing.as_ganeti(given).split("\n\n")
+    assert [len(section.split("\n")) for section in sections[1:3]] == [6, 24]
+    assert {len(line.split("|")) for line in sections[2].split("\n")} == {13}
 
 
 @pytest.mark.soak  # its peer is Nova, which `make soak` and `make bench` install

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.remembered import KEY, with_marks
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import HostSeen, preload
 
 if t.TYPE_CHECKING:
@@ -60,6 +61,8 @@ class ActionModule(FleetAction):
         pools = sorted({*row.summary.get("pools", []), *(result.get("pools") or {}).values()})
         if (row.host_id, list(row.summary.get("pools", []))) != (marker["host_id"], pools):
             summary = {**row.summary, "pools": pools}
+            if KEY in summary:
+                summary[KEY] = with_marks(summary[KEY], result.get("pools") or {})
             seen = HostSeen(row.name, marker["host_id"], row.service_state, row.service_reason, summary)
             ledger.save_survey([seen])
 

@@ -30,6 +30,14 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import host_json, hosts_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rehearsal import (
+    cases_of,
+    could_not,
+    outcomes_text,
+    rehearsal_of,
+    surveyed_text,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.remembered import remembered
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.report import report
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
@@ -47,7 +55,7 @@ class ActionModule(Planner):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kind": {
             "type": "str",
-            "choices": ["validate", "reconcile", "reschedule", "action", "status", "guests"],
+            "choices": ["validate", "reconcile", "reschedule", "action", "status", "guests", "rehearse"],
             "default": "reconcile",
         },
         "declared": {"type": "str"},
@@ -69,6 +77,8 @@ class ActionModule(Planner):
             return self._guests(args)
         if args["kind"] == "action":
             return self._action(args)
+        if args["kind"] == "rehearse":
+            return self._rehearse(args)
         if args["kind"] == "reschedule":
             return self._reschedule(args)
         return self._reconcile(args)
@@ -127,6 +137,25 @@ class ActionModule(Planner):
         if args["show"]:
             Display().display(text)
         return {"changed": False, "entry": entry, "host": entry["host"], "text": text}
+
+    def _rehearse(self, args: Arguments) -> Result:
+        """What if hosts died, by inventory and the ledger alone: no host is asked."""
+        declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
+        cases = cases_of(declared.settings.lose, list(declared.computes))
+        ledger = self.open_ledger(create=False)
+        if ledger is None:
+            raise InvalidInput("this fleet has no ledger, and so no servers that could be lost: run reconcile first")
+        snapshot = ledger.snapshot()
+        computes = remembered(declared.computes, snapshot)
+        outcomes = rehearsal_of(declared, computes, snapshot).outcomes(cases)
+        text = "\n".join([surveyed_text(computes, snapshot), outcomes_text(outcomes)])
+        if args["show"]:
+            Display().display(text)
+        result: Result = {"changed": False, "rehearsal": [one.to_json() for one in outcomes], "text": text}
+        problem = could_not(outcomes, declared.settings)
+        if problem:
+            result.update(failed=True, msg=problem)
+        return result
 
     def _reschedule(self, args: Arguments) -> Result:
         """Another host for a build that failed, if it may be tried on another at all."""
@@ -228,5 +257,7 @@ def _check_asked(declared: Declared) -> None:
         raise InvalidInput("fleet_server is for playbooks about one server; select servers by fleet_servers")
     if declared.settings.host is not None:
         raise InvalidInput("fleet_host is for playbooks about one host; server_host says where a server is to be")
+    if declared.settings.lose:
+        raise InvalidInput("fleet_lose is for the playbook plan, which says what the loss of a host would mean")
     if declared.settings.report is not None:
         raise InvalidInput("fleet_report is for the playbook status, which writes the report")

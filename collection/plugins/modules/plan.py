@@ -49,8 +49,12 @@ options:
         hosts and servers to scale, what reconcile would change, and what the loss of each host would do.
       - V(guests) gives the servers as the surveys show them, for the inventory plugin
         P(flotilla.compute.servers#inventory).
+      - V(rehearse) says what the loss of the hosts in the variable C(fleet_lose) would mean, all of them at once; with
+        C(every) the loss of each host of the fleet alone, in turn. It knows inventory and the ledger and asks no host.
+        It fails if a server would find no place, and with C(fleet_strict) if one would lose data that
+        C(fleet_allow=data_loss) doesn't give up.
     type: str
-    choices: [validate, reconcile, reschedule, action, status, guests]
+    choices: [validate, reconcile, reschedule, action, status, guests, rehearse]
     default: reconcile
   declared:
     description:
@@ -115,7 +119,7 @@ run:
     since: 1766312345.1
 text:
   description: The plan, or the table of servers, as it is printed.
-  returned: with O(kind=reconcile), O(kind=action) and O(kind=status)
+  returned: with O(kind=reconcile), O(kind=action), O(kind=status) and O(kind=rehearse)
   type: str
 plan:
   description: Whether there is something to do, and what is to be noted beside.
@@ -124,6 +128,30 @@ plan:
   sample:
     changed: true
     notes: []
+rehearsal:
+  description: For each case the hosts that are lost, and what becomes of their servers.
+  returned: with O(kind=rehearse), also when the fleet could not take it
+  type: list
+  elements: dict
+  sample:
+    - lost: [kvm1]
+      placed: {web1: kvm2, db1: kvm3}
+      refused: {db2: "No valid host was found for db2: needs 32 GiB memory, 12 GiB free of 64 GiB x 1.0"}
+      data_lost: {db1: [root]}
+  contains:
+    lost:
+      description: The hosts.
+      type: list
+      elements: str
+    placed:
+      description: Server to its new host.
+      type: dict
+    refused:
+      description: Server to the reason for which it would find no place.
+      type: dict
+    data_lost:
+      description: Server to its disks, of those that are placed, whose data no other host has.
+      type: dict
 entry:
   description:
     - The server's entry of the plan, which M(flotilla.compute.server_action) takes. With O(kind=reschedule) that of a

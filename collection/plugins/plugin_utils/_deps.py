@@ -44,6 +44,9 @@ _PACKAGES = {
 
 def need(module: str) -> t.Any:
     """Import *module*, a name such as ``sqlalchemy`` or ``cryptography.hazmat.primitives.serialization``."""
+    there = sys.modules.get(module)
+    if there is not None:  # what is asked for thousands of times is looked up, not imported
+        return there
     try:
         return importlib.import_module(module)
     except ImportError as exc:

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import remembered
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
@@ -117,7 +118,9 @@ def _remember(
     """The ledger learns what the surveys found: its rows are a cache of what the hosts hold."""
     ledger = t.cast("Ledger", run.ledger)
     known = ledger.fleet()
-    hosts = [_host_seen(compute, declared.catalogs.zones[compute.name]) for compute in computes if compute.up]
+    ours = {guest.id for compute in computes for guest in compute.guests if _is_ours(guest, fleet_id)}
+    ours |= snapshot.servers.keys()
+    hosts = [_host_seen(compute, declared.catalogs.zones[compute.name], ours) for compute in computes if compute.up]
     servers = _servers_seen(computes, fleet_id, snapshot)
     servers = [server for server in servers if not _outranked(server, snapshot, computes)]
     if known is None or known.fleet_id != fleet_id:
@@ -193,10 +196,15 @@ def _gone(
     ]
 
 
-def _host_seen(compute: Compute, zone: str) -> HostSeen:
+def _is_ours(guest: Guest, fleet_id: str | None) -> bool:
+    return guest.record is not None and guest.record.fleet_id == fleet_id
+
+
+def _host_seen(compute: Compute, zone: str, ours: t.Container[str]) -> HostSeen:
     state, reason = compute.service(None)
     pools = sorted(mark for pool in compute.pools.values() for mark in pool.get("markers", []))
-    return HostSeen(compute.name, compute.host_id, state, reason or None, {"pools": pools, ZONE: zone})
+    summary = {"pools": pools, ZONE: zone, remembered.KEY: remembered.memory_of(compute, ours)}
+    return HostSeen(compute.name, compute.host_id, state, reason or None, summary)
 
 
 def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot) -> list[ServerSeen]:

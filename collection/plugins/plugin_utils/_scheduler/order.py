@@ -13,6 +13,7 @@ host has left (for all kinds at once), and the few rules that look at more than 
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import typing as t
 
@@ -41,13 +42,17 @@ def possible(table: Table, filters: t.Iterable[Filter], request: Request) -> Mas
 
 def shape(request: Request) -> t.Hashable:
     """All but name and id: requests of one shape are alike, as far as they aren't on a host or named by a hint."""
-    fields = [field.name for field in dataclasses.fields(request) if field.name not in ("name", "id")]
-    return tuple(_frozen(getattr(request, name)) for name in fields)
+    return tuple(_frozen(getattr(request, name)) for name in _SHAPE)
+
+
+_SHAPE = [field.name for field in dataclasses.fields(Request) if field.name not in ("name", "id")]
 
 
 def _frozen(value: t.Any) -> t.Hashable:
     """A value to compare by and to look up with."""
-    if isinstance(value, t.Mapping):
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, collections.abc.Mapping):
         return frozenset((key, _frozen(item)) for key, item in value.items())
     if dataclasses.is_dataclass(value):
         return tuple(_frozen(getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -55,7 +60,7 @@ def _frozen(value: t.Any) -> t.Hashable:
         return frozenset(map(_frozen, value))
     if isinstance(value, (list, tuple)):
         return tuple(map(_frozen, value))
-    return value if isinstance(value, t.Hashable) else repr(value)
+    return value if isinstance(value, collections.abc.Hashable) else repr(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import random
 import typing as t
@@ -69,9 +70,17 @@ class Scheduler:
     ) -> None:
         self.settings = settings or Settings()
         self.table = Table(hosts)
+        self._empty = self.table.fork()
         self.filters = build_filters(self.settings, rebuild=rebuild)
         self.weighers = [weigher(self.settings) for weigher in WEIGHERS]
         self._taken: list[tuple[Request, Placed]] = []
+
+    def fork(self, lost: t.Collection[str] = (), freed: t.Mapping[str, int] | None = None) -> Scheduler:
+        """A scheduler that begins with what is placed here now, less what is lost with some hosts (see Table.fork)."""
+        twin = copy.copy(self)
+        twin._empty = self.table.fork(lost, freed)
+        twin.table, twin._taken = twin._empty.fork(), []
+        return twin
 
     def possible(self, request: Request) -> Mask:
         """The hosts that all filters pass."""
@@ -102,8 +111,8 @@ class Scheduler:
 
     def _jointly(self, batch: t.Sequence[Request], greedy: Placement, before: int) -> Placement:
         """What one by one has refused, the whole batch placed at once may have room for."""
-        fresh = Scheduler(self.table.hosts, self.settings)
-        fresh.filters = self.filters
+        fresh = copy.copy(self)
+        fresh.table, fresh._taken = self._empty.fork(), []
         for request, placed in self._taken[:before]:
             fresh.take(request, placed)
         placement = JointTry(fresh, batch, greedy).placement()

@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
@@ -57,6 +58,12 @@ class Stock:
         self._step: Ints = column(entry.step_size for entry in inventories)
         # Custom minima and steps are rare: two array operations less for each request.
         self._units = bool((self._min > 1).any() or (self._step > 1).any())
+
+    def fork(self) -> Stock:
+        """The same, of which others may use."""
+        twin = copy.copy(self)
+        twin.used = self.used.copy()
+        return twin
 
     def room(self, rows: t.Any) -> t.Any:
         """How much more than what is used the providers in *rows* (any numpy index) can give."""
@@ -139,6 +146,7 @@ class Table:
         self._pool_keys, self.disk = _pools(self.hosts)
         self._where: dict[str, int] = {}
         self._grouped: dict[str, list[int]] = {}
+        self._lost: list[int] = []
         for row, host in enumerate(self.hosts):
             for instance in host.instances:
                 self._where[instance.id] = row
@@ -155,6 +163,27 @@ class Table:
 
     def nowhere(self) -> Mask:
         return t.cast("Mask", need("numpy").zeros(len(self), dtype=bool))
+
+    def fork(self, lost: t.Collection[str] = (), freed: t.Mapping[str, int] | None = None) -> Table:
+        """A table with the same hosts that is filled by itself; facts, which don't change, are shared.
+
+        The guests of *lost* hosts are gone from their server groups; the hosts themselves are still there, and are for
+        the requests to rule out. *freed*: GiB that are no longer used, by pool key.
+        """
+        twin = copy.copy(self)
+        twin._stocks = {name: stock.fork() for name, stock in self._stocks.items()}
+        twin.disk = self.disk.fork()
+        for key, amount in (freed or {}).items():
+            twin.disk.used[self._pool_keys[key]] -= amount
+        twin.num_instances, twin.num_io_ops = self.num_instances.copy(), self.num_io_ops.copy()
+        twin._lost = [*self._lost, *(self.row[name] for name in lost)]
+        twin._members = {name: counts.copy() for name, counts in self._members.items()}
+        for counts in twin._members.values():
+            counts[twin._lost] = 0
+        twin._placed, twin._where = {row: list(placed) for row, placed in self._placed.items()}, dict(self._where)
+        twin._topologies, twin._devices = list(self._topologies), list(self._devices)
+        twin.num_devices, twin._fittings = self.num_devices.copy(), {}
+        return twin
 
     def column(self, values: t.Callable[[HostState], float]) -> Floats:
         """A fact of each host as an array; facts don't change, callers cache."""
@@ -190,6 +219,7 @@ class Table:
         if counts is None:
             rows = self._grouped.get(group.name, [])
             counts = need("numpy").bincount(need("numpy").array(rows, dtype="int64"), minlength=len(self))
+            counts[self._lost] = 0
             self._members[group.name] = counts
         return counts
 

@@ -64,14 +64,14 @@ class Weigher(abc.ABC):
         default = float(getattr(self.settings, self.option))
         return self.sign * host.aggregate_minimum(self.option, default, float)
 
-    def _multipliers_of(self, table: Table, rows: Ints) -> Floats:
+    def _multipliers_of(self, table: Table, rows: Ints) -> Floats | float:
         """One for all where no aggregate has another, which saves looking up each."""
         key = ("one multiplier", self.option)
         if key not in table.cache:
             every = self.multipliers(table)
-            table.cache[key] = every[0] if len(every) and (every == every[0]).all() else None
-        common = table.cache[key]
-        return t.cast("Floats", self.multipliers(table)[rows] if common is None else common)
+            table.cache[key] = float(every[0]) if len(every) and (every == every[0]).all() else None
+        common: float | None = table.cache[key]
+        return self.multipliers(table)[rows] if common is None else common
 
     def matters(self, table: Table, request: Request) -> bool:
         """False if it is plain without measuring that all hosts are equal to this rule."""
@@ -80,7 +80,8 @@ class Weigher(abc.ABC):
     def weigh(self, table: Table, rows: Ints, request: Request) -> Floats | None:
         """multiplier x norm for each host in *rows*; None when it makes no difference."""
         multipliers = self._multipliers_of(table, rows)
-        if not multipliers.any() or not self.matters(table, request):
+        idle = multipliers == 0 if isinstance(multipliers, float) else not multipliers.any()
+        if idle or not self.matters(table, request):
             return None
         raw = self.raw(table, rows, request)
         low, high = raw.min(), raw.max()
@@ -92,7 +93,7 @@ class Weigher(abc.ABC):
             return None
         # What changes no bit is left out: on many hosts each operation counts.
         norm = (raw if low == 0 else raw - low) / (high - low)
-        return t.cast("Floats", norm if multipliers.ndim == 0 and multipliers == 1 else multipliers * norm)
+        return t.cast("Floats", norm if isinstance(multipliers, float) and multipliers == 1 else multipliers * norm)
 
 
 class RAMWeigher(Weigher):

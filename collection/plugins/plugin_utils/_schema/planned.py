@@ -19,7 +19,6 @@ __all__ = ["PLANNED", "planned"]
 #: Variable -> what it will be for.
 PLANNED = {
     "fleet_drain": "the playbook drain",
-    "fleet_lose": "planning for the loss of a host",
     "fleet_security_groups": "security groups",
     "fleet_volumes": "volumes",
     "server_priority": "the order of a drain",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.filters.base import (
     Filter,
     HostFilter,
@@ -67,8 +68,16 @@ class IgnoreHosts(HostFilter):
         return frozenset(request.ignore_hosts)
 
     def why_not(self, host: HostState, request: Request) -> str | None:
-        ignored = {name.lower() for name in request.ignore_hosts}  # Nova compares these without case
-        return "ruled out for this operation" if host.name.lower() in ignored else None
+        return "ruled out for this operation" if host.name.lower() in self._ignored(request) else None
+
+    def _ignored(self, request: Request) -> set[str]:
+        return {name.lower() for name in request.ignore_hosts}  # Nova compares these without case
+
+    def _ask(self, table: Table, request: Request) -> Mask:
+        """Each host that is lost or left asks for another mask: the others' names are looked up, no more."""
+        ignored = self._ignored(request)
+        passes = [host.name.lower() not in ignored for host in table.hosts]
+        return t.cast("Mask", need("numpy").array(passes, dtype=bool))
 
 
 class AvailabilityZoneFilter(HostFilter):

@@ -100,7 +100,8 @@ class ImagePropertiesFilter(HostFilter):
         return {name: value for name, value in wanted.items() if value}
 
     def concerns(self, request: Request) -> bool:
-        return bool(self._wanted(request))
+        asked = request.image_properties or self.settings.image_properties_default_architecture
+        return bool(asked) and bool(self._wanted(request))
 
     def why_not(self, host: HostState, request: Request) -> str | None:
         wanted = self._wanted(request)

@@ -1,0 +1,31 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What becomes of a server whose host dies, by its record alone.
+
+Note that this module util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+from .model import Record
+
+__all__ = ["data_disks", "unmovable"]
+
+# What a config drive has is made anew, and swap space has nothing in it that outlives its guest.
+_REMADE = frozenset({"config", "swap"})
+_TPM = ("hw_tpm_version", "hw_tpm_model", "hw:tpm_version", "hw:tpm_model")
+
+
+def data_disks(record: Record) -> tuple[tuple[str, str | None], ...]:
+    """The disks with data that can be lost: their roles, and the ids of their pools, None where that is not known. The
+    data lives on if another host has the pool."""
+    return tuple((disk.role, disk.pool_id) for disk in record.disks if disk.role not in _REMADE)
+
+
+def unmovable(record: Record) -> str:
+    """Why the server can't be built elsewhere at all; empty if it can."""
+    if any(key in record.image.properties or key in record.flavor.extra_specs for key in _TPM):
+        return "a server with a virtual TPM can't be evacuated: its state is on its host alone"
+    return ""

@@ -43,6 +43,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.resche
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text, told
+from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import moves, stop
 from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
@@ -55,7 +56,18 @@ class ActionModule(Planner):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kind": {
             "type": "str",
-            "choices": ["validate", "reconcile", "reschedule", "action", "status", "guests", "rehearse"],
+            "choices": [
+                "validate",
+                "reconcile",
+                "reschedule",
+                "action",
+                "drain",
+                "undrain",
+                "stop",
+                "status",
+                "guests",
+                "rehearse",
+            ],
             "default": "reconcile",
         },
         "declared": {"type": "str"},
@@ -77,6 +89,10 @@ class ActionModule(Planner):
             return self._guests(args)
         if args["kind"] == "action":
             return self._action(args)
+        if args["kind"] in ("drain", "undrain"):
+            return self._moves(args)
+        if args["kind"] == "stop":
+            return self._stop()
         if args["kind"] == "rehearse":
             return self._rehearse(args)
         if args["kind"] == "reschedule":
@@ -113,6 +129,27 @@ class ActionModule(Planner):
         if args["show"]:
             Display().display(text)
         return {**result, "changed": False, "text": text}
+
+    def _moves(self, args: Arguments) -> Result:
+        """A host is emptied, or filled again."""
+        declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
+        run = args["run"] or {"id": None, "since": time.time()}
+        ledger = self.open_ledger(create=False)
+        here = Run(ledger, run["id"], float(run["since"]))
+        with ended_on_error(here):
+            computes, now = self.computes(declared), self.now(ledger)
+            result = moves(args["kind"], declared, computes, here, now=now, by=self.operator())
+        if args["show"]:
+            Display().display(result["text"])
+        return {**result, "changed": False}
+
+    def _stop(self) -> Result:
+        declared, ledger = self.declare(), self.open_ledger(create=False)
+        if self.check_mode:
+            raise InvalidInput("to tell a drain to stop is no change that could be checked; leave --check out")
+        result: Result = stop(declared, ledger, self.operator())
+        Display().display(result["text"])
+        return result
 
     def _action(self, args: Arguments) -> Result:
         """One server's entry, for module server_action."""
@@ -261,3 +298,5 @@ def _check_asked(declared: Declared) -> None:
         raise InvalidInput("fleet_lose is for the playbook plan, which says what the loss of a host would mean")
     if declared.settings.report is not None:
         raise InvalidInput("fleet_report is for the playbook status, which writes the report")
+    if declared.settings.drain is not None:
+        raise InvalidInput("fleet_drain is for the playbook drain, which stops a drain by it")

@@ -24,6 +24,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
+#: vm_state of servers of which no domain that could run is on their host.
+_NOT_THERE = frozenset({"shelved_offloaded", "soft-delete"})
 _EXHAUSTED = "Exceeded maximum number of retries (max_attempts of fleet_scheduler)"  # Nova's words
 
 
@@ -37,7 +39,7 @@ class ActionModule(FleetAction):
 
     def perform(self, args: Arguments) -> Result:
         plan = args["plan"]
-        failures = [*self._hosts(plan), *self._planned(plan), *self._acted(plan)]
+        failures = [*self._hosts(plan), *self._planned(plan), *self._acted(plan), *self._come_since(plan)]
         if plan["run_id"] and not self.check_mode:
             self.open_ledger(create=True).end_run(plan["run_id"], "failed" if failures else "done")
         rows = self._rows(plan)
@@ -48,7 +50,9 @@ class ActionModule(FleetAction):
         result: Result = {"changed": False, "failures": failures, "rescheduled": rescheduled}
         if failures:
             # Ansible prints all of a failed result: the sentences are not to be looked for among a thousand servers.
-            return {**result, "failed": True, "msg": _sentence(failures)}
+            return {**result, "failed": True, "msg": _sentence(failures, _host_now(plan, left=True))}
+        if plan.get("drain") and not self.check_mode:
+            Display().display(_host_now(plan, left=False))
         return {**result, "servers": [row.to_json() for row in rows]}
 
     def _show(self, rows: t.Sequence[Row]) -> None:
@@ -114,6 +118,18 @@ class ActionModule(FleetAction):
             if answer.get("tried") and not (answer.get("failed") or answer.get("unreachable")):
                 yield told(name, answer["tried"], answer["host"])
 
+    def _come_since(self, plan: Arguments) -> t.Iterator[str]:
+        """Servers that others have brought to a host while it was emptied: they had chosen it before."""
+        emptied = plan.get("drain") or {}
+        ledger = self.open_ledger(create=False)
+        if emptied.get("kind") != "drain" or ledger is None or self.check_mode:
+            return
+        known = {entry["id"] for entry in plan["servers"].values()}
+        known.update(entry["id"] for host in plan["hosts"].values() for entry in host["servers"])
+        for row in ledger.snapshot().servers.values():
+            if row.host == emptied["host"] and row.id not in known and row.vm_state not in _NOT_THERE:
+                yield f"{row.name}: another run has brought it to {row.host} meanwhile; run again"
+
     def _causes(self, host: str, variable: str) -> t.Iterator[str]:
         answer = self._registered(host, variable)
         items = answer.get("results") or [answer]
@@ -136,7 +152,20 @@ def _cause(answer: t.Mapping[str, Json]) -> str:
     return " ".join(str(answer.get("msg") or "it failed without a word").split())
 
 
-def _sentence(failures: t.Sequence[str]) -> str:
+def _host_now(plan: t.Mapping[str, Json], *, left: bool) -> str:
+    """How a host is after it was emptied or filled again; *left*: not all has gone as it was to. Empty for any other
+    plan."""
+    moved = plan.get("drain")
+    if not moved:
+        return ""
+    host = moved["host"]
+    if moved["kind"] == "drain":
+        return f"{host} is in maintenance, and {'not empty' if left else 'has no servers any more'}"
+    return f"{host} is enabled, and {'not all have come back' if left else 'what had left it is back'}"
+
+
+def _sentence(failures: t.Sequence[str], host: str = "") -> str:
     what = "1 thing is" if len(failures) == 1 else f"{len(failures)} things are"
     lines = "\n".join(f"- {line}" for line in together(failures))
-    return f"{what} not as declared; run again when the cause is mended:\n{lines}"
+    how = f"{what} not as declared" if not host else f"{host}: {what} in the way"
+    return f"{how}; run again when the cause is mended:\n{lines}"

@@ -44,6 +44,14 @@ options:
         most C(max_attempts) of C(fleet_scheduler) hosts in all. Only a host that has answered, and has said that
         nothing of the build is left on it, is followed by another; and only where another may do better.
       - V(action) makes the plan of one action on one server, for M(flotilla.compute.server_action).
+      - V(drain) makes the plan that empties the compute host of C(fleet_host). Its servers go to hosts that the
+        scheduler chooses for all of them together; for each the plan says how it leaves (C(live), C(cold), C(offline)),
+        or that it C(stays) and why. Those of higher C(server_priority) come first, then the smallest. One run at a time
+        empties or fills a host.
+      - V(undrain) makes the plan that brings back the servers which have left the host of C(fleet_host) by a drain, but
+        for those that somebody has moved since.
+      - V(stop) tells the run that empties or fills the host of C(fleet_host) to begin no more moves. What moves then
+        ends its move.
       - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
         C(fleet_server) it shows that server alone, and its history. With C(fleet_report) it writes one HTML page with
         hosts and servers to scale, what reconcile would change, and what the loss of each host would do.
@@ -54,7 +62,7 @@ options:
         It fails if a server would find no place, and with C(fleet_strict) if one would lose data that
         C(fleet_allow=data_loss) doesn't give up.
     type: str
-    choices: [validate, reconcile, reschedule, action, status, guests, rehearse]
+    choices: [validate, reconcile, reschedule, action, drain, undrain, stop, status, guests, rehearse]
     default: reconcile
   declared:
     description:
@@ -106,6 +114,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drain:
+  description: The host that is emptied or filled, and the service state that it gets before the first move.
+  returned: with O(kind=drain) and O(kind=undrain)
+  type: dict
+  sample:
+    kind: drain
+    host: kvm1
+    service: {state: maintenance, reason: drained by ops}
+throttle:
+  description: How many servers move at once.
+  returned: with O(kind=drain) and O(kind=undrain)
+  type: int
+  sample: 1
+timeout:
+  description: Seconds that one move may take with its waiting for others.
+  returned: with O(kind=drain) and O(kind=undrain)
+  type: int
+  sample: 604800
 declared:
   description: The inventory, checked, as one string; without secrets.
   returned: with O(kind=validate)
@@ -119,7 +145,7 @@ run:
     since: 1766312345.1
 text:
   description: The plan, or the table of servers, as it is printed.
-  returned: with O(kind=reconcile), O(kind=action), O(kind=status) and O(kind=rehearse)
+  returned: with all kinds but O(kind=validate) and O(kind=guests)
   type: str
 plan:
   description: Whether there is something to do, and what is to be noted beside.
@@ -235,7 +261,8 @@ explanations:
 servers:
   description:
     - By server, its verdict, host, steps, what is held, and the differences. Servers that are as declared are only
-      counted, in RV(as_declared). With O(kind=status) a list of all servers.
+      counted, in RV(as_declared). With O(kind=status) a list of all servers. With O(kind=drain) and O(kind=undrain) the
+      key C(way) is C(live), C(cold), C(offline) or C(stays).
   returned: with O(kind=reconcile) and O(kind=status)
   type: raw
 history:

@@ -57,6 +57,8 @@ if t.TYPE_CHECKING:
 LOCK_TIMEOUT = 180
 #: Seconds to wait for one of the host's slots: others may be stopping slowly before us.
 _SLOT_TIMEOUT = 3600.0
+#: And for both hosts of a move: a large disk takes its time, and there may be many before it.
+_MOVE_TIMEOUT = 86400.0
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
@@ -128,7 +130,9 @@ class Carrier(Planner):
             action=entry.get("action") or first,
             host=entry["host"],
             limit=entry["host_slots"],
-            timeout=_SLOT_TIMEOUT,
+            timeout=_MOVE_TIMEOUT if entry.get("destination") else _SLOT_TIMEOUT,
+            ends=(entry["host"], entry["destination"]) if entry.get("destination") else (),
+            at_once=int(entry.get("moves_at_once") or 1),
         )
         outcome: Result = {}
         move = move_of(deeds, entry["record"])
@@ -180,6 +184,7 @@ class Carrier(Planner):
             return
         with contextlib.suppress(FlotillaError):
             names = {"source": move.source or entry["host"], "destination": move.destination, **move.data}
+            names.update(entry.get("journal") or {})
             ledger.note_migration(entry["run_id"], move.id, move.kind, entry["id"], status=status, **names)
 
     def _call_to_the_end(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:

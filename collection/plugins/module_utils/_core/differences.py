@@ -40,6 +40,7 @@ CLASSES: dict[str, str] = {
     "networks": RESTART,
     "personality": REBUILD,
     "pool": IMPOSSIBLE,
+    "priority": LIVE,
     "project": LIVE,
     "rescue": LIVE,
     "resize": LIVE,

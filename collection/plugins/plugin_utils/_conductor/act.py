@@ -34,7 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES, check_destination
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, Leave, ServerPlan
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation, as_applied
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
     FAILURES,
@@ -128,7 +128,7 @@ class Act(Reconcile):
                 f"allow it with -e fleet_allow={flag}, or with allow: [{flag}] in the task"
             )
         # Where it goes, or whether it fits, is asked as for a declared one.
-        server = _as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
+        server = as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
         draft = Draft(record.name, server, location, host=location.host).to_do(plan)
         if draft.move is not None:
             check_destination(record, draft.move.options.get("host"), location.host)
@@ -252,20 +252,6 @@ class Act(Reconcile):
                 f"{record.name} is busy: a step of a run that was cut off is still at work on it on {host.name}; "
                 "run again when it has ended"
             )
-
-
-#: What inventory says of where a server goes: its word of now counts, and what was applied where it has none.
-_PLACEMENT = ("availability_zone", "group", "hints", "host")
-
-
-def _as_applied(record: Record, desired: Server | None) -> Server:
-    """A server as its record has it, to be placed."""
-    spec = dict(record.spec)
-    if desired is not None:
-        spec = {key: value for key, value in spec.items() if key not in _PLACEMENT}
-        spec.update({key: desired.spec[key] for key in _PLACEMENT if key in desired.spec})
-    state = str(spec.get("state", record.declared))
-    return Server(record.name, state, record.flavor, record.image, spec, record.id, record.root.pool)
 
 
 def planned(

@@ -95,7 +95,8 @@ class Draft:
 
     ``name`` tells drafts apart; a ``copy`` is beside the server that it is one of, and has no claim of its own.
     ``left_over`` is the id of a server that inventory no longer names, and that a run which died had begun to build.
-    ``fit`` is what the host gives a server that was ``placed`` in this plan.
+    ``fit`` is what the host gives a server that was ``placed`` in this plan. ``way``: how it leaves a host that is
+    emptied.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Draft:
     left_over: str | None = None
     placed: bool = False
     fit: Fit | None = None
+    way: str = ""
 
     @property
     def record(self) -> Record | None:
@@ -148,4 +150,18 @@ class Draft:
         return dataclasses.replace(self, plan=plan, verdict=CHANGE if plan.steps else HELD if plan.held else OK)
 
 
-__all__ = ["Draft", "Situation"]
+#: What inventory says of where a server goes: its word of now counts, and what was applied where it has none.
+_PLACEMENT = ("availability_zone", "group", "hints", "host", "priority")
+
+
+def as_applied(record: Record, desired: Server | None) -> Server:
+    """A server as its record has it, to be placed."""
+    spec = dict(record.spec)
+    if desired is not None:
+        spec = {key: value for key, value in spec.items() if key not in _PLACEMENT}
+        spec.update({key: desired.spec[key] for key in _PLACEMENT if key in desired.spec})
+    state = str(spec.get("state", record.declared))
+    return Server(record.name, state, record.flavor, record.image, spec, record.id, record.root.pool)
+
+
+__all__ = ["Draft", "Situation", "as_applied"]

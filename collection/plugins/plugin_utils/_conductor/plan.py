@@ -56,7 +56,8 @@ class HostPlan:
 @dataclasses.dataclass(frozen=True)
 class ServerEntry:
     """One server in the plan. ``steps`` is for people, ``deeds`` for the compute host (module ``server``);
-    ``applied`` is the record before them; ``destination`` the host that they take it to, if that is another."""
+    ``applied`` is the record before them; ``destination`` the host that they take it to, if that is another. ``way``:
+    how it leaves a host that is emptied, or ``stays``; ``journal``: what the row of its migration says beside."""
 
     name: str
     verdict: str
@@ -73,6 +74,8 @@ class ServerEntry:
     deeds: tuple[Json, ...] = ()
     applied: Json = None
     destination: str | None = None
+    way: str = ""
+    journal: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,6 +150,9 @@ class _Frame:
             "attempts": self._attempts(entry),
             "record": entry.applied,
             "destination": entry.destination,
+            "moves_at_once": self.declared.settings.max_concurrent_migrations,
+            "way": entry.way,
+            "journal": dict(entry.journal),
         }
 
 

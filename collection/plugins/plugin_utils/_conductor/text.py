@@ -64,6 +64,26 @@ def _tables(plan: Plan) -> t.Iterator[str]:
         yield from (f"    {line}" for line in table_lines)
 
 
+def moves_text(plan: Plan, headline: str) -> str:
+    """A plan of moves away from a host, or back: each server with its way, and those that stay last."""
+    going = [entry for entry in plan.servers if entry.steps]
+    staying = [entry for entry in plan.servers if not entry.steps]
+    ways = collections.Counter(entry.way for entry in going)
+    counted = ", ".join(f"{number} {way}" for way, number in sorted(ways.items()))
+    lines = [f"{headline}: {len(going)} of {len(plan.servers)} servers go{f' ({counted})' if counted else ''}"]
+    rows = [(entry.name, entry.way, f"{entry.host} -> {entry.destination} ({entry.steps[0].why})") for entry in going]
+    rows += [(entry.name, entry.way, _stays(entry)) for entry in staying]
+    names, ways_ = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    lines += [f"  {name:<{names}}  {way:<{ways_}}  {what}" for name, way, what in rows]
+    lines += [f"  {host.name}  +  {step.what}" for host in plan.hosts for step in host.steps]
+    lines += [f"  note: {note}" for note in plan.notes]
+    return "\n".join([*lines, *_tables(plan)])
+
+
+def _stays(entry: ServerEntry) -> str:
+    return f"{'' if entry.verdict == HELD else f'{entry.verdict}: '}{entry.message}"
+
+
 def server_lines(entry: ServerEntry) -> list[str]:
     """One server's part of the plan, for the diff of its own task."""
     return [f"{sign} {what}" for _name, sign, what in _server_rows(entry)]
@@ -158,4 +178,4 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     )
 
 
-__all__ = ["difference_text", "plan_text", "server_lines", "table", "together", "told"]
+__all__ = ["difference_text", "moves_text", "plan_text", "server_lines", "table", "together", "told"]

@@ -46,6 +46,8 @@ class FleetRow:
 
 @dataclasses.dataclass(frozen=True)
 class RunRow:
+    """A run. ``host``: the compute host that it empties, or brings servers back to; ``stop``: who told it to stop."""
+
     id: str
     command: str
     hostname: str
@@ -58,6 +60,8 @@ class RunRow:
     renewed: float
     ended: float | None
     status: str
+    host: str | None = None
+    stop: str | None = None
 
     def __str__(self) -> str:
         return f"run {self.id} ({self.command!r} by {self.user} on {self.hostname}, process {self.pid})"

@@ -17,7 +17,12 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InProgress, Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    FlotillaError,
+    InProgress,
+    Refused,
+    Stale,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import _owned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import LEASE, Part, live_runs, text_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._process import Controller, is_alive, started
@@ -26,7 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database import Transaction
 
-__all__ = ["Runs", "bury", "occupy", "renew", "wait_for_slot"]
+__all__ = ["Runs", "bury", "occupy", "refuse_stopped", "renew", "wait_for_slot"]
 
 _T = t.TypeVar("_T")
 
@@ -78,6 +83,27 @@ class Runs(Part):
             renew(tx, run_id)
             _owned.let_go(tx, [run_id], "the run let go of it before its end")
 
+    def hold_host(self, run_id: str, host: str) -> None:
+        """This run empties the host, or brings servers back to it: no other does either until it ends."""
+        with self._database.write() as tx:
+            renew(tx, run_id)
+            other = next((run for run in live_runs(tx).values() if run.host == host and run.id != run_id), None)
+            if other is not None:
+                raise InProgress(
+                    f"{host} is being emptied or filled again by {other}; run again when it has ended, "
+                    f"or stop it: playbook drain -e fleet_host={host} -e fleet_drain=stop"
+                )
+            tx.run(tx.tables.runs.update().where(tx.tables.runs.c.id == run_id).values(host=host))
+
+    def stop_host(self, host: str, by: str) -> RunRow | None:
+        """Tell the run that empties this host, or fills it again, to begin no more steps; None if there is none."""
+        with self._database.write() as tx:
+            run = next((run for run in live_runs(tx).values() if run.host == host), None)
+            if run is None or run.stop is not None:
+                return run
+            tx.run(tx.tables.runs.update().where(tx.tables.runs.c.id == run.id).values(stop=by))
+            return dataclasses.replace(run, stop=by)
+
     def live_runs(self) -> dict[str, RunRow]:
         with self._database.read() as tx:
             return live_runs(tx)
@@ -103,15 +129,17 @@ class Runs(Part):
             self.free_slot(slot_id)
 
 
-def wait_for_slot(take: t.Callable[[], _T | None], host: str, kind: str, limit: int, timeout: float) -> _T:
-    """What *take* gives, as soon as it gives something."""
+def wait_for_slot(
+    take: t.Callable[[], _T | None], host: str, kind: str, limit: int, timeout: float, *, more: str = "fleet_host_slots"
+) -> _T:
+    """What *take* gives, as soon as it gives something. *more*: the variable that says how many slots there are."""
     deadline = time.monotonic() + timeout
     pause = 0.05
     while (taken := take()) is None:
         if time.monotonic() + pause > deadline:
             raise InProgress(
                 f"all {limit} slots for {kind} on host {host!r} were taken for {timeout:g} s; "
-                "wait for the other steps or raise fleet_host_slots"
+                f"wait for the other steps or raise {more}"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)  # every wait that is over costs a write transaction
@@ -137,6 +165,14 @@ def renew(tx: Transaction, run_id: str) -> None:
         raise Stale(
             f"run {run_id} is over: it ended, or another gave it up after {LEASE:g} s without a sign of life; run again"
         )
+
+
+def refuse_stopped(tx: Transaction, run_id: str) -> None:
+    """Refused if somebody has told the run to stop: what is under way ends, the rest is not begun."""
+    table = tx.tables.runs
+    row = tx.first(table.select().where(table.c.id == run_id))
+    if row is not None and row.stop is not None:
+        raise Refused(f"not begun: {row.stop} told this run to stop")
 
 
 def bury(tx: Transaction, *, spare: str | None = None) -> None:

@@ -42,6 +42,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import (
     bury,
     occupy,
+    refuse_stopped,
     renew,
     wait_for_slot,
 )
@@ -52,6 +53,7 @@ if t.TYPE_CHECKING:
 __all__ = ["Servers"]
 
 _STEP = "step"  # the kind of the slots that steps on servers take
+_MOVE = "move"  # of those that a server on its way to another host takes at both ends
 
 
 class Servers(Part):
@@ -117,22 +119,41 @@ class Servers(Part):
             _begin(tx, run_id, _free_server(tx, run_id, server_id), task, action)
 
     def begin_step(
-        self, run_id: str, server_id: str, task: str, *, action: str, host: str, limit: int, timeout: float
+        self,
+        run_id: str,
+        server_id: str,
+        task: str,
+        *,
+        action: str,
+        host: str,
+        limit: int,
+        timeout: float,
+        ends: t.Sequence[str] = (),
+        at_once: int = 1,
     ) -> None:
         """begin_task() as soon as one of the *limit* slots for steps on *host* is free, both in one transaction.
 
-        finish(), fail() or end_task() frees the slot. InProgress after *timeout* seconds too: nothing has begun then.
+        *ends*: the hosts between which the server moves; each takes part in *at_once* moves at most.
+        finish(), fail() or end_task() frees the slots. InProgress after *timeout* seconds too: nothing has begun then.
+        Refused if the run was told to stop.
         """
+        places = [(server_id, host, _STEP, limit), *((f"{server_id}@{end}", end, _MOVE, at_once) for end in ends)]
 
         def begin() -> str | None:
             with self._database.write() as tx:
+                refuse_stopped(tx, run_id)
                 server = _free_server(tx, run_id, server_id)
-                if not occupy(tx, server_id, host, _STEP, limit, run_id):
+                if not all(occupy(tx, *place, run_id) for place in places):
+                    _free_slots(tx, run_id, server_id)  # who waits for one end keeps nobody from the other
                     return None
                 _begin(tx, run_id, server, task, action)
                 return server_id
 
-        wait_for_slot(begin, host, _STEP, limit, timeout)
+        if ends:
+            both, what = " or ".join(ends), "fleet_max_concurrent_migrations"
+            wait_for_slot(begin, both, _MOVE, at_once, timeout, more=what)
+        else:
+            wait_for_slot(begin, host, _STEP, limit, timeout)
 
     def end_task(self, run_id: str, server_id: str) -> None:
         """The step ended and changed nothing: no task_state, the server is free."""
@@ -317,8 +338,14 @@ def _open_action(tx: Transaction, run_id: str, server: ServerRow, action: str, h
 
 
 def _close(tx: Transaction, run_id: str, server_id: str, result: str, message: str | None) -> None:
-    """The end of a step: of its entry in the server's actions, and of its slot, which bears the server's id."""
-    actions, slots = tx.tables.actions, tx.tables.slots
+    """The end of a step: of its entry in the server's actions, and of its slots."""
+    actions = tx.tables.actions
     mine = (actions.c.server_id == server_id) & (actions.c.run_id == run_id)
     close_actions(tx, mine, result=result, message=message)
-    tx.run(slots.delete().where((slots.c.id == server_id) & (slots.c.run_id == run_id)))
+    _free_slots(tx, run_id, server_id)
+
+
+def _free_slots(tx: Transaction, run_id: str, server_id: str) -> None:
+    """The slots of a step on a server: their ids begin with its own."""
+    slots = tx.tables.slots
+    tx.run(slots.delete().where(slots.c.id.startswith(server_id) & (slots.c.run_id == run_id)))

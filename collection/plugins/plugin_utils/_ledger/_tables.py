@@ -110,6 +110,8 @@ def tables() -> Tables:
             time("renewed", nullable=False),
             time("ended", index=True),
             text("status", nullable=False),
+            text("host"),
+            text("stop"),
         ),
         hosts=table(
             "hosts",

@@ -63,6 +63,7 @@ _AS_WRITTEN = {
     "server_host": "host",
     "server_locked": "locked",
     "server_pool": "pool",
+    "server_priority": "priority",
     "server_resize": "resize",
     "server_project": "project",
     "server_scheduler_hints": "hints",

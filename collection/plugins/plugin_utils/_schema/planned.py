@@ -18,10 +18,8 @@ __all__ = ["PLANNED", "planned"]
 
 #: Variable -> what it will be for.
 PLANNED = {
-    "fleet_drain": "the playbook drain",
     "fleet_security_groups": "security groups",
     "fleet_volumes": "volumes",
-    "server_priority": "the order of a drain",
     "server_security_groups": "security groups",
     "server_volumes": "volumes",
 }

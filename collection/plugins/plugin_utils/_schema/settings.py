@@ -61,9 +61,10 @@ class FleetSettings:
     lose: tuple[str, ...]
     explain: str | None
     report: str | None
-    drain: tuple[str, ...]
+    drain: str | None
     timeout: int
     host_slots: int
+    max_concurrent_migrations: int
     scheduler: t.Mapping[str, Json]
     quota: Quota
     dhcp_domain: str

@@ -14,14 +14,17 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.planned i
 def test_each_planned_variable_is_refused_where_it_stands() -> None:
     found = planned(
         InventoryInput(
-            fleet={"fleet_drain": ["kvm1"], "fleet_volumes": {}, "fleet_name": "f"},
+            fleet={"fleet_volumes": {"db1": {"size": 1}}, "fleet_security_groups": {}, "fleet_name": "f"},
             computes={"kvm1": {"compute_fence": {"agent": "fence_ipmilan"}}},  # which is carried out
-            servers={"web1": {"server_priority": 3, "server_volumes": None}, "web2": {"server_state": "active"}},
+            servers={
+                "web1": {"server_security_groups": ["ssh"], "server_volumes": None},
+                "web2": {"server_state": "active"},
+            },
         )
     )
     assert [str(mistake) for mistake in found] == [
-        "fleet_drain: this version does not do it yet (the playbook drain); leave it out.",
-        "server_priority (host web1): this version does not do it yet (the order of a drain); leave it out.",
+        "fleet_volumes: this version does not do it yet (volumes); leave it out.",
+        "server_security_groups (host web1): this version does not do it yet (security groups); leave it out.",
     ]
 
 

@@ -49,7 +49,7 @@ def test_fleet_defaults() -> None:
 
     assert (settings.name, settings.survey_max_age, settings.reclaim, settings.timeout) == ("default", 600, 24, 30)
     assert (settings.prune, settings.prune_max, settings.prune_confirm, settings.host_slots) == (False, 5, None, 10)
-    assert (settings.allow, settings.servers, settings.assume_absent, settings.drain) == (frozenset(), (), (), ())
+    assert (settings.allow, settings.servers, settings.assume_absent, settings.drain) == (frozenset(), (), (), None)
     assert (settings.strict, settings.take_over, settings.ledger, settings.scheduler) == (False, False, None, {})
 
 

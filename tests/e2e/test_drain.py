@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host is emptied, stopped in the middle of it, emptied to the end, and filled again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import typing as t
+
+import pytest
+from tests.support.fleet import Fleet
+from tests.support.lab_hosts import until
+from tests.support.runs import Run
+
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
+
+PLAN = "Plan which servers leave, how and where to"
+
+
+def placed(fleet: Fleet, host: str, *names: str, **variables: t.Any) -> None:
+    """Servers on that host, which inventory doesn't hold there."""
+    fleet.declare(*names, host=host, **variables)
+    fleet.reconcile()
+    for name in names:
+        del fleet.servers[name]["server_host"]
+
+
+def service(fleet: Fleet, host: str) -> str:
+    marker = fleet.look().hosts[host].marker
+    return str((marker or {})["service"]["state"])
+
+
+def ways(run: Run, task: str = PLAN) -> dict[str, tuple[str, str | None]]:
+    """Server -> its way and where it goes, as the plan says."""
+    servers = run.results(task)["localhost"]["servers"]
+    return {name: (entry["way"], entry["destination"]) for name, entry in servers.items()}
+
+
+def told(run: Run) -> str:
+    return str(run.results(PLAN)["localhost"]["text"])
+
+
+def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
+    fleet.all["fleet_server_groups"] = {"apart": {"policy": "anti-affinity"}}
+    fleet.declare("x", host="kvm2", group="apart", state="stopped")
+    fleet.declare("a", group="apart")
+    fleet.declare("c")
+    placed(fleet, "kvm1", "a", "b", "c", state="stopped")
+    before = fleet.look()
+
+    checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
+    assert fleet.look() == before
+    assert ways(checked)["a"] == ("offline", "kvm3"), checked
+    assert ways(checked)["b"][0] == "offline"
+
+    held = contextlib.ExitStack()
+    locks = str(fleet.lab.tree("kvm1", "/var/lib/flotilla"))
+
+    def hold(event: dict[str, t.Any]) -> None:
+        """b's move is begun and can't go on."""
+        if event["event"] == "runner_on_ok" and event["event_data"].get("task") == "Put the host into maintenance":
+            held.enter_context(server_lock(locks, before.server("b").id, run_id="test", step="held"))
+
+    with held:
+        drain = fleet.start("drain", on_event=hold, fleet_host="kvm1")
+        until(lambda: drain.alive and at_work(fleet, "b"), "the move of b to begin", timeout=180)
+        stop = fleet.run("drain", fleet_host="kvm1", fleet_drain="stop", write=False).ok()
+        assert "is told to stop; kvm1 is maintenance; under way, and ends: b; stays there: c" in stop.stdout
+    stopped = drain.wait().failed()
+    assert "c: not begun:" in stopped.message
+    assert "told this run to stop" in stopped.message
+    assert "kvm1 is in maintenance, and not empty" in stopped.message
+    now = fleet.whole()
+    assert now.placement == {**before.placement, **{name: str(ways(stopped)[name][1]) for name in ("a", "b")}}
+    assert now.placement["a"] == "kvm3"
+    assert set(now.states.values()) == {"shutoff"}
+    assert service(fleet, "kvm1") == "maintenance"
+
+    back = fleet.run("undrain", fleet_host="kvm1").ok()
+    assert "kvm1 is enabled, and what had left it is back" in back.stdout
+    assert fleet.whole().placement == before.placement
+    assert service(fleet, "kvm1") == "enabled"
+    journal = [(row.source, row.destination, row.status) for row in fleet.ledger.migrations()]
+    assert len(journal) == 4
+    assert {status for *_ends, status in journal} == {"confirmed"}
+
+
+def at_work(fleet: Fleet, name: str) -> bool:
+    rows = fleet.snapshot.servers.values()
+    return any(row.name == name and row.task_state not in (None, "scheduling") for row in rows)
+
+
+@pytest.mark.soak
+def test_twenty_servers_leave_as_the_plan_said_and_come_back(fleet: Fleet) -> None:
+    fleet.all["fleet_max_concurrent_migrations"] = 3
+    fleet.compute_defaults = {"compute_allocation_ratio": {"vcpus": 16.0, "memory": 4.0, "disk": 8.0}}
+    names = [f"s{number:02}" for number in range(20)]
+    placed(fleet, "kvm1", *names, state="stopped")
+    before = fleet.look()
+    checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
+    done = fleet.run("drain", fleet_host="kvm1").ok()
+    assert ways(done) == ways(checked)
+    assert told(done).replace("Drain", "") == told(checked).replace("Drain", "")
+    assert fleet.whole().placement == {name: str(to) for name, (_way, to) in ways(done).items()}
+    assert set(fleet.look().placement) == set(names)
+    assert "kvm1" not in fleet.look().placement.values()
+    fleet.run("undrain", fleet_host="kvm1").ok()
+    assert fleet.whole().placement == before.placement
+    assert fleet.reconcile().all_steps == {}
+
+
+@pytest.mark.soak
+def test_an_interrupted_drain_goes_on_in_the_next(fleet: Fleet) -> None:
+    names = [f"s{number}" for number in range(6)]
+    placed(fleet, "kvm1", *names, state="stopped")
+    drain = fleet.start("drain", fleet_host="kvm1")
+    until(lambda: at_work(fleet, "s2"), "the move of the third", timeout=180)
+    assert drain.pid is not None
+    os.kill(drain.pid, signal.SIGINT)
+    assert drain.wait().rc != 0
+    assert service(fleet, "kvm1") == "maintenance"
+    assert {fleet.look().placement[name] for name in names[4:]} == {"kvm1"}
+    done = fleet.run("drain", fleet_host="kvm1")
+    if done.rc != 0:  # the move that was under way was still at work
+        assert "still at work" in done.message
+        done = fleet.run("drain", fleet_host="kvm1")
+    done.ok()
+    assert "kvm1" not in fleet.whole().placement.values()
+    fleet.run("undrain", fleet_host="kvm1").ok()
+    assert set(fleet.whole().placement.values()) == {"kvm1"}

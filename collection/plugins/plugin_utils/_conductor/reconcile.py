@@ -58,6 +58,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.record
     deeds,
     first_record,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rules import mended
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder, sees
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.sightings import remembered, seen
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import (
@@ -113,7 +114,9 @@ class Reconcile:
 
     def _drafted(self) -> t.Iterable[Draft]:
         self._undeclared = undeclared(self._given, self._where)
-        yield from (self._draft(server) for server in self._declared.servers.values() if self._selected(server.name))
+        declared = (server for server in self._declared.servers.values() if self._selected(server.name))
+        drafts = mended(map(self._draft, declared), self._given, self._where)
+        yield from map(self.reaching, drafts)
         yield from self._undeclared.drafts
 
     def _selected(self, name: str) -> bool:
@@ -146,7 +149,7 @@ class Reconcile:
         missing = self.out_of_reach(draft.to_do(plan))
         if missing:
             return draft.refuse(ERROR, missing)
-        return self.reaching(deletable(self._given, self._where, draft.to_do(plan)))
+        return deletable(self._given, self._where, draft.to_do(plan))
 
     def reaching(self, draft: Draft) -> Draft:
         """The draft, if the hosts at the other ends of its steps can be reached."""

@@ -50,9 +50,9 @@ def state_dir(tmp_path: Path, record: Record) -> str:
 def run(conn: t.Any, state_dir: str, record: Record) -> t.Callable[..., list[dict[str, t.Any]]]:
     """Steps by kind, each as the plan of the record's own generation has it."""
 
-    def run_kinds(*kinds: str, **step: t.Any) -> list[dict[str, t.Any]]:
+    def run_kinds(*kinds: str, steps: t.Any = None, **step: t.Any) -> list[dict[str, t.Any]]:
         base = {"server_id": record.id, "name": record.name, "expects": record.generation, "record": None, "timeout": 0}
-        steps = [{"kind": kind, **base, **step} for kind in kinds]
+        steps = steps or [{"kind": kind, **base, **step} for kind in kinds]
         return run_steps(conn, steps, state_dir=state_dir, run_id="r1", fleet_id=record.fleet_id)
 
     return run_kinds
@@ -185,6 +185,42 @@ def test_a_disk_that_was_put_on_another_file_is_not_put_back(
     assert f"`virsh blockcommit web1 vda --base /pools/local/{record.id}-root --active --pivot`" in result["message"]
     assert conn.lookupByName("web1").XMLDesc() == before
     assert Storage(conn).existing(record.root).info()[1] == record.root.size
+
+
+@pytest.mark.parametrize("kind", ["reconfigure", "rebuild", "migrate"])
+@pytest.mark.parametrize("to_run", [True, False])
+def test_a_guest_that_was_stopped_for_what_fails_runs_again(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, kind: str, to_run: bool
+) -> None:
+    domain = conn.lookupByName("web1")
+    conn.defineXML(domain.XMLDesc().replace(f"{record.id}-root'", f"{record.id}-root.s1'"))
+    target = dataclasses.replace(record, generation=5).to_json()
+    base = {"server_id": record.id, "name": record.name, "expects": 4, "timeout": 0}
+    kinds = ["stop", kind, "start"] if to_run else ["stop", kind]
+    steps = [{**base, "kind": one, "record": target if one == kind else None} for one in kinds]
+    results = run(steps=steps)
+    assert [(result["kind"], bool(result.get("failed"))) for result in results] == [("stop", False), (kind, True)]
+    assert bool(conn.lookupByName("web1").isActive()) is to_run
+    assert results[-1]["message"].endswith("; it runs again as before") is to_run
+    assert results[-1]["state"] == ("running" if to_run else None)
+
+
+def test_a_guest_whose_disk_was_given_up_is_not_started(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Storage, disk: Disk, _image: t.Any) -> Disk:
+        self.pool(disk.pool).make(disk.volume, 1, "qcow2")
+        raise FlotillaError("the pool is full")
+
+    monkeypatch.setattr(Storage, "ensure_root", gone)
+    target = dataclasses.replace(record, generation=5).to_json()
+    base = {"server_id": record.id, "name": record.name, "expects": 4, "timeout": 0}
+    steps = [
+        {**base, "kind": one, "record": target if one == "rebuild" else None} for one in ("stop", "rebuild", "start")
+    ]
+    results = run(steps=steps)
+    assert results[-1]["message"] == "the pool is full"
+    assert not conn.lookupByName("web1").isActive()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import found, libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import delete_volume, volumes_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.restarting import running_again
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Order
@@ -35,7 +36,7 @@ def after_failure(host: Host, orders: t.Sequence[Order], results: Results, *, un
     """
     build = orders[0]
     if build.kind != "create":
-        return {}
+        return running_again(host, orders, results)
     server_id = build.server_id
     with contextlib.suppress(FlotillaError, libvirt.libvirtError):
         if undo and _was_made_here(results):

@@ -21,6 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together, told
+from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import conclude
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
@@ -39,6 +40,8 @@ class ActionModule(FleetAction):
 
     def perform(self, args: Arguments) -> Result:
         plan = args["plan"]
+        if plan.get("evacuation"):
+            self._evacuated(plan)
         failures = [*self._hosts(plan), *self._planned(plan), *self._acted(plan), *self._come_since(plan)]
         if plan["run_id"] and not self.check_mode:
             self.open_ledger(create=True).end_run(plan["run_id"], "failed" if failures else "done")
@@ -54,6 +57,18 @@ class ActionModule(FleetAction):
         if plan.get("drain") and not self.check_mode:
             Display().display(_host_now(plan, left=False))
         return {**result, "servers": [row.to_json() for row in rows]}
+
+    def _evacuated(self, plan: Arguments) -> None:
+        """What has become of the servers of a dead host."""
+        if self.check_mode or not plan["run_id"] or not plan["evacuation"]["servers"]:
+            return
+        answers = {name: self._registered(name, "fleet_result") for name in plan["act_servers"]}
+        for host in plan["act_hosts"]:
+            for item in self._registered(host, "fleet_result").get("results", []):
+                answers[(item.get("server") or {}).get("name") or host] = item
+        without = {name: answer["without"] for name, answer in answers.items() if answer.get("without")}
+        ledger = self.open_ledger(create=True)
+        Display().display(conclude(ledger, plan["run_id"], plan["evacuation"]["servers"], without))
 
     def _show(self, rows: t.Sequence[Row]) -> None:
         if self.check_mode:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import time
 import typing as t
@@ -20,15 +21,20 @@ from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import (
+    COMPLETED,
+    FAILED,
+    needs_image,
+    rebuilds_drive,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import catalog_entry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
+from ansible_collections.flotilla.compute.plugins.plugin_utils._kept_snapshots import keep_snapshots
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
     Personality,
     config_drive,
@@ -96,7 +102,7 @@ class Carrier(Planner):
 
     def _lacking_image(self, entry: Arguments) -> Result | None:
         """What the host answered that could not get the server's image; None if it has it."""
-        wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if deed["kind"] in ("create", "rebuild")}
+        wanted = {deed["record"]["image"]["name"] for deed in entry["deeds"] if needs_image(deed)}
         if entry.get("tried"):
             fetched = self._task_vars.get("fleet_images_elsewhere") or {}
         else:
@@ -117,7 +123,7 @@ class Carrier(Planner):
     def _carry_out(self, entry: Arguments) -> Result:
         deeds = entry["deeds"]
         if entry["copy"]:
-            return self._result(entry, self._call(entry, deeds))
+            return self._carry_out_beside(entry)
         ledger = self.open_ledger(create=True)
         run_id, server_id = entry["run_id"], entry["id"]
         first = next((deed["kind"] for deed in deeds if deed["kind"] in _SHOWN), deeds[0]["kind"])
@@ -151,7 +157,17 @@ class Carrier(Planner):
             self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
         else:
             self._note_success(ledger, entry, outcome)
-        _keep_snapshots(ledger, entry, outcome)
+        keep_snapshots(ledger, entry, outcome)
+        return self._result(entry, outcome)
+
+    def _carry_out_beside(self, entry: Arguments) -> Result:
+        """Steps on a copy beside the server itself: the ledger knows none of them, but the move that left it."""
+        outcome = self._call(entry, entry["deeds"])
+        told = entry["deeds"][-1].get("options") or {}
+        if entry["deeds"][-1]["kind"] == "drop_stale" and not outcome.get("failed") and outcome.get("results"):
+            with contextlib.suppress(FlotillaError):  # a ledger that was lost doesn't know of it
+                ledger = self.open_ledger(create=True)
+                ledger.update_migration(entry["run_id"], told["migration"], status=COMPLETED)
         return self._result(entry, outcome)
 
     def _entries(self) -> t.Mapping[str, Arguments]:
@@ -223,7 +239,7 @@ class Carrier(Planner):
 
     def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
         """The config drive, compressed for the way: an ISO is mostly empty."""
-        needed = any(deed["kind"] in _MAKES_DRIVE for deed in deeds)
+        needed = any(deed["kind"] in _MAKES_DRIVE or rebuilds_drive(deed) for deed in deeds)
         if not needed and not _may_renew_drive(entry, deeds):
             return {}
         records = [deed["record"] for deed in deeds if deed.get("record")] or [entry.get("record")]
@@ -235,6 +251,12 @@ class Carrier(Planner):
         try:
             drive = self._drive(entry, record)
         except FlotillaError as exc:
+            if any(map(rebuilds_drive, deeds)):
+                # A dead host's server comes back all the same, and the run says without what.
+                entry["without"] = f"its user data or files: {str(exc).removeprefix(f'{record.name}: ')}"
+                spec = {key: value for key, value in record.spec.items() if key not in ("personality", "user_data")}
+                drive = self._drive(entry, dataclasses.replace(record, spec=spec))
+                return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
             if needed:
                 raise
             # It has a drive: that it is not made anew is no reason not to start it.
@@ -394,6 +416,8 @@ class Carrier(Planner):
             found["interrupted"] = True
         if _is_host_s_fault(entry, outcome) and _nothing_left(outcome):
             found.update(_may_try_again(entry))
+        if entry.get("without") and not outcome.get("failed"):
+            found["without"] = entry["without"]
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
 
@@ -440,6 +464,8 @@ def _ended(move: Move | None, entry: Arguments, outcome: Result) -> str | None:
     """The status of a resize after its steps; None where nobody knows what the host has come to."""
     if move is None or "results" not in outcome:
         return None
+    if move.step == "evacuate" and _nothing_left(outcome):
+        return FAILED
     return move.ended(_last_record(outcome) or _applied(entry))
 
 
@@ -447,20 +473,6 @@ def _watched(deed: Json, elapsed: float) -> Json:
     """A step that is watched, with the seconds since it was begun: its host has no memory of the call before."""
     options = deed.get("options") or {}
     return {**deed, "options": {**options, "elapsed": elapsed}} if "watch" in options else deed
-
-
-def _keep_snapshots(ledger: Ledger, entry: Arguments, outcome: Result) -> None:
-    """A snapshot is an image of the fleet from now on, and one that was rotated away no longer."""
-    for result in outcome.get("results", []):
-        told = result.get("told") or {}
-        if "consistency" in told:
-            made = Snapshot.from_json(told["snapshot"])
-            Display().display(f"{entry['name']}: {result['message']}")
-            ledger.put("image", made.name, catalog_entry(made, entry["host"]))
-        for removed in map(Snapshot.from_json, told.get("removed", ())):
-            known = ledger.catalog("image").get(removed.name) or {}
-            if (known.get("snapshot") or {}).get("id") == removed.id:
-                ledger.drop("image", removed.name)
 
 
 def _applied(entry: Arguments) -> Record | None:

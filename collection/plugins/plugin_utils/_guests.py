@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, status, vm_state
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE
 
 if t.TYPE_CHECKING:
@@ -45,15 +46,18 @@ def guests_of_ledger(snapshot: Snapshot) -> list[dict[str, Json]]:
     return _by_name(found)
 
 
-def guests_of_hosts(computes: t.Iterable[Compute], zones: t.Mapping[str, str]) -> list[dict[str, Json]]:
+def guests_of_hosts(computes: t.Sequence[Compute], zones: t.Mapping[str, str]) -> list[dict[str, Json]]:
     """The servers that the surveyed hosts have, by name; of several copies of one the active one, else the one at home.
 
     Ours are those of the fleet that their host is marked with.
     """
     best: dict[str, tuple[tuple[int, int, int], dict[str, Json]]] = {}
+    fleets = {(compute.marker or {}).get("fleet_id") for compute in computes}
+    beside = {each for fleet_id in sorted(map(str, fleets)) for each in left_behind(computes, fleet_id)}
     for compute in computes:
         fleet_id = (compute.marker or {}).get("fleet_id")
-        running = [(guest.record, guest.state, guest.active) for guest in compute.guests]
+        whole = [guest for guest in compute.guests if id(guest) not in beside]
+        running = [(guest.record, guest.state, guest.active) for guest in whole]
         for record, state, active in [*running, *((record, "shutoff", False) for record in compute.shelved)]:
             if record is None or record.fleet_id != fleet_id or "soft_delete" in record.marks:
                 continue

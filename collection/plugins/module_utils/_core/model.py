@@ -356,6 +356,10 @@ def _check_record(record: Record) -> None:
         from .resize import resize_of  # which stands on this module
 
         resize_of(record)
+    if {"evacuating", "replaced", "replaces"} & record.marks.keys():
+        from .evacuation import check_marks
+
+        check_marks(record)
 
 
 def _sizes(record: Record) -> t.Iterator[Json]:

@@ -31,10 +31,14 @@ Results = t.Sequence[t.Mapping[str, Json]]
 def after_failure(host: Host, orders: t.Sequence[Order], results: Results, *, undo: bool) -> dict[str, Json]:
     """What to add to the last of the *results* of a server's steps, which failed: ``nothing_left`` if that is so.
 
-    Only a build is asked, steps that began with ``create``. With *undo*, a guest that this very call has made and that
+    Only a build is asked, steps that began with ``create``, or an evacuation, of which nothing is left where no domain
+    is: whatever it makes one names. With *undo*, a guest that this very call has made and that
     could not be started goes again.
     """
     build = orders[0]
+    if build.kind == "evacuate":
+        with contextlib.suppress(libvirt.libvirtError):
+            return {} if found(host.conn.lookupByUUIDString, build.server_id) is not None else {"nothing_left": True}
     if build.kind != "create":
         return running_again(host, orders, results)
     server_id = build.server_id

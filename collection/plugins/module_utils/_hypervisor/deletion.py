@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 
 #: What Flotilla names its volumes after the server's id. Anything else that carries the id is somebody else's idea.
-_OURS = re.compile(r"-((root|ephemeral[0-9]+|rescue)(\.copying)?|swap|config|record|shelved|snapshot)")
+_OURS = re.compile(r"-((root|ephemeral[0-9]+|rescue)(\.copying)?|swap|config|record|replaced|shelved|snapshot)")
 _QCOW2 = struct.Struct(">4sIQI")
 _FILENAME = re.compile(r'"(?:file\.)?filename"\s*:\s*"([^"]+)"')
 #: Chains deeper than this are a loop.

@@ -51,7 +51,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.stora
 #: User data has 64 KiB at most, as in Nova; files in a drive are few.
 _LARGEST_DRIVE = 64 * MIB
 #: Steps that have a meaning where the server has no domain.
-_WITHOUT_DOMAIN = ("create", "define", "delete", "shelve", "tidy", "undefine", "unshelve")
+_WITHOUT_DOMAIN = (
+    *("create", "define", "delete", "drop_stale", "evacuate", "reclaim", "shelve", "tidy", "undefine"),
+    *("undo_evacuation", "unshelve"),
+)
 
 
 def run_steps(

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
     deeds,
+    evacuation,
     handlers,
     moving,
     rescue,
@@ -23,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
 
 HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     **deeds.HANDLERS,
+    **evacuation.HANDLERS,
     **handlers.HANDLERS,
     **moving.HANDLERS,
     **rescue.HANDLERS,

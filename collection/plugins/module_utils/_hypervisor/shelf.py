@@ -28,15 +28,23 @@ ROLE = "shelved"
 
 def shelved(conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[Record]:
     """The records of shelved servers, those too whose domain may still, or again, be there: then they are worth
-    nothing. ``pools`` as a survey has them: without such a volume no call is made."""
+    nothing."""
+    return records_beside(conn, pools, role=ROLE, mark=MARK)
+
+
+def records_beside(
+    conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]], *, role: str, mark: str
+) -> list[Record]:
+    """The records in sidecar volumes of a *role*, as far as they bear that *mark*. ``pools`` as a survey has them:
+    without such a volume no call is made."""
     records: dict[str, Record] = {}
     for name, facts in pools.items():
         for volume in facts["volumes"]:
-            if not volume.endswith(f"-{ROLE}"):
+            if not volume.endswith(f"-{role}"):
                 continue
             with contextlib.suppress(InvalidRecord, libvirt.libvirtError):  # half written, or gone meanwhile
                 record = _read(conn, name, volume)
-                if record is not None and MARK in record.marks:
+                if record is not None and mark in record.marks:
                     records[record.id] = record
     return list(records.values())
 
@@ -58,4 +66,4 @@ def _read(conn: Connection, pool: str, name: str) -> Record | None:
     return read_sidecar(data)
 
 
-__all__ = ["MARK", "ROLE", "shelved"]
+__all__ = ["MARK", "ROLE", "records_beside", "shelved"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import REPLACED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks, pci
@@ -29,7 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import shelved
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import records_beside, shelved
 
 VERSION = 1
 
@@ -60,6 +61,7 @@ def survey(conn: Connection, *, state_dir: str) -> Facts:
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
         "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
+        "replaced": [record.to_json() for record in records_beside(conn, pools_facts, role=REPLACED, mark=REPLACED)],
         "pci_devices": pci.devices(conn),
         "running_steps": running_steps,
     }

@@ -26,6 +26,8 @@ def images_for(draft: Draft) -> t.Iterator[Image]:
             yield Image.from_json(step.spec["image"])
         if step.kind == "rescue":
             yield Image.from_json(step.marks["rescue"]["image"])
+        if step.kind == "evacuate" and step.options.get("rebuild") and draft.record is not None:
+            yield draft.record.image
 
 
 def spec_of(draft: Draft) -> t.Mapping[str, t.Any]:

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status, vm_state
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import table
 
 if t.TYPE_CHECKING:
@@ -66,10 +67,13 @@ def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Sna
     fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
     tasks = {row.id: row.task_state for row in snapshot.servers.values()} if snapshot is not None else {}
     guests = [(compute.name, guest, guest.record) for compute in computes for guest in compute.guests]
+    beside = left_behind(computes, fleet_id)
     # Of a server's copies the one that counts comes last.
     for host, guest, record in sorted(guests, key=lambda each: 0 if each[2] is None else counts(each[2])):
         if record is None or (fleet_id is not None and record.fleet_id != fleet_id):
             continue
+        if id(guest) in beside:
+            continue  # replaced, or half built: it is not the server
         known = remembered.get(record.name)
         if known is not None and known.host in down and counts(record) == 0:
             continue  # it has gone to a host that nobody sees now

@@ -46,7 +46,8 @@ _LONGEST_REASON = 300
 @dataclasses.dataclass(frozen=True)
 class Compute:
     """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see
-    ``why``). ``shelved``: the records in its pools of servers that were shelved."""
+    ``why``). ``shelved``: the records in its pools of servers that were shelved; ``replaced``: those of copies that are
+    gone from it, whose local disks are kept for a while."""
 
     name: str
     settings: ComputeSettings
@@ -54,6 +55,7 @@ class Compute:
     guests: tuple[Guest, ...] = ()
     why: str = ""
     shelved: tuple[Record, ...] = ()
+    replaced: tuple[Record, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -153,7 +155,8 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
         survey = unpack(str(answer["survey"]))
         guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
         shelved = tuple(Record.from_json(record) for record in survey.pop("shelved", ()))
-        found.append(Compute(name, its, survey, guests, shelved=shelved))
+        replaced = tuple(Record.from_json(record) for record in survey.pop("replaced", ()))
+        found.append(Compute(name, its, survey, guests, shelved=shelved, replaced=replaced))
     return found
 
 

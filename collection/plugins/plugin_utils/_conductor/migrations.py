@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Resize, resize_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import evacuations
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
@@ -29,6 +30,7 @@ _STATUS = {
     "migrate": ("migrating", "finished"),
     "confirm_resize": ("confirming", "confirmed"),
     "revert_resize": ("reverting", "reverted"),
+    "evacuate": (evacuations.BUILDING, evacuations.DONE),
 }
 #: Those of them that leave a server to be confirmed.
 _BEGINS = frozenset({"migrate", "resize"})
@@ -56,6 +58,8 @@ class Move:
 
     def ended(self, record: Record | None) -> str:
         """The status once the host has done what it could: the server's record, as it left it, tells."""
+        if self.step == "evacuate":
+            return evacuations.DONE if evacuations.is_done(record, self.id) else evacuations.ERROR
         if self.confirmed_at is not None and record is not None and record.generation >= self.confirmed_at:
             return "confirmed"
         waits = record is not None and resize_of(record) is not None
@@ -66,6 +70,8 @@ class Move:
 def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
     """The resize among the deeds of an entry, of which there is one at most; ``applied`` is the record before them."""
     for deed in deeds:
+        if deed["kind"] == "evacuate":
+            return _evacuation(deed)
         if deed["kind"] in _STATUS:
             # A resize has its mark in the record that it leaves; the others in the one that they begin with.
             record = Record.from_json(deed["record"] if deed["kind"] in _BEGINS else applied)
@@ -79,6 +85,14 @@ def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
             at_once = last if deed["kind"] in _BEGINS else None
             return Move(its.migration, deed["kind"], kind, source, away, flavors, at_once)
     return None
+
+
+def _evacuation(deed: Json) -> Move:
+    its = deed["options"]["evacuating"]
+    flavor = deed["record"]["flavor"]["name"]
+    data = {"old_flavor": flavor, "new_flavor": flavor}
+    there = deed["options"]["destination"]
+    return Move(its["migration"], "evacuate", evacuations.KIND, its["from"]["host"], there, data)
 
 
 def cut_off(

@@ -347,7 +347,7 @@ def _next(
         marks=_marks(record, step, frame, left),
     )
     if left is not None:
-        changed = _at(changed, compute, frame)
+        changed = moved(changed, compute, frame.networks)
     if step.kind == "unshelve":
         return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
     if step.kind == "revert_resize":
@@ -362,9 +362,8 @@ def _next(
     return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
 
 
-def _at(record: Record, compute: Compute, frame: Frame) -> Record:
+def moved(record: Record, compute: Compute, networks: Networks) -> Record:
     """The record on another host: what pools and networks are there only that host says."""
-    networks = frame.networks
     nics = tuple(
         dataclasses.replace(nic, source=compute.source_of(networks[nic.network])) if nic.network in networks else nic
         for nic in record.nics
@@ -467,6 +466,7 @@ __all__ = [
     "changes_ports",
     "deeds",
     "first_record",
+    "moved",
     "nics_of",
     "shutdown_timeout",
     "wishes",

@@ -16,6 +16,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import (
     MEMORY_MB,
@@ -123,9 +124,10 @@ def _before(
     found: Blocks = {}
     zones = declared.catalogs.zones
     tasks = {row.id: row.task_state for row in snapshot.servers.values()} if snapshot is not None else {}
+    beside = left_behind(computes, fleet_id)
     for compute in computes:
         for guest in compute.guests:
-            record = guest.record
+            record = guest.record if id(guest) not in beside else None
             if record is not None and (fleet_id is None or record.fleet_id == fleet_id):
                 shown = status(vm_state(guest.state, record.marks), tasks.get(record.id))
                 found.setdefault(compute.name, {})[guest.name] = _block(record, shown, zones.get(compute.name))

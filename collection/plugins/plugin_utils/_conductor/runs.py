@@ -16,6 +16,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Stale
+from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import has_left
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
@@ -23,10 +24,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import remembered
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import evacuations_cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import counted
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE, refuse_moved_zones
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
 
@@ -143,13 +146,15 @@ def _follow(
     rows = ledger.migrations(unfinished=True)
     if not rows:
         return
-    guests = [(compute.name, guest.record) for compute in computes for guest in compute.guests if guest.record]
+    guests = [(compute.name, t.cast(Record, guest.record)) for compute, guest in counted(computes, fleet_id)]
     # Of two copies of a server the one that counts comes last.
-    ours = sorted((each for each in guests if each[1].fleet_id == fleet_id), key=lambda each: counts(each[1]))
+    ours = sorted(guests, key=lambda each: counts(each[1]))
     records = {record.id: record for _host, record in ours}
     places = {record.id: host for host, record in ours}
     busy = {row.id for row in snapshot.servers.values() if row.run_id in snapshot.runs and row.run_id != run_id}
-    for migration_id, status in cut_off(rows, records, snapshot.servers, busy, places).items():
+    statuses = cut_off(rows, records, snapshot.servers, busy, places)
+    statuses.update(evacuations_cut_off(rows, records, busy, computes))
+    for migration_id, status in statuses.items():
         ledger.update_migration(run_id, migration_id, status=status)
 
 
@@ -157,6 +162,9 @@ def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Comput
     """A copy that is off never takes the place of a server that was last on a host which nobody sees now."""
     row = snapshot.servers.get(seen.id)
     if row is None or row.host in (None, seen.host) or seen.vm_state in ("active", "paused"):
+        return False
+    last = snapshot.hosts.get(str(row.host))
+    if last is not None and has_left(Record.loads(seen.record), last.host_id, row.generation):
         return False
     return row.host not in {compute.name for compute in computes if compute.up}
 
@@ -211,14 +219,11 @@ def _servers_seen(computes: t.Sequence[Compute], fleet_id: str | None, snapshot:
     """Our servers on the hosts that are up, as far as the ledger knows them otherwise; of several copies of one the
     active one, else the one at its recorded host."""
     best: dict[str, tuple[tuple[bool, int, bool], Compute, Guest]] = {}
-    for compute in computes:
-        for guest in compute.guests:
-            record = guest.record
-            if record is None or record.fleet_id != fleet_id:
-                continue
-            rank = (guest.active, counts(record), record.host_id == compute.host_id)
-            if record.id not in best or rank > best[record.id][0]:
-                best[record.id] = (rank, compute, guest)
+    for compute, guest in counted(computes, fleet_id):
+        record = t.cast(Record, guest.record)
+        rank = (guest.active, counts(record), record.host_id == compute.host_id)
+        if record.id not in best or rank > best[record.id][0]:
+            best[record.id] = (rank, compute, guest)
     seen = [_seen(compute, guest) for _rank, compute, guest in best.values() if not _known(compute, guest, snapshot)]
     return [*seen, *_shelved_seen(computes, fleet_id, snapshot, best)]
 

@@ -27,7 +27,7 @@ def seen(given: Situation) -> list[Seen]:
     found = [
         Seen(
             compute.name,
-            compute.host_id,
+            compute.host_id or (rows[compute.name].host_id if compute.name in rows else None),
             compute.guests if compute.up else None,
             compute.why,
             known=compute.name in rows and rows[compute.name].surveyed is not None,

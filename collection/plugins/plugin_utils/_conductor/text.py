@@ -25,7 +25,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
-_SIGNS = {"create": "+", "define": "+", "restore": "+", "adopt": "+", "delete": "-", "soft_delete": "-"}
+_SIGNS = {
+    **dict.fromkeys(("adopt", "create", "define", "evacuate", "restore"), "+"),
+    **dict.fromkeys(("delete", "drop_stale", "reclaim", "soft_delete", "undo_evacuation"), "-"),
+}
 _LONGEST = 60
 _TABLES = 5
 _NAMES = 8
@@ -45,11 +48,11 @@ def plan_text(plan: Plan) -> str:
     width = max((len(row[0]) for row in rows), default=0)
     lines.extend(f"  {name:<{width}}  {sign} {what}" for name, sign, what in rows)
     lines.extend(f"  note: {note}" for note in plan.notes)
-    lines.extend(_tables(plan))
+    lines.extend(refusal_tables(plan))
     return "\n".join(lines)
 
 
-def _tables(plan: Plan) -> t.Iterator[str]:
+def refusal_tables(plan: Plan) -> t.Iterator[str]:
     """For servers that no host takes, what each filter left; those that were refused alike together."""
     alike: dict[tuple[str, ...], list[str]] = {}
     failed = {entry.name for entry in plan.failures}
@@ -77,7 +80,7 @@ def moves_text(plan: Plan, headline: str) -> str:
     lines += [f"  {name:<{names}}  {way:<{ways_}}  {what}" for name, way, what in rows]
     lines += [f"  {host.name}  +  {step.what}" for host in plan.hosts for step in host.steps]
     lines += [f"  note: {note}" for note in plan.notes]
-    return "\n".join([*lines, *_tables(plan)])
+    return "\n".join([*lines, *refusal_tables(plan)])
 
 
 def _stays(entry: ServerEntry) -> str:
@@ -178,4 +181,13 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
     )
 
 
-__all__ = ["difference_text", "moves_text", "plan_text", "server_lines", "table", "together", "told"]
+__all__ = [
+    "difference_text",
+    "moves_text",
+    "plan_text",
+    "refusal_tables",
+    "server_lines",
+    "table",
+    "together",
+    "told",
+]

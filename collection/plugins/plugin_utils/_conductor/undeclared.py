@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.leftovers import after_evacuations, reclaimed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
@@ -56,7 +57,7 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
     if given.declared.settings.servers:  # a selection is about the servers that it names
         note = "fleet_prune is left aside: this run is about selected servers (fleet_servers)"
         return Undeclared(notes=(note,) if given.declared.settings.prune else ())
-    drafts: list[Draft] = [*_left_over(given), *_unfinished(given, where)]
+    drafts: list[Draft] = [*_left_over(given), *_unfinished(given, where), *reclaimed(given)]
     left: list[_Copy] = []
     named = set()
     for host, guest in where.ours():
@@ -68,8 +69,10 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
         elif record.name not in named:
             named.add(record.name)
             location = where.find(record.name)
-            drafts.extend(_second_copies(given, location))
-            if record.name not in given.declared.servers and location.guest is not None and location.record is not None:
+            drafts.extend((*_second_copies(given, location), *after_evacuations(given, location)))
+            if record.name in given.declared.servers or location.guest is None or location.record is None:
+                continue
+            if "soft_delete" not in location.record.marks:
                 left.append((str(location.host), location.guest, location.record))
     if not given.declared.settings.prune:
         return Undeclared(_with_something(drafts), _told(left))

@@ -17,9 +17,11 @@ import dataclasses
 import functools
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, has_left
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import Sifted, Stale, sift
 
 FOUND = "found"
 MISSING = "missing"
@@ -71,6 +73,7 @@ class Location:
     gone; ``new``: it is nowhere; ``away``: its host is down; ``held`` and ``conflict``: nothing may be touched, and
     ``message`` says why. ``extra`` are other, inactive copies; ``unseen`` the hosts
     where it may be. ``doubt``: it is found, off, and may run where nobody sees it: whatever is to be done is held.
+    ``stale``: copies that the one that was found replaces; ``unfinished``: those that evacuations have half built.
     """
 
     status: str
@@ -82,6 +85,8 @@ class Location:
     extra: tuple[tuple[str, Guest], ...] = ()
     unseen: tuple[str, ...] = ()
     doubt: str = ""
+    stale: tuple[Stale, ...] = ()
+    unfinished: tuple[tuple[str, Guest], ...] = ()
 
 
 _NAMED = 3
@@ -185,6 +190,33 @@ class Whereabouts:
         return None
 
     def _among(self, name: str, copies: Copies, row: Remembered | None) -> Location:
+        """Where it is by the copies that count: neither those that are replaced nor those that are half built."""
+        sifted = sift([(host, self._hosts[host].host_id, guest) for host, guest in copies])
+        if sifted.conflict:
+            return Location(CONFLICT, message=sifted.conflict)
+        unfinished = [(host, guest) for host, _host_id, guest in sifted.unfinished]
+        if not sifted.count:
+            return self._only_begun(unfinished, row)
+        location = self._among_whole(name, [(host, guest) for host, _host_id, guest in sifted.count], row)
+        return _beside(name, location, sifted, unfinished) if sifted.stale or unfinished else location
+
+    def _only_begun(self, unfinished: Copies, row: Remembered | None) -> Location:
+        """All that can be seen of it is what evacuations have begun to build: it is still where it was."""
+        host, guest = unfinished[0]
+        its = evacuating(t.cast(Record, guest.record))
+        source = "another host" if its is None else its.source.host
+        cut_off = f"its evacuation from {source} to {host} was cut off"
+        back = source in self._hosts and self._hosts[source].up
+        location = self._gone(row) if row is not None else None
+        if location is None or location.status in (MISSING, NEW):
+            message = f"{cut_off}, and {source} {'has no copy of it' if back else 'is not seen'}: nothing is touched"
+            location = Location(HELD, source, message=message, unseen=() if back else (source,))
+        else:
+            again = f"; {cut_off}: run the playbook evacuate for {location.host} again, or let that host come back"
+            location = dataclasses.replace(location, message=location.message + again)
+        return dataclasses.replace(location, unfinished=tuple(unfinished))
+
+    def _among_whole(self, name: str, copies: Copies, row: Remembered | None) -> Location:
         copies, kept = self._without_kept(copies)
         if len(copies) == 1 and not kept:
             gone = self._given_up(*copies[0])
@@ -229,7 +261,7 @@ class Whereabouts:
             return self._at(active[0], copies)
         off_on = ", ".join(host for host, _guest in copies)
         last = self._hosts.get(row.host) if row is not None and row.host is not None else None
-        if last is not None and last in self._down and last.host not in {host for host, _guest in copies}:
+        if last is not None and last in self._down and not _has_left(last, row, copies):
             message = f"{name} is off on {off_on}, and it may run on {_listed([last], 'where it was last')}"
             return Location(HELD, host=copies[0][0], message=message, unseen=(last.host,))
         home = self._home_among(copies)
@@ -294,6 +326,31 @@ class Whereabouts:
     def _two_of_a_name(self, name: str) -> Location:
         copies = ", ".join(f"{guest.id} on {host}" for host, guest in sorted(self._by_name[name], key=lambda c: c[0]))
         return Location(CONFLICT, message=f"there are two servers named {name}: {copies}; say which by server_id")
+
+
+def _beside(name: str, location: Location, sifted: Sifted, unfinished: Copies) -> Location:
+    """The location of a server of which evacuations have left further copies."""
+    location = dataclasses.replace(location, unfinished=tuple(unfinished))
+    running = ", ".join(host for host, guest in unfinished if guest.active)
+    if running and location.guest is not None and location.guest.active:
+        message = f"{name} runs on {location.host}, and so does what an evacuation has begun to build on {running}"
+        return Location(CONFLICT, message=message)
+    if running:
+        message = (
+            f"{name} is off on {location.host}, and what an evacuation has begun to build on {running} runs: "
+            "it is not started beside that"
+        )
+        return dataclasses.replace(location, status=HELD, message=message)
+    return dataclasses.replace(location, stale=sifted.stale) if location.status == FOUND else location
+
+
+def _has_left(last: Seen, row: Remembered | None, copies: Copies) -> bool:
+    """Whether a copy is there, or says that the server has left that host for good."""
+    if last.host in {host for host, _guest in copies}:
+        return True
+    was = None if row is None else row.record
+    records = (guest.record for _host, guest in copies if guest.record is not None)
+    return was is not None and any(has_left(record, last.host_id, was.generation) for record in records)
 
 
 def _waits(guest: Guest) -> bool:

@@ -21,7 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs imp
 __all__ = ["KINDS", "Catalog"]
 
 KINDS = ("flavor", "keypair", "server_group", "aggregate", "image")
-_ENDED = ("done", "completed", "confirmed", "reverted", "error", "failed", "cancelled")  # nova/objects/migration.py
+_ENDED = ("completed", "confirmed", "reverted", "error", "failed", "cancelled")  # nova/objects/migration.py
 
 
 class Catalog(Part):

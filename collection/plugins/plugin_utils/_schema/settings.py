@@ -58,6 +58,8 @@ class FleetSettings:
     host: str | None
     action: str | None
     action_options: t.Mapping[str, Json] | str | None = dataclasses.field(repr=False)
+    fenced: t.Mapping[str, Json] | str | None
+    evacuate: t.Mapping[str, Json] | None
     lose: tuple[str, ...]
     explain: str | None
     report: str | None

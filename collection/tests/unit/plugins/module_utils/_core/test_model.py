@@ -49,7 +49,7 @@ def test_a_mac_is_a_guests_own() -> None:
 
 def test_a_record_that_is_whole_is_read() -> None:
     marked = json.loads(RECORD.dumps())
-    marked["marks"] = {"soft_delete": {"at": 1700000000.5}, "evacuating": {"anything": None}}
+    marked["marks"] = {"soft_delete": {"at": 1700000000.5}, "anything": {"else": None}}
     assert Record.from_json(marked).marks == marked["marks"]
 
 
@@ -60,6 +60,15 @@ def test_a_record_that_is_whole_is_read() -> None:
         (("marks", "soft_delete"), None, "doesn't say when"),
         (("marks", "resize"), {"at": 1}, "doesn't say what it was resized from"),
         (("marks", "resize"), "yes", "doesn't say what it was resized from"),
+        (("marks", "replaces"), {"host_id": "x"}, "doesn't say what it replaces"),
+        (
+            ("marks", "replaces"),
+            [{"host_id": "x", "generation": "1", "migration": "m"}],
+            "doesn't say what it replaces",
+        ),
+        (("marks", "evacuating"), {"anything": None}, "doesn't say from where it is being evacuated"),
+        (("marks", "replaced"), {"at": "soon", "volumes": []}, "doesn't say what it has left"),
+        (("marks", "replaced"), {"at": 1, "volumes": [{"pool": "local"}]}, "doesn't say what it has left"),
         (("marks", "soft_delete"), 12, "doesn't say when"),
         (("marks", "soft_delete"), {"at": "now"}, "doesn't say when"),
         (("marks", "soft_delete"), {"at": True}, "doesn't say when"),

@@ -1,0 +1,379 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of an evacuation: the servers of dead hosts, from their last records, each built where it can be.
+
+Note that this plugin util is **PRIVATE** to the collection.
+
+All servers are planned together. A server whose disks are on a pool that other hosts show (by the pool's recorded id,
+with that very volume in it) keeps them, and goes to one of these hosts. Another is built anew from its image, with
+leave for data_loss alone. Nothing here asks whether the hosts are really dead: that is proof.Proof's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+import uuid
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
+from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
+    EVACUATING,
+    REPLACES,
+    Evacuating,
+    Replaced,
+    evacuating,
+    names,
+    replaces,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    Disk,
+    Json,
+    Record,
+    Server,
+    volume_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
+from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.keeping import disks_on, kept_on
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
+    BUSY,
+    CONFLICT,
+    ERROR,
+    HELD,
+    ServerEntry,
+)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, Location
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostRow, ServerRow
+
+#: Marks of a server that is on its way somewhere, or waits for a word: Nova refuses these states, too.
+_UNSETTLED = ("resize", "migrating", "move")
+#: What memory holds, and a dead host has lost.
+_IN_MEMORY = ("active", "paused", "suspended", "rescued")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lost:
+    """What is asked for. ``hosts`` are dead; ``server``: the only one (name or id); ``to``: the host to go to.
+
+    ``on_shared_storage``: auto, true or false, what the caller knows of the disks; ``target_state``: declared, started
+    or stopped; ``password``: whether a new one is given; ``by_word``: that the hosts are dead is a person's word, no
+    fence's. ``begun``: server id -> hosts where unfinished moves of it may
+    have left a guest.
+    """
+
+    hosts: tuple[str, ...]
+    server: str | None = None
+    to: str | None = None
+    on_shared_storage: str = "auto"
+    accept_data_loss: bool = False
+    target_state: str = "declared"
+    password: bool = False
+    by_word: bool = False
+    begun: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)
+
+
+class Evacuate(Reconcile):
+    """One evacuation in the making. FlotillaError says why there is none."""
+
+    def __init__(self, situation: Situation, lost: Lost) -> None:
+        self._lost = lost
+        self._left_out: list[str] = []
+        _check_hosts(situation, lost)
+        super().__init__(situation)
+
+    def _again(self, situation: Situation) -> Reconcile:
+        return Evacuate(situation, self._lost)
+
+    # -- what is to be done -------------------------------------------------------------------------------------
+
+    def _drafted(self) -> t.Iterable[Draft]:
+        snapshot = self._given.snapshot
+        rows = [row for row in (snapshot.servers.values() if snapshot is not None else ()) if self._is_lost(row)]
+        for row in sorted(rows, key=lambda row: row.name):
+            draft = self._draft_of(row)
+            if draft is not None:
+                yield draft
+        if self._lost.server is not None and not rows:
+            hosts = ", ".join(self._lost.hosts)
+            raise InvalidInput(f"there is no server {self._lost.server!r} on {hosts}; the status playbook lists them")
+
+    def _is_lost(self, row: ServerRow) -> bool:
+        if row.host not in self._lost.hosts or row.vm_state == "soft-delete":
+            return False
+        return self._lost.server in (None, row.name, row.id)
+
+    def _draft_of(self, row: ServerRow) -> Draft | None:
+        record = row.loads()
+        if record is not None and SHELVED in record.marks:
+            return None  # it is on no host
+        location = self._where.find(row.name, row.id)
+        if location.status == FOUND:
+            self._left_out.append(f"{row.name} is on {location.host} already")
+            return None
+        draft = Draft(row.name, None, dataclasses.replace(location, record=record), host=row.host)
+        if record is None:
+            return draft.refuse(HELD, f"it was being built on {row.host}: reconcile builds it when that host is back")
+        owner = self._given.owners.get(row.id)
+        if owner is not None:
+            return draft.refuse(BUSY, f"{owner} is at work on it; run again when it has ended")
+        why = self._unfit_for_it(record, location)
+        if why is not None:
+            return draft.refuse(*why)
+        draft = dataclasses.replace(draft, server=self._as_applied(record))
+        return self._planned(draft, row, record)
+
+    def _unfit_for_it(self, record: Record, location: Location) -> tuple[str, str] | None:
+        """Why a server is not evacuated, as a verdict and its sentence."""
+        at_work = next((compute.name for compute in self._given.computes if record.id in compute.at_work), None)
+        if at_work is not None:
+            # A killed run is not a stopped run: its module goes on.
+            return BUSY, f"a step of a run that was cut off is at work on it on {at_work}; run again when it has ended"
+        if any(mark in record.marks for mark in _UNSETTLED):
+            state = "resized" if "resize" in record.marks else "migrating"
+            return ERROR, str(refusal("evacuate", record.id, Standing(state)))
+        if _has_tpm(record):
+            return ERROR, "it has a TPM, whose state was on its host alone: as in Nova it is not evacuated"
+        if self._lost.by_word and record.spec.get("autostart"):
+            why = "it starts by itself when its host is back (server_autostart): only a fence proves that it is off"
+            return HELD, why
+        if location.status == CONFLICT:
+            return CONFLICT, location.message
+        if location.status != AWAY and not self._all_replaced(record, location):
+            return HELD, location.message
+        maybe = sorted(set(self._lost.begun.get(record.id, ())) - set(self._lost.hosts) - self._up)
+        if maybe:
+            hosts = ", ".join(maybe)
+            return HELD, (
+                f"a move of it to {hosts} was cut off, and {hosts} is down: it may run there; evacuate both hosts at "
+                f"once: -e fleet_host={','.join((*self._lost.hosts, *maybe))}"
+            )
+        return None
+
+    @property
+    def _up(self) -> set[str]:
+        return {compute.name for compute in self._given.computes if compute.up}
+
+    def _all_replaced(self, record: Record, location: Location) -> bool:
+        """Whether what is seen of it elsewhere are copies that it has left long ago, by its own last record."""
+        copies = [
+            (self._given.by_name[host].host_id, guest)
+            for host, guest in self._where.ours()
+            if guest.id == record.id and guest.record is not None and EVACUATING not in guest.record.marks
+        ]
+        return location.status == HELD and all(
+            not guest.active and names(record, t.cast(Record, guest.record), host_id)[1] for host_id, guest in copies
+        )
+
+    def _as_applied(self, record: Record) -> Server:
+        """The server as its record has it, to be placed; where it goes inventory says if it names it."""
+        desired = self._declared.servers.get(record.name)
+        spec = {key: value for key, value in record.spec.items() if key != "host"}
+        if desired is not None:
+            spec = {key: value for key, value in spec.items() if key not in _PLACEMENT}
+            spec.update({key: desired.spec[key] for key in _PLACEMENT if key in desired.spec})
+        return Server(record.name, record.declared, record.flavor, record.image, spec, record.id, record.root.pool)
+
+    def _planned(self, draft: Draft, row: ServerRow, record: Record) -> Draft:
+        disks = disks_on(record, self._given.computes, self._others())
+        said = self._lost.on_shared_storage
+        if said != "auto" and (said == "true") != disks.kept:
+            why = f"on_shared_storage is {said}, and they {'are' if disks.kept else 'are not'}"
+            return draft.refuse(ERROR, f"Invalid state of instance files on shared storage: {why}")
+        if disks.unseen:
+            return draft.refuse(HELD, disks.unseen)
+        if self._lost.password and disks.kept:
+            return draft.refuse(ERROR, "admin password can't be changed on existing disk")
+        starts = self._starts(record)
+        lost = disks.lost(record)
+        what = [disks.told(record), "started" if starts else "left off"]
+        if row.vm_state in _IN_MEMORY and row.vm_state != "active":
+            what.append(f"what it had in memory ({row.vm_state}) is lost")
+        if record.hardware.firmware == "uefi":
+            what.append("the variables of its UEFI firmware are made anew")
+        step = Step(
+            "evacuate",
+            f"from {row.host}: {'; '.join(what)}",
+            options={"rebuild": not disks.kept, "start": starts, "from": str(row.host), "lost": lost},
+        )
+        if lost and not self._lost.accept_data_loss and "data_loss" not in self._given.leave.allow:
+            return draft.to_do(ServerPlan(held=(dataclasses.replace(step, hold="data_loss"),)))
+        return draft.to_do(ServerPlan(steps=(step,)))
+
+    def _starts(self, record: Record) -> bool:
+        if self._lost.target_state != "declared":
+            return self._lost.target_state == "started"
+        return record.declared == "active"
+
+    def _others(self) -> list[HostRow]:
+        """What the ledger knows of the hosts that are not lost."""
+        rows = self._given.snapshot.hosts.values() if self._given.snapshot is not None else ()
+        return [row for row in rows if row.name not in self._lost.hosts]
+
+    # -- where it goes ------------------------------------------------------------------------------------------
+
+    def _needs_place(self, draft: Draft) -> bool:
+        return any(step.kind == "evacuate" for step in draft.plan.steps)
+
+    def _bound_to(self, draft: Draft) -> str | None:
+        """The host that is asked for, else the one where it was begun."""
+        half = self._half(draft)
+        return self._lost.to or (half[0] if half is not None else None)
+
+    def _half(self, draft: Draft) -> tuple[str, Record] | None:
+        """What an evacuation that was cut off has built of it, one that runs first."""
+        found = sorted(draft.location.unfinished, key=lambda copy: not copy[1].active)
+        return next(((host, guest.record) for host, guest in found if guest.record is not None), None)
+
+    def _unfit(self, draft: Draft) -> set[str]:
+        record, half = t.cast(Record, draft.record), self._half(draft)
+        unfit = self._where.foreign.get(draft.name, set()) | set(self._lost.hosts)
+        disks = disks_on(record, self._given.computes, self._others())
+        own = None if half is None else half[0]
+        unfit |= set() if disks.kept else self._without_image(draft)
+        for compute in self._given.computes:
+            if not compute.up or compute.name == own:
+                continue
+            # A copy of the server, or a volume of it that this didn't make: somebody must look at that first.
+            there = any(guest.id == record.id for guest in compute.guests)
+            there |= any(old.id == record.id for old in compute.replaced)
+            if there or (compute.name not in disks.hosts if disks.kept else disks.in_the_way(record, compute)):
+                unfit.add(compute.name)
+        return unfit
+
+    # -- the plan -----------------------------------------------------------------------------------------------
+
+    def _notes(self) -> tuple[str, ...]:
+        return (*self._left_out, *self._placement_notes)
+
+    def _entry(self, draft: Draft, won: t.Mapping[str, Claimed] | None) -> ServerEntry:
+        return dataclasses.replace(super()._entry(draft, won), declared=draft.name in self._declared.servers)
+
+    def _deeds(self, draft: Draft, claimed: Claimed) -> list[Json]:
+        (step,) = draft.plan.steps
+        record, compute = t.cast(Record, draft.record), self._given.by_name[str(draft.host)]
+        source = Place(str(step.options["from"]), self._host_id(str(step.options["from"]), record))
+        half = self._half(draft)
+        half = half if half is not None and half[0] == compute.name else None
+        going = evacuating(half[1]) if half is not None else None
+        kept = kept_on(record, compute)
+        record = _named(_whole(record), kept)
+        made = tuple((disk.pool, disk.volume) for disk in record.disks if disk.volume not in kept)
+        its = going or Evacuating(self._migration(record, source), self._given.now, record.generation, source, made)
+        target = self._target(record, compute, draft, its)
+        options = {
+            "evacuating": its.to_json(),
+            "start": step.options["start"],
+            "rebuild": step.options["rebuild"],
+            "lost": step.options["lost"],
+            "destination": compute.name,
+            "drive": any(disk.role == "config" and (disk.pool, disk.volume) in its.made for disk in record.disks),
+        }
+        return [
+            {
+                "kind": "evacuate",
+                "server_id": claimed.server_id,
+                "name": record.name,
+                "expects": half[1].generation if half is not None else None,
+                "why": step.why,
+                "timeout": 0,
+                "record": target.to_json(),
+                "options": options,
+            }
+        ]
+
+    def _target(self, record: Record, compute: Compute, draft: Draft, its: Evacuating) -> Record:
+        """The record as it will be: what it replaces is the last of it that is written."""
+        entries = [entry.to_json() for entry in replaces(record)]
+        entries.append(Replaced(its.source.host_id, record.generation, its.migration).to_json())
+        placed = moved(record, compute, self._declared.networks)
+        pools = {disk.volume: disk.pool_id for disk in record.disks if (disk.pool, disk.volume) not in its.made}
+        return dataclasses.replace(
+            placed,
+            generation=record.generation + 1,
+            host_id=compute.host_id,
+            disks=tuple(_made_anew(disk, pools, compute) for disk in placed.disks),
+            marks={**record.marks, REPLACES: entries},
+            fit=draft.fitted,
+        )
+
+    def _host_id(self, host: str, record: Record) -> str:
+        rows = self._given.snapshot.hosts if self._given.snapshot is not None else {}
+        known = rows[host].host_id if host in rows else None
+        return str(record.host_id or known)
+
+    def _migration(self, record: Record, source: Place) -> str:
+        # Of the plan, not random: a plan that is carried out twice is one evacuation.
+        made = f"{record.id}/{record.generation}/{self._given.now}/evacuation/{source.host_id}"
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, made))
+
+
+#: What inventory says of where a server goes: its word of now counts, and what was applied where it has none. Nova
+#: evacuates a server from the very host that it was bound to.
+_PLACEMENT = ("availability_zone", "group", "hints")
+
+
+def _check_hosts(given: Situation, lost: Lost) -> None:
+    rows = given.snapshot.hosts if given.snapshot is not None else {}
+    for host in lost.hosts:
+        compute = given.by_name.get(host)
+        if compute is None and host not in rows:
+            known = ", ".join(sorted({*given.by_name, *rows})) or "none"
+            raise InvalidInput(f"Compute host {host} not found. There are: {known}")
+        if compute is not None and compute.up:
+            raise Refused(
+                f"Compute service of {host} is still in use. It answers, so its servers are not dead: "
+                "the playbook drain empties a host that runs"
+            )
+        if host not in rows or rows[host].surveyed is None:
+            raise InvalidInput(
+                f"{host} was never seen by this ledger: nobody knows which servers were on it; nothing is evacuated"
+            )
+    if lost.to is None:
+        return
+    if lost.to in lost.hosts:
+        raise Refused(f"The target host can't be the same one. {lost.to} is the host that is evacuated")
+    if lost.to not in given.by_name:
+        raise InvalidInput(f"Compute host {lost.to} not found. There are: {', '.join(sorted(given.by_name))}")
+    if not given.by_name[lost.to].up:
+        raise Refused(f"{lost.to} is down, too: {given.by_name[lost.to].why}")
+
+
+def _whole(record: Record) -> Record:
+    """The server as it comes back: not rescued, not on its way, its fit found anew."""
+    marks = {key: value for key, value in record.marks.items() if key != "rescue"}
+    spec = {key: value for key, value in record.spec.items() if key != "rescue"}
+    return dataclasses.replace(record, marks=marks, spec=spec)
+
+
+def _named(record: Record, kept: t.Collection[str]) -> Record:
+    """Disks that are made anew are named as ours: an adopted server's had names of their own."""
+    disks = (
+        disk if disk.volume in kept else dataclasses.replace(disk, volume=volume_of(record.id, disk.role))
+        for disk in record.disks
+    )
+    return dataclasses.replace(record, disks=tuple(disks))
+
+
+def _made_anew(disk: Disk, pools: t.Mapping[str, str | None], compute: Compute) -> Disk:
+    """A disk of the record to be: one that is kept keeps its pool's id, so that no other pool is taken for it."""
+    if disk.volume in pools:
+        return dataclasses.replace(disk, pool_id=pools[disk.volume])
+    overlay = "overlay" in compute.pools.get(disk.pool, {}).get("capabilities", ())
+    return dataclasses.replace(disk, pool_id=None, backing=disk.backing if overlay else None)
+
+
+def _has_tpm(record: Record) -> bool:
+    asked = {**record.image.properties, **record.flavor.extra_specs}
+    return any(key in asked for key in ("hw_tpm_version", "hw_tpm_model", "hw:tpm_version", "hw:tpm_model"))
+
+
+__all__ = ["Evacuate", "Lost"]

@@ -83,7 +83,7 @@ class ActionModule(Planner):
             raise Refused(
                 f"{host} is down, so nobody knows what is on it: take it out of group computes first, or evacuate it"
             )
-        if named is not None and any(compute is named for compute, _guest, _record in patient.ours()):
+        if named is not None and any(compute is named for compute, _guest, _record in patient.copies()):
             raise Refused(f"{host} still has servers: move or delete them first; the playbook status lists them")
         lost = "data_loss" in patient.declared.settings.allow
         seen = patient.still_seen()

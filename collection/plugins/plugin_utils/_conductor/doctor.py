@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
@@ -76,7 +77,12 @@ class Patient:
         return next((compute for compute in self.computes if compute.name == name), None)
 
     def ours(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
-        """Our guests on the hosts that are up, once per copy."""
+        """Our servers on the hosts that are up, once per copy; none that an evacuation has replaced or half built."""
+        left = left_behind(self.computes, self.fleet_id)
+        return (copy for copy in self.copies() if id(copy[1]) not in left)
+
+    def copies(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
+        """All guests on the hosts that are up which bear a record of the fleet."""
         for compute in self.computes:
             for guest in compute.guests:
                 if guest.record is not None and guest.record.fleet_id == self.fleet_id:
@@ -393,6 +399,7 @@ def _volumes(patient: Patient) -> t.Iterator[Finding]:
     used: set[str] = set()
     for compute in patient.computes:
         known |= {guest.id for guest in compute.guests} | {record.id for record in compute.shelved} | compute.at_work
+        known |= {record.id for record in compute.replaced}
         used |= {str(volume[-1]).rpartition("/")[2] for guest in compute.guests for volume in guest.volumes}
     seen = set()
     for compute in patient.computes:

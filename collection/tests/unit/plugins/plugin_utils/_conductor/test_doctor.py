@@ -238,6 +238,29 @@ def test_copies_of_a_server_on_its_way_are_left_to_who_moves_it(at_work: str) ->
     assert examine(moving) == []
 
 
+def test_what_evacuations_have_left_is_no_second_server() -> None:
+    """Reconcile knows which copy counts: it takes away the stale one and the half-built one, and keeps its disks."""
+    old = record(generation=4)
+    entry = {"host_id": "id-kvm1", "generation": 4, "migration": "m"}
+    new = record(host="kvm2", generation=5, marks={"replaces": [entry]})
+    back = patient({"kvm1": [guest(old, "shutoff")], "kvm2": [guest(new)]}, [row(new, "kvm2")])
+    assert examine(back) == []
+    begun = {"migration": "m", "at": 1.0, "generation": 4, "from": {"host": "kvm1", "host_id": "id-kvm1"}, "made": []}
+    half = record(host="kvm2", generation=5, marks={"evacuating": begun})
+    begun_only = patient({"kvm1": [guest(old, "shutoff")], "kvm2": [guest(half, "shutoff")]}, [row(old)])
+    assert examine(begun_only) == []
+
+
+def test_the_disks_of_a_copy_that_was_replaced_are_kept_for_their_time() -> None:
+    kept = survey("kvm1", [f"{TWO}-root", f"{TWO}-replaced"])
+    one = patient({"kvm1": [guest(record())]}, [row()], surveys={"kvm1": kept})
+    computes = [
+        dataclasses.replace(compute, replaced=(record(TWO, "web2"),)) if compute.name == "kvm1" else compute
+        for compute in one.computes
+    ]
+    assert examine(dataclasses.replace(one, computes=computes)) == []
+
+
 def test_two_servers_of_one_name() -> None:
     twins = {"kvm1": [guest(record())], "kvm2": [guest(record(TWO, host="kvm2"))]}
     found = only(examine(patient(twins, [row()])))

@@ -21,6 +21,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moving impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CHANGE, HELD, OK
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import FOUND
 
 if t.TYPE_CHECKING:
@@ -83,13 +84,21 @@ def _of_group(group: ServerGroup, members: t.Mapping[str, t.Sequence[Member]]) -
 
 def mended(drafts: t.Iterable[Draft], given: Situation, where: Whereabouts) -> t.Iterator[Draft]:
     """The drafts, with moves for those that are where a rule doesn't let them be."""
-    places = {
+    rules = broken(given.declared, places_of(given, where))
+    yield from (_moved(draft, rules[draft.name], given) if draft.name in rules else draft for draft in drafts)
+
+
+def places_of(given: Situation, where: Whereabouts) -> dict[str, tuple[str, bool]]:
+    """Server -> host, and whether it is off; what a move or an evacuation has left beside a server is none."""
+    left = left_behind(given.computes, given.fleet_id)
+    return {
         record.name: (host, not guest.active)
         for host, guest in where.ours()
-        if (record := guest.record) is not None and counts(record) == 2 and "soft_delete" not in record.marks
+        if (record := guest.record) is not None
+        and id(guest) not in left
+        and counts(record) == 2
+        and "soft_delete" not in record.marks
     }
-    rules = broken(given.declared, places)
-    yield from (_moved(draft, rules[draft.name], given) if draft.name in rules else draft for draft in drafts)
 
 
 def _moved(draft: Draft, rule: Broken, given: Situation) -> Draft:
@@ -110,4 +119,4 @@ def _moved(draft: Draft, rule: Broken, given: Situation) -> Draft:
     return draft.to_do(ServerPlan(plan.differences, (*plan.steps, *move.steps), (*plan.held, *move.held)))
 
 
-__all__ = ["Broken", "broken", "mended"]
+__all__ = ["Broken", "broken", "mended", "places_of"]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -13,7 +14,12 @@ import pytest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rules import Broken, broken
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rules import Broken, broken, places_of
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_doctor import (
+    guest,
+    patient,
+    record,
+)
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_drain import (
     World,
     fleet,
@@ -64,6 +70,17 @@ def test_a_zone_that_its_host_is_not_in() -> None:
     places = {"a": ("kvm1", False), "b": ("kvm1", False), "stranger": ("kvm1", False)}
     assert broken(declared, places) == {"a": Broken("declared in zone z2, kvm1 is in z1")}
     assert broken(declared, {"a": ("kvm2", False)}) == {}
+
+
+def test_a_copy_that_an_evacuation_has_left_is_in_no_group() -> None:
+    old = record(generation=4)
+    entry = {"host_id": "id-kvm1", "generation": 4, "migration": "m"}
+    new = record(host="kvm2", generation=5, marks={"replaces": [entry]})
+    copies = {"kvm2": [guest(new)], "kvm1": [guest(old, "shutoff")]}
+    computes = patient(copies).computes
+    where = types.SimpleNamespace(ours=lambda: ((one.name, each) for one in computes[::-1] for each in one.guests))
+    given: t.Any = types.SimpleNamespace(computes=computes, fleet_id="F")
+    assert places_of(given, t.cast("t.Any", where)) == {"web1": ("kvm2", False)}
 
 
 def plan(made: World, *allow: str) -> Plan:

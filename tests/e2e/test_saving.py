@@ -41,6 +41,7 @@ def macs(domain: Domain) -> list[str]:
     return re.findall(r"<mac address='(.*?)'", domain.xml)
 
 
+@pytest.mark.soak
 def test_a_snapshot_is_an_image_of_the_fleet(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.reconcile()

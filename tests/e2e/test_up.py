@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.support.fleet import Fleet
 from tests.support.runs import ROOT
 from tests.support.world import leftovers
@@ -15,6 +16,7 @@ from tests.support.world import leftovers
 SERVERS = ["batch1", "db1", "db2", "web1", "web2", "web3"]
 
 
+@pytest.mark.soak
 def test_six_servers_come_up_and_a_second_run_changes_nothing(fleet: Fleet) -> None:
     fleet.source = ROOT / "inventories" / "lab"
     fleet.ledger_file = Path(fleet.lab.facts["folder"]) / "fleet.db"

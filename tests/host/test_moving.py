@@ -161,6 +161,7 @@ def delete(pair: Pair) -> None:
     ok(pair.hosts[str(location.host)].run(step("delete", record, record.generation)))
 
 
+@pytest.mark.soak
 def test_moved_with_its_own_disks(pair: Pair) -> None:
     record = running(pair, "local")
     all_disks = {"root", "swap", "config", "record"}

@@ -85,6 +85,7 @@ def results(done: list[dict[str, Json]]) -> list[tuple[str, str | None]]:
     return [(kind, state) for kind, _changed, state in ok(done)]
 
 
+@pytest.mark.soak
 def test_resized_and_confirmed(host: HostUnderTest) -> None:
     record = running(host)
     done = host.run(*act(host, "resize"))

@@ -360,6 +360,7 @@ def test_a_shelved_server_is_deleted_with_its_snapshots(host: HostUnderTest) -> 
     assert ok(host.run(step("delete", shelved, 2, to=shelved))) == [("delete", False, None)]
 
 
+@pytest.mark.soak
 def test_a_server_that_has_run_since_is_shelved_anew(host: HostUnderTest) -> None:
     """A shelving that was killed just before the domain went: what it kept is old by the time it is taken up."""
     record = running(host, host.new("web1", flavor=PLAIN))

@@ -85,7 +85,7 @@ def test_the_real_fence_ipmilan_takes_a_host_away(fleet: Fleet) -> None:
         with pytest.raises(Refused) as wrong:
             fence("kvm2", {**agent, "password": "guessed"}, now=lambda: 1.0, timeout=30)
         assert "a wrong user name or password looks like this" in str(wrong.value)
-        with pytest.raises(Refused, match="fence_ipmilan has no option 'passwrd'; did you mean 'passwd'"):
+        with pytest.raises(Refused, match="fence_ipmilan has no option 'passwrd'; did you mean 'password'"):
             fence("kvm2", {"agent": "fence_ipmilan", "passwrd": PASSWORD}, now=lambda: 1.0)
         assert fleet.lab("power", "status", "kvm2").returncode == 0
 

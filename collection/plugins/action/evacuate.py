@@ -136,6 +136,11 @@ class ActionModule(Carrier):
     def _prove(self, host: str, fenced: Json, ledger: Ledger) -> Proof:
         """Proof that the host is off, or FlotillaError: then nothing is touched."""
         if fenced:
+            alive = self._answers(host)
+            if alive is not None:
+                raise Refused(
+                    f"Compute service of {host} is still in use, whatever was said of it: {alive}. Switch it off first"
+                )
             said = fenced if isinstance(fenced, dict) else {"reason": str(fenced)}
             by, reason = str(said.get("by") or self.operator()), str(said.get("reason") or "")
             return operator_proof(host, by=by, reason=reason, at=self.now(ledger))
@@ -161,7 +166,9 @@ class ActionModule(Carrier):
         return read_fence(self._task_vars, self._templar, host)
 
     def _answers(self, host: str) -> str | None:
-        """How a host that an agent calls off still answers."""
+        """How a host that an agent, or a person, calls off still answers."""
+        if host not in self._task_vars["groups"].get("computes", []):
+            return None  # nobody knows any more where it was
         names = ("ansible_host", "ansible_port")
         address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
         return answering(str(address or host), int(port or _SSH))

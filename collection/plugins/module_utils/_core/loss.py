@@ -9,23 +9,39 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
-from .model import Record
+from .model import Disk, Record
 
-__all__ = ["data_disks", "unmovable"]
+__all__ = ["data_disks", "has_data", "has_tpm", "is_flavored", "unmovable"]
 
+# What a flavor and the config drive say of a server's disks. An adopted server may have others.
+_FLAVORED = ("root", "ephemeral", "swap", "config")
 # What a config drive has is made anew, and swap space has nothing in it that outlives its guest.
 _REMADE = frozenset({"config", "swap"})
 _TPM = ("hw_tpm_version", "hw_tpm_model", "hw:tpm_version", "hw:tpm_model")
 
 
+def is_flavored(disk: Disk) -> bool:
+    """Whether a disk is one that a flavor gives a server: only such a one can be made anew."""
+    return disk.role.startswith(_FLAVORED)
+
+
+def has_data(disk: Disk) -> bool:
+    """Whether something is on the disk that nothing else has."""
+    return disk.role not in _REMADE
+
+
 def data_disks(record: Record) -> tuple[tuple[str, str | None], ...]:
     """The disks with data that can be lost: their roles, and the ids of their pools, None where that is not known. The
     data lives on if another host has the pool."""
-    return tuple((disk.role, disk.pool_id) for disk in record.disks if disk.role not in _REMADE)
+    return tuple((disk.role, disk.pool_id) for disk in record.disks if has_data(disk))
+
+
+def has_tpm(record: Record) -> bool:
+    return any(key in record.image.properties or key in record.flavor.extra_specs for key in _TPM)
 
 
 def unmovable(record: Record) -> str:
     """Why the server can't be built elsewhere at all; empty if it can."""
-    if any(key in record.image.properties or key in record.flavor.extra_specs for key in _TPM):
+    if has_tpm(record):
         return "a server with a virtual TPM can't be evacuated: its state is on its host alone"
     return ""

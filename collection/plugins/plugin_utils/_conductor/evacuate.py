@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
     names,
     replaces,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_tpm, is_flavored
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Disk,
     Json,
@@ -37,7 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation, as_applied
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.keeping import disks_on, kept_on
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
@@ -49,6 +50,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, Location
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
@@ -140,7 +142,7 @@ class Evacuate(Reconcile):
         if any(mark in record.marks for mark in _UNSETTLED):
             state = "resized" if "resize" in record.marks else "migrating"
             return ERROR, str(refusal("evacuate", record.id, Standing(state)))
-        if _has_tpm(record):
+        if has_tpm(record):
             return ERROR, "it has a TPM, whose state was on its host alone: as in Nova it is not evacuated"
         if self._lost.by_word and record.spec.get("autostart"):
             why = "it starts by itself when its host is back (server_autostart): only a fence proves that it is off"
@@ -174,22 +176,18 @@ class Evacuate(Reconcile):
         )
 
     def _as_applied(self, record: Record) -> Server:
-        """The server as its record has it, to be placed; where it goes inventory says if it names it."""
-        desired = self._declared.servers.get(record.name)
-        spec = {key: value for key, value in record.spec.items() if key != "host"}
-        if desired is not None:
-            spec = {key: value for key, value in spec.items() if key not in _PLACEMENT}
-            spec.update({key: desired.spec[key] for key in _PLACEMENT if key in desired.spec})
-        return Server(record.name, record.declared, record.flavor, record.image, spec, record.id, record.root.pool)
+        """The server as its record has it, to be placed. Nova evacuates one from the very host that it was bound to."""
+        server = as_applied(record, self._declared.servers.get(record.name))
+        return dataclasses.replace(server, spec={key: value for key, value in server.spec.items() if key != "host"})
 
     def _planned(self, draft: Draft, row: ServerRow, record: Record) -> Draft:
         disks = disks_on(record, self._given.computes, self._others())
+        if disks.unseen:
+            return draft.refuse(HELD, disks.unseen)
         said = self._lost.on_shared_storage
         if said != "auto" and (said == "true") != disks.kept:
             why = f"on_shared_storage is {said}, and they {'are' if disks.kept else 'are not'}"
             return draft.refuse(ERROR, f"Invalid state of instance files on shared storage: {why}")
-        if disks.unseen:
-            return draft.refuse(HELD, disks.unseen)
         if self._lost.password and disks.kept:
             return draft.refuse(ERROR, "admin password can't be changed on existing disk")
         starts = self._starts(record)
@@ -316,11 +314,6 @@ class Evacuate(Reconcile):
         return str(uuid.uuid5(uuid.NAMESPACE_URL, made))
 
 
-#: What inventory says of where a server goes: its word of now counts, and what was applied where it has none. Nova
-#: evacuates a server from the very host that it was bound to.
-_PLACEMENT = ("availability_zone", "group", "hints")
-
-
 def _check_hosts(given: Situation, lost: Lost) -> None:
     rows = given.snapshot.hosts if given.snapshot is not None else {}
     for host in lost.hosts:
@@ -337,6 +330,7 @@ def _check_hosts(given: Situation, lost: Lost) -> None:
             raise InvalidInput(
                 f"{host} was never seen by this ledger: nobody knows which servers were on it; nothing is evacuated"
             )
+    _check_quorum(given, lost)
     if lost.to is None:
         return
     if lost.to in lost.hosts:
@@ -347,6 +341,25 @@ def _check_hosts(given: Situation, lost: Lost) -> None:
         raise Refused(f"{lost.to} is down, too: {given.by_name[lost.to].why}")
 
 
+def _check_quorum(given: Situation, lost: Lost) -> None:
+    """Who hears of nobody may have a fault of his own, and would have hosts fenced that live."""
+    others = [compute for compute in given.computes if compute.name not in lost.hosts]
+    silent = sorted(compute.name for compute in others if not compute.up and _in_service(given, compute))
+    if lost.by_word or 2 * len(silent) <= len(others):
+        return
+    raise Refused(
+        f"{len(silent)} of the {len(others)} other hosts don't answer either ({listed(silent)}): the fault may be this "
+        "controller's own, its network or its load, and then live hosts would be fenced. Look at that; those that are "
+        "really dead are evacuated together, -e fleet_host=kvm1,kvm2"
+    )
+
+
+def _in_service(given: Situation, compute: Compute) -> bool:
+    row = given.snapshot.hosts.get(compute.name) if given.snapshot is not None else None
+    state, _reason = compute.service((row.service_state, row.service_reason) if row is not None else None)
+    return state == "enabled"
+
+
 def _whole(record: Record) -> Record:
     """The server as it comes back: not rescued, not on its way, its fit found anew."""
     marks = {key: value for key, value in record.marks.items() if key != "rescue"}
@@ -355,10 +368,12 @@ def _whole(record: Record) -> Record:
 
 
 def _named(record: Record, kept: t.Collection[str]) -> Record:
-    """Disks that are made anew are named as ours: an adopted server's had names of their own."""
+    """Disks that are made anew are named as ours: an adopted server's had names of their own. What no flavor gives
+    a server can't be made anew: it comes back without."""
     disks = (
         disk if disk.volume in kept else dataclasses.replace(disk, volume=volume_of(record.id, disk.role))
         for disk in record.disks
+        if disk.volume in kept or is_flavored(disk)
     )
     return dataclasses.replace(record, disks=tuple(disks))
 
@@ -369,11 +384,6 @@ def _made_anew(disk: Disk, pools: t.Mapping[str, str | None], compute: Compute) 
         return dataclasses.replace(disk, pool_id=pools[disk.volume])
     overlay = "overlay" in compute.pools.get(disk.pool, {}).get("capabilities", ())
     return dataclasses.replace(disk, pool_id=None, backing=disk.backing if overlay else None)
-
-
-def _has_tpm(record: Record) -> bool:
-    asked = {**record.image.properties, **record.flavor.extra_specs}
-    return any(key in asked for key in ("hw_tpm_version", "hw_tpm_model", "hw:tpm_version", "hw:tpm_model"))
 
 
 __all__ = ["Evacuate", "Lost"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record, volume_of
 
 if t.TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Disks:
 
     def lost(self, record: Record) -> list[str]:
         """The roles of the disks whose data is lost."""
-        return [disk.role for disk in record.disks if _has_data(disk) and disk.volume not in self.volumes]
+        return [disk.role for disk in record.disks if has_data(disk) and disk.volume not in self.volumes]
 
     def told(self, record: Record) -> str:
         """What becomes of the disks, for people."""
@@ -51,27 +52,30 @@ class Disks:
 
 def disks_on(record: Record, computes: t.Sequence[Compute], others: t.Sequence[HostRow]) -> Disks:
     """What hosts that are up show of a server's disks. ``others``: what the ledger knows of all hosts but the dead."""
-    data = [disk.volume for disk in record.disks if _has_data(disk)]
-    found = {compute.name: kept_on(record, compute) & set(data) for compute in computes if compute.up}
+    data = {disk.volume for disk in record.disks if has_data(disk)}
+    found = {compute.name: kept_on(record, compute) & data for compute in computes if compute.up}
     with_root = {host: volumes for host, volumes in found.items() if record.root.volume in volumes}
-    if with_root:
-        best = max(len(volumes) for volumes in with_root.values())
-        hosts = {host for host, volumes in with_root.items() if len(volumes) == best}
-        return Disks(True, frozenset(hosts), frozenset(set.intersection(*(with_root[host] for host in hosts))))
-    sharing = sorted(row.name for row in others if record.root.pool_id in row.summary.get("pools", []))
-    if record.root.pool_id is None:
-        return Disks(False, unseen="its record doesn't say which pool its root disk is in: nothing is built beside it")
-    if sharing and record.root.volume != volume_of(record.id, "root"):
-        shared = f"pool {record.root.pool!r}, which {', '.join(sharing)} shared with its host"
-        unseen = f"its root disk {record.root.volume!r} is in {shared}, under a name of its own, as no survey looks for"
-        return Disks(False, unseen=f"{unseen}: define it by hand on one of them, and run the playbook adopt there")
-    if sharing:
-        shared = f"pool {record.root.pool!r}, which {', '.join(sharing)} shared with its host"
-        seen = f"no host that is up shows {record.root.volume} there"
-        return Disks(
-            False, unseen=f"its root disk is in {shared}, and {seen}: see that the pool is active, then run again"
-        )
-    return Disks(False)
+    best = max(map(len, with_root.values()), default=0)
+    kept = {host: volumes for host, volumes in with_root.items() if len(volumes) == best}
+    volumes = frozenset(set.intersection(*kept.values())) if kept else frozenset[str]()
+    missing = [disk for disk in record.disks if has_data(disk) and disk.volume not in volumes]
+    unseen = next(filter(None, (_unseen(disk, record, others) for disk in missing)), "")
+    return Disks(bool(kept), frozenset(kept), volumes, unseen)
+
+
+def _unseen(disk: Disk, record: Record, others: t.Sequence[HostRow]) -> str:
+    """Why it can't be told whether a disk that no host shows is lost; empty if it is."""
+    if disk.pool_id is None:
+        return f"its record doesn't say which pool its {disk.role} disk is in: nothing is built beside it"
+    sharing = sorted(row.name for row in others if disk.pool_id in row.summary.get("pools", []))
+    if not sharing:
+        return ""
+    shared = f"in pool {disk.pool!r}, which {', '.join(sharing)} shared with its host"
+    if disk.volume != volume_of(record.id, disk.role):
+        named = f"its {disk.role} disk {disk.volume!r} is {shared}, under a name of its own, as no survey looks for"
+        return f"{named}: define it by hand on one of them, and run the playbook adopt there"
+    seen = f"no host that is up shows {disk.volume} there"
+    return f"its {disk.role} disk is {shared}, and {seen}: see that the pool is active, then run again"
 
 
 def kept_on(record: Record, compute: Compute) -> set[str]:
@@ -84,11 +88,6 @@ def _shows(compute: Compute, disk: Disk) -> bool:
     if pool is None or disk.pool_id is None or not pool["active"]:
         return False
     return disk.pool_id in (pool.get("id"), *pool.get("markers", ())) and disk.volume in pool.get("volumes", {})
-
-
-def _has_data(disk: Disk) -> bool:
-    """Swap is made anew, and a drive from inventory."""
-    return disk.role == "root" or disk.role.startswith("ephemeral")
 
 
 __all__ = ["Disks", "disks_on", "kept_on"]

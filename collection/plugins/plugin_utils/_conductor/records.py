@@ -19,6 +19,7 @@ import uuid
 from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import is_flavored
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Address,
     Disk,
@@ -52,8 +53,6 @@ WRITES = frozenset(
     ).split()
 )
 
-#: Disks that are the flavor's and the config drive's to say. An adopted server may have others.
-_FLAVORED = ("root", "ephemeral", "swap", "config")
 #: Nova's shutdown_timeout.
 SHUTDOWN_TIMEOUT = 60
 
@@ -411,7 +410,7 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
         image_size=None,
         overlay=record.root.format == "qcow2",
     )
-    others = [disk for disk in record.disks if not disk.role.startswith(_FLAVORED)]
+    others = [disk for disk in record.disks if not is_flavored(disk)]
     kept = _apart([*(_keep(disk, record.disks, image=image) for disk in disks), *others], record.disks)
     return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept)
 

@@ -194,6 +194,7 @@ def _guest(record: Record) -> Guest:
 def _resident(record: Record, compute: Compute, declared: Declared) -> Resident:
     spec, root = record.spec, record.root
     group = declared.groups.get(spec.get("group") or "")
+    # server_host binds nobody to a dead host: evacuation leaves it aside, and so does this.
     request = Request(
         name=record.name,
         flavor=record.flavor,
@@ -208,7 +209,6 @@ def _resident(record: Record, compute: Compute, declared: Declared) -> Resident:
         hints=spec.get("hints", {}),
         pool=root.pool,
         networks=tuple(port["network"] for port in spec.get("networks", ())),
-        host=spec.get("host"),
         pci_aliases=declared.catalogs.pci_aliases,
     )
     key = compute.room_key(root.pool) if root.pool in compute.pools else ""

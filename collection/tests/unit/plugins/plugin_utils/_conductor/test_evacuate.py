@@ -13,15 +13,17 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, replaces
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate, Lost
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostRow, RunRow, ServerRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
+    COMPUTE,
+    FLEET,
     WEB,
     applied,
     fleet,
@@ -158,6 +160,49 @@ def test_a_disk_that_is_shared_and_not_seen_now_is_never_made_anew() -> None:
     entry = lost.entry(known=known, accept_data_loss=True)
     assert (entry.verdict, entry.steps, entry.held) == ("held", (), ())
     assert "in pool 'local', which kvm2 shared with its host, and no host that is up shows" in entry.message
+
+
+def with_data_disk(lost: Dead, pool_id: str | None) -> Dead:
+    """The server was adopted with a second disk, which others have made; no survey lists it."""
+    record = lost.records["web1"]
+    data = Disk("data1", "data", "mail-data.qcow2", "qcow2", 1, target="vdz", bus="virtio", pool_id=pool_id)
+    return lost.with_record(disks=(*record.disks, data))
+
+
+def test_an_adopted_servers_other_disk_is_data_too() -> None:
+    lost = with_data_disk(dead(), "pool-kvm1-data")
+    shared = showing(dead(), "kvm2")
+    held = lost.entry(surveys=shared)
+    assert [step.hold for step in held.held] == ["data_loss"]
+    assert "what was on its disk data1 is lost" in held.held[0].why
+    # Nothing of its kind can be made anew: the server comes back without it.
+    its = deed(lost.entry(surveys=shared, accept_data_loss=True))
+    assert its["options"]["lost"] == ["data1"]
+    assert "data1" not in {disk.role for disk in Record.from_json(its["record"]).disks}
+    assert "mail-data.qcow2" not in str(its["options"]["evacuating"]["made"])
+
+
+@pytest.mark.parametrize("pool_id", ["pool-data", None])
+def test_a_data_disk_that_others_may_still_have_holds_its_server(pool_id: str | None) -> None:
+    lost = with_data_disk(dead(), pool_id)
+    known = {"kvm3": HostRow("kvm3", "id-kvm3", 1, "enabled", None, 1.0, {"pools": ["pool-data"]})}
+    entry = lost.entry(surveys=showing(dead(), "kvm2"), known=known, accept_data_loss=True)
+    assert (entry.verdict, entry.steps, entry.held) == ("held", (), ())
+    assert "data1 disk" in entry.message
+
+
+def test_who_hears_of_nobody_fences_nobody() -> None:
+    """The fault may be the controller's own: its network, or so much load that no survey ends in time."""
+    lost = dead()
+    four = dict.fromkeys(("kvm1", "kvm2", "kvm3", "kvm4"), COMPUTE)
+    lost = dataclasses.replace(lost, declared=declare(FLEET, four, {"web1": WEB}, {}))
+    silent: dict[str, t.Any] = {"kvm2": None, "kvm3": None}
+    with pytest.raises(Refused, match="2 of the 3 other hosts don't answer either \\(kvm2, kvm3\\)"):
+        lost.plan(surveys={**showing(lost, "kvm4"), **silent})
+    assert lost.plan(surveys={**showing(lost, "kvm4"), **silent}, by_word=True).servers
+    assert lost.plan(surveys={**showing(lost, "kvm4"), "kvm2": None}).servers
+    seen = {name: HostRow(name, f"id-{name}", 1, "enabled", None, 1.0, {}) for name in ("kvm2", "kvm3")}
+    assert lost.plan(hosts=("kvm1", "kvm2", "kvm3"), surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
 
 
 def test_a_volume_that_lies_in_the_way_keeps_a_host_out() -> None:

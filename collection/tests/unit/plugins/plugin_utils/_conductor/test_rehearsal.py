@@ -275,6 +275,19 @@ def test_a_fleet_is_rehearsed_from_its_ledger() -> None:
     assert set(both.placed.values()) == {"kvm3"}
 
 
+def test_a_server_pinned_to_the_lost_host_goes_elsewhere_as_evacuation_lets_it() -> None:
+    declared, computes = running(1)
+    snapshot = as_remembered(declared, computes)
+    ((server_id, row),) = snapshot.servers.items()
+    record = t.cast(Record, row.loads())
+    pinned = dataclasses.replace(record, spec={**record.spec, "host": row.host})
+    servers = {server_id: dataclasses.replace(row, record=pinned.dumps())}
+    snapshot = dataclasses.replace(snapshot, servers=servers)
+    known = remembered(declared.computes, snapshot)
+    outcome = rehearsal_of(declared, known, snapshot).outcomes([(str(row.host),)])[0]
+    assert (list(outcome.placed), outcome.refused) == ([record.name], {})
+
+
 def test_soft_deleted_and_shelved_servers_are_nobodys_loss() -> None:
     declared, computes = running(3)
     snapshot = as_remembered(declared, computes)

@@ -100,6 +100,7 @@ def test_twenty_servers_leave_as_the_plan_said_and_come_back(fleet: Fleet) -> No
     fleet.compute_defaults = {"compute_allocation_ratio": {"vcpus": 16.0, "memory": 4.0, "disk": 8.0}}
     names = [f"s{number:02}" for number in range(20)]
     placed(fleet, "kvm1", *names, state="stopped")
+    fleet.reconcile()  # inventory holds them nowhere any more
     before = fleet.look()
     checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
     done = fleet.run("drain", fleet_host="kvm1").ok()

@@ -41,8 +41,11 @@ def test_the_servers_of_a_dead_host_live_again_and_each_of_them_once(fleet: Flee
     assert fleet.look().domains == []
     assert [row.host for row in fleet.snapshot.servers.values()] == ["kvm1"] * 3
 
+    run = fleet.run("evacuate", fleet_host="kvm1", fleet_fenced=FENCED).failed()
+    assert run.all_steps == {name: ["evacuate"] for name in ("idle", "kept")}
+    assert run.failures == ["local: it was not evacuated; allow it with -e fleet_allow=data_loss"]
     run = fleet.run("evacuate", fleet_host="kvm1", fleet_fenced=FENCED, fleet_allow="data_loss").ok()
-    assert run.all_steps == {name: ["evacuate"] for name in ("idle", "kept", "local")}
+    assert run.all_steps == {"local": ["evacuate"]}
     after = fleet.look()
     assert after.states == {"idle": "shutoff", "kept": "running", "local": "running"}
     assert "kvm1" not in after.placement.values()

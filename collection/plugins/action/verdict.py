@@ -19,7 +19,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
     fleet_rows,
     fleet_text,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import BUSY, FAILURES, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import AWAY, BUSY, FAILURES, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together, told
 from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import conclude
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
@@ -53,7 +53,8 @@ class ActionModule(FleetAction):
         result: Result = {"changed": False, "failures": failures, "rescheduled": rescheduled}
         if failures:
             # Ansible prints all of a failed result: the sentences are not to be looked for among a thousand servers.
-            return {**result, "failed": True, "msg": _sentence(failures, _host_now(plan, left=True))}
+            told = _sentence(failures, _host_now(plan, left=True))
+            return {**result, "failed": True, "msg": "\n".join([told, *_way_out(plan)])}
         if plan.get("drain") and not self.check_mode:
             Display().display(_host_now(plan, left=False))
         return {**result, "servers": [row.to_json() for row in rows]}
@@ -101,6 +102,8 @@ class ActionModule(FleetAction):
             yield from (f"{name}: {_impossible(d)}" for d in entry["differences"] if d["class"] == IMPOSSIBLE)
             if entry["verdict"] in FAILURES or entry["unseen"]:
                 yield _named(name, entry["message"])
+            elif plan.get("evacuation") and not self.check_mode and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
+                yield f"{name}: it was not evacuated; {_leave(entry)}"
             elif strict and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
                 yield f"{name}: it is {'busy' if entry['verdict'] == BUSY else 'held'}, and fleet_strict is set"
 
@@ -165,6 +168,21 @@ def _named(name: str, message: str) -> str:
 
 def _cause(answer: t.Mapping[str, Json]) -> str:
     return " ".join(str(answer.get("msg") or "it failed without a word").split())
+
+
+def _leave(entry: t.Mapping[str, Json]) -> str:
+    """What lets a server be evacuated that was held."""
+    flags = ",".join(sorted({step["flag"] for step in entry["held"]}))
+    return f"allow it with -e fleet_allow={flags}" if flags else str(entry["message"])
+
+
+def _way_out(plan: Arguments) -> t.Iterator[str]:
+    """What brings the servers of hosts that are down back, if these are dead."""
+    if plan.get("evacuation") or plan.get("drain"):
+        return
+    away = {entry["host"] for entry in plan["servers"].values() if entry["verdict"] == AWAY}
+    for host in sorted(host for host in away if host in plan["hosts"] and not plan["hosts"][host]["up"]):
+        yield f"If {host} is dead, the playbook evacuate builds its servers elsewhere: -e fleet_host={host}"
 
 
 def _host_now(plan: t.Mapping[str, Json], *, left: bool) -> str:

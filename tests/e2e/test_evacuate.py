@@ -18,7 +18,7 @@ def copies(world: World, name: str) -> list[tuple[str, str]]:
 
 
 def test_the_servers_of_a_dead_host_live_again_and_each_of_them_once(fleet: Fleet) -> None:
-    fleet.all["fleet_timeout"] = 20
+    fleet.all["fleet_timeout"] = 12
     fleet.declare("kept", "idle", pool="shared")
     fleet.declare("idle", state="stopped")
     fleet.declare("local")

@@ -59,6 +59,7 @@ def test_modules_have_examples_and_an_info_twin(root: Path, modules: list[str]) 
         assert f"flotilla.compute.{name}:" in text, f"{name} has no example with its full name"
         assert "\nRETURN = " in text, f"{name} does not say what it returns"
         # plan reads and returns plans as data: it is its own twin. verdict ends a run: there is nothing to read back.
-        # What server_action, adopt and evacuate do, server_info reads. doctor itself reads, but for what it mends.
-        alone = name in ("adopt", "doctor", "evacuate", "plan", "server_action", "verdict") or name.endswith("_info")
+        # What server_action, migrate, adopt and evacuate do, server_info reads. doctor reads, but for what it mends.
+        alone = name in ("adopt", "doctor", "evacuate", "migrate", "plan", "server_action", "verdict")
+        alone = alone or name.endswith("_info")
         assert alone or f"{name}_info" in modules, f"{name} has no {name}_info"

@@ -218,8 +218,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     LIBVIRT_IMPORT_ERROR,
     LIBVIRT_PACKAGE,
     opened,
+    run_events,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps, unpack_drive
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import (
+    look_at,
+    run_steps,
+    unpack_drive,
+)
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str"},
@@ -281,16 +286,25 @@ def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
+def look(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Check mode: what stands against the steps, as far as that can be told without touching anything."""
+    steps = params["steps"] or []
+    if not steps:
+        return {"changed": False, "results": []}
+    run_events()  # for the connection to the other host
+    with opened(params["uri"]) as conn:
+        its = {name: params[name] for name in ("state_dir", "run_id", "fleet_id")}
+        return {"changed": True, "results": look_at(conn, steps, **its)}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS, required_by={"steps": ("run_id", "fleet_id")}, supports_check_mode=True
     )
     if LIBVIRT_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib(LIBVIRT_PACKAGE), exception=LIBVIRT_IMPORT_ERROR)
-    if module.check_mode:
-        module.exit_json(changed=bool(module.params["steps"]))
     try:
-        result = run(module.params)
+        result = look(module.params) if module.check_mode else run(module.params)
     except FlotillaError as exc:
         module.fail_json(msg=str(exc))
     failures = [f"{step['name']}: {step['message']}" for step in result["results"] if step.get("failed")]

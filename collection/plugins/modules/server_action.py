@@ -52,6 +52,8 @@ options:
       - V(pause) and V(unpause) stop and go on in memory. What a paused server has in memory is lost when its host
         reboots.
       - V(suspend) and V(resume) save the memory on the host's disk and go on from there.
+      - V(abort_migration) ends a live migration that is under way, while another task is at it. The server stays where
+        it is, and nothing of it stays at the destination. One that has gone over to post-copy can't be aborted.
       - V(lock) and V(unlock). A locked server refuses whatever changes it, from reconcile runs too, unless the run has
         leave for V(locked).
       - V(delete) is V(soft_delete) where C(fleet_reclaim) gives deleted servers time, and final where it does not.
@@ -86,6 +88,7 @@ options:
         the same.
     type: str
     choices:
+      - abort_migration
       - backup
       - confirm_resize
       - crash_dump
@@ -126,7 +129,7 @@ options:
   wait:
     description:
       - With V(false), O(action=stop) and O(action=reboot) press the power button once and do not wait for what the
-        guest makes of it.
+        guest makes of it. O(action=migrate) with O(live) returns when the migration has begun.
     type: bool
   reason:
     description:
@@ -166,7 +169,39 @@ options:
     type: str
   live:
     description:
-      - With O(action=migrate), whether the server goes on running meanwhile. Only V(false) is possible yet.
+      - With O(action=migrate), whether the server goes on running meanwhile, V(auto) where it runs. By default it is
+        shut down for it, as in Nova; M(flotilla.compute.migrate) moves it live.
+    type: str
+    choices: [auto, 'true', 'false']
+  auto_converge:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
+    type: bool
+  bandwidth:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
+    type: int
+  block_migration:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
+    type: str
+    choices: [auto, 'true', 'false']
+  parallel:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
+    type: int
+  post_copy:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
+    type: bool
+  timeout_action:
+    description:
+      - With O(action=migrate) and O(live), what is done after O(timeout) seconds.
+    type: str
+    choices: [abort, post_copy, pause]
+  tls:
+    description:
+      - With O(action=migrate) and O(live), as M(flotilla.compute.migrate) has it.
     type: bool
   confirm:
     description:

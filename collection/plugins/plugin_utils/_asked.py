@@ -17,24 +17,32 @@ from ansible.parsing.splitter import parse_kv
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import ACTIONS, check_options
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import CHOICES, TIMEOUT_ACTIONS
 
 #: The options of all actions. Which of them an action takes is in actions.ACTIONS.
 OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
+    "auto_converge": {"type": "bool"},
     "backup_type": {"type": "str"},
+    "bandwidth": {"type": "int"},
+    "block_migration": {"type": "str", "choices": list(CHOICES)},
     "confirm": {"type": "bool"},
     "description": {"type": "str"},
     "flavor": {"type": "str"},
     "host": {"type": "str"},
     "image": {"type": "str"},
     "key_name": {"type": "str", "no_log": False},
-    "live": {"type": "bool"},
+    "live": {"type": "str", "choices": list(CHOICES)},
     "metadata": {"type": "dict"},
     "name": {"type": "str"},
+    "parallel": {"type": "int"},
     "password": {"type": "str", "no_log": True},
     "pool": {"type": "str"},
+    "post_copy": {"type": "bool"},
     "reason": {"type": "str"},
     "rotation": {"type": "int"},
     "timeout": {"type": "int"},
+    "timeout_action": {"type": "str", "choices": list(TIMEOUT_ACTIONS)},
+    "tls": {"type": "bool"},
     "type": {"type": "str"},
     "user": {"type": "str"},
     "user_data": {"type": "str", "no_log": True},

@@ -20,13 +20,12 @@ import zlib
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import (
     COMPLETED,
-    FAILED,
     needs_image,
     rebuilds_drive,
 )
@@ -35,6 +34,18 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrat
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
 from ansible_collections.flotilla.compute.plugins.plugin_utils._kept_snapshots import keep_snapshots
+from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import (
+    applied,
+    arrived_at,
+    end_told,
+    ended,
+    is_back,
+    is_running,
+    last_record,
+    line_of,
+    nothing_left,
+    watched,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
     Personality,
     config_drive,
@@ -54,6 +65,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._ven
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
+from ansible_collections.flotilla.compute.plugins.plugin_utils._progress import how_far
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -91,14 +103,26 @@ class Carrier(Planner):
             "steps": kinds,
             "server": {"name": entry["name"], "id": entry["id"], "host": entry["host"]},
         }
+        looked = self._look(entry) if self.check_mode else {}
         if self.diff_mode:
-            result["diff"] = [{"prepared": "\n".join(entry["text"]) + "\n"}]
+            lines = [*entry["text"], *map(line_of, looked.get("checks", ()))]
+            result["diff"] = [{"prepared": "\n".join(lines) + "\n"}]
         if self.check_mode or not kinds:
-            return result
+            return {**result, **looked}
         if entry.get("tried"):
             result["tried"] = entry["tried"]
         lacking = self._lacking_image(entry)
         return {**result, **(self._carry_out(entry) if lacking is None else self._fail_before(entry, lacking))}
+
+    def _look(self, entry: Arguments) -> Result:
+        """What the host says stands against its steps, where it can tell without touching anything."""
+        deeds = [deed for deed in entry["deeds"] if deed["kind"] == "live_migrate"]
+        if not deeds:
+            return {}
+        outcome = self._call(entry, deeds)
+        kept: Result = {key: outcome[key] for key in ("failed", "msg", "unreachable") if key in outcome}
+        told = [(result.get("told") or {}).get("checks", ()) for result in outcome.get("results", [])]
+        return {**kept, "checks": [check for checks in told for check in checks]}
 
     def _lacking_image(self, entry: Arguments) -> Result | None:
         """What the host answered that could not get the server's image; None if it has it."""
@@ -149,10 +173,11 @@ class Carrier(Planner):
                 self._wait_healthy(entry, outcome)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
-            self._journal(ledger, entry, move, _ended(move, entry, outcome))
+            self._journal(ledger, entry, move, ended(move, entry, outcome))
             self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
             raise
-        self._journal(ledger, entry, move, _ended(move, entry, outcome))
+        self._journal(ledger, entry, move, ended(move, entry, outcome))
+        self._journal_end(ledger, entry, outcome)
         if outcome.get("failed"):
             self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
         else:
@@ -203,20 +228,25 @@ class Carrier(Planner):
             names.update(entry.get("journal") or {})
             ledger.note_migration(entry["run_id"], move.id, move.kind, entry["id"], status=status, **names)
 
+    def _journal_end(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
+        """A live migration whose run was cut off is over: its row was that run's."""
+        told = end_told(outcome)
+        if told is not None:
+            with contextlib.suppress(FlotillaError):
+                ledger.update_migration(entry["run_id"], told[0], status=told[1])
+
     def _call_to_the_end(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         """A step that goes on by itself is asked for again, and its progress is shown."""
         since = time.time()
         while True:
-            outcome = self._call(entry, [_watched(deed, time.time() - since) for deed in deeds])
-            running = [result for result in outcome.get("results", []) if result.get("running")]
-            if outcome.get("failed") or not running:
+            outcome = self._call(entry, [watched(deed, time.time() - since) for deed in deeds])
+            if outcome.get("failed") or not is_running(outcome):
                 return outcome
-            told = running[-1]["told"]["progress"]
-            done, total = told["done"] / MIB, told["total"] / MIB
-            share = f" ({100 * done / total:.0f} %)" if total else ""
-            seconds = time.time() - since
-            far = f"{done:.0f} of {total:.0f} MiB{share}, {seconds:.0f} s"
-            Display().display(f"{entry['name']}: {running[-1]['kind']}: {far}")
+            last = outcome["results"][-1]
+            if not all((deed.get("options") or {}).get("wait", True) for deed in deeds):
+                return outcome
+            far = f"{how_far(last['told']['progress'])}, {time.time() - since:.0f} s"
+            Display().display(f"{entry['name']}: {last['kind']}: {far}")
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         secrets = self.secrets(entry)
@@ -224,7 +254,7 @@ class Carrier(Planner):
             "name": entry["name"],
             "uri": entry["uri"],
             "state_dir": entry["host_state_dir"],
-            "run_id": entry["run_id"],
+            "run_id": entry["run_id"] or "check mode",
             "fleet_id": entry["fleet_id"],
             "steps": list(deeds),
             "drives": self._drives(entry, deeds),
@@ -364,18 +394,19 @@ class Carrier(Planner):
 
     def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
         last = outcome["results"][-1]
-        record = _last_record(outcome) or _applied(entry)
+        record = last_record(outcome) or applied(entry)
         deleted = last["kind"] == "delete"
         state = last.get("state")
-        if record is None and not deleted:
-            # No record is the ledger's word for a server that is no more: only a deletion may say it.
+        if is_running(outcome) or (record is None and not deleted):
+            # What goes on by itself the next run finds. And no record is the ledger's word for a server that is no
+            # more: only a deletion may say it.
             ledger.end_task(entry["run_id"], entry["id"])
             return
         ledger.finish(
             entry["run_id"],
             entry["id"],
             record=None if deleted else record,
-            host=entry.get("destination") or entry["host"],
+            host=arrived_at(outcome) or entry.get("destination") or entry["host"],
             vm_state=vm_state(state or "shutoff", () if record is None else record.marks),
             power_state=power_state(state or "shutoff"),
             message=", ".join(result["message" if entry.get("action") else "kind"] for result in outcome["results"]),
@@ -384,14 +415,15 @@ class Carrier(Planner):
     def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
         # The ledger may be what failed; then the host's own record tells the next run.
         with contextlib.suppress(FlotillaError):
-            gone = _nothing_left(outcome)
+            gone = nothing_left(outcome)
             ledger.fail(
                 entry["run_id"],
                 entry["id"],
                 message,
                 # The record of a build that was undone is nobody's.
-                record=None if gone else _last_record(outcome),
+                record=None if gone else last_record(outcome),
                 failed_build=entry["host"] if _is_host_s_fault(entry, outcome) else None,
+                unclaim=is_back(entry, outcome),
             )
 
     def recorded(self, name: str) -> Record | None:
@@ -405,7 +437,8 @@ class Carrier(Planner):
         results = outcome.get("results", [])
         kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
         state = results[-1].get("state") if results else None
-        host = entry["host"] if outcome.get("failed") else entry.get("destination") or entry["host"]
+        stays = outcome.get("failed") or is_running(outcome)
+        host = entry["host"] if stays else arrived_at(outcome) or entry.get("destination") or entry["host"]
         server = {"name": entry["name"], "id": entry["id"], "host": host, "state": state}
         found: Result = {
             **kept,
@@ -414,7 +447,7 @@ class Carrier(Planner):
         }
         if interrupts(found["steps"]):
             found["interrupted"] = True
-        if _is_host_s_fault(entry, outcome) and _nothing_left(outcome):
+        if _is_host_s_fault(entry, outcome) and nothing_left(outcome):
             found.update(_may_try_again(entry))
         if entry.get("without") and not outcome.get("failed"):
             found["without"] = entry["without"]
@@ -442,41 +475,11 @@ def _may_try_again(entry: Arguments) -> Result:
     return {"reschedule": True} if _attempts_left(entry) else {"exhausted": True} if entry.get("tried") else {}
 
 
-def _nothing_left(outcome: Result) -> bool:
-    """Whether the host itself says that nothing of a failed build is on it. Whoever didn't answer has not said so."""
-    results = outcome.get("results") or [{}]
-    return bool(outcome.get("failed") and results[-1].get("nothing_left"))
-
-
 def _is_host_s_fault(entry: Arguments, outcome: Result) -> bool:
     """Whether a build failed for what another host may do better (Nova: not BuildAbortException)."""
     results = outcome.get("results") or [{}]
     built = entry["deeds"][0]["kind"] == "create"
     return bool(built and outcome.get("failed") and results[-1].get("failed") and not results[-1].get("abort"))
-
-
-def _last_record(outcome: Result) -> Record | None:
-    records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
-    return Record.from_json(records[-1]) if records else None
-
-
-def _ended(move: Move | None, entry: Arguments, outcome: Result) -> str | None:
-    """The status of a resize after its steps; None where nobody knows what the host has come to."""
-    if move is None or "results" not in outcome:
-        return None
-    if move.step == "evacuate" and _nothing_left(outcome):
-        return FAILED
-    return move.ended(_last_record(outcome) or _applied(entry))
-
-
-def _watched(deed: Json, elapsed: float) -> Json:
-    """A step that is watched, with the seconds since it was begun: its host has no memory of the call before."""
-    options = deed.get("options") or {}
-    return {**deed, "options": {**options, "elapsed": elapsed}} if "watch" in options else deed
-
-
-def _applied(entry: Arguments) -> Record | None:
-    return Record.from_json(entry["record"]) if entry.get("record") else None
 
 
 def names_of(record: Record) -> dict[str, str]:

@@ -18,6 +18,8 @@ import typing as t
 
 from . import moving, resizing, saving
 from .errors import InvalidInput, Refused
+from .live import OPTIONS as LIVE_OPTIONS
+from .live import wants_live
 from .model import Flavor, Guest, Image, Json, Record, Server, Spec
 from .resize import resize_of
 from .states import Standing, power_state, refusal, vm_state
@@ -58,7 +60,7 @@ class Deed:
 def plan_action(request: Request, record: Record, guest: Guest | None, *, task_state: str | None = None) -> ServerPlan:
     """The steps of an action. Refused in Nova's words; InvalidInput for an option that the action doesn't take."""
     check_options(request.action, request.options)
-    reason = refusal(rule_of(request), record.id, standing(record, guest, request.leave, task_state))
+    reason = refusal(rule_of(request, guest), record.id, standing(record, guest, request.leave, task_state))
     if reason is not None:
         raise Refused(reason)
     planned = ACTIONS[request.action].steps(request, record, guest)
@@ -78,8 +80,10 @@ def check_options(action: str, options: t.Collection[str]) -> None:
         raise InvalidInput(f"the action {action} takes no option {', '.join(unknown)}; {allowed}")
 
 
-def rule_of(request: Request) -> str:
+def rule_of(request: Request, guest: Guest | None = None) -> str:
     """The row of Nova's matrix that the action is judged by."""
+    if request.action == "migrate" and wants_live(request.options.get("live"), guest.state if guest else "shutoff"):
+        return "live_migrate"
     if request.action == "reboot" and request.options.get("type") == "hard":
         return "hard_reboot"
     return request.action
@@ -110,7 +114,7 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)
     volumes = frozenset(disk.volume for disk in record.disks)
     plan = plan_server(desired, record, guest, volumes=volumes, leave=leave)
-    kinds = [step.kind for step in plan.steps if step.kind not in ("tidy", "update")]
+    kinds = [step.kind for step in plan.steps if step.kind not in ("end_move", "tidy", "update")]
     if desired.spec.get("locked") and not record.lock:
         return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
     if not kinds:
@@ -253,8 +257,13 @@ def _revert_resize(_request: Request, record: Record, guest: Guest | None) -> Pl
     return resizing.revert(record, guest)
 
 
+def _abort_migration(_request: Request, _record: Record, _guest: Guest | None) -> Planned:
+    return [Step("abort_migration", "asked for; the server stays where it is")]
+
+
 #: The actions that can be asked for, by name. Each has its rule of the same name in states.RULES.
 ACTIONS: t.Final[dict[str, Deed]] = {
+    "abort_migration": Deed(_abort_migration),
     "backup": Deed(_backup, frozenset({"name", "backup_type", "rotation", "pool"})),
     "confirm_resize": Deed(_confirm_resize),
     "crash_dump": Deed(_inject_nmi),
@@ -262,7 +271,7 @@ ACTIONS: t.Final[dict[str, Deed]] = {
     "force_delete": Deed(_force_delete),
     "inject_nmi": Deed(_inject_nmi),
     "lock": Deed(_lock, frozenset({"reason"})),
-    "migrate": Deed(_migrate, frozenset({"host", "live", "confirm"})),
+    "migrate": Deed(_migrate, frozenset({"host", "live", "confirm", "wait", *LIVE_OPTIONS})),
     "pause": _power("pause", "paused"),
     "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
     "rebuild": Deed(_rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"user_data"})),

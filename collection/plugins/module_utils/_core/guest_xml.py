@@ -31,6 +31,7 @@ def guest_of(
     locations: Locations,
     migrated: bool = False,
     live: t.Callable[[], str | None] = lambda: None,
+    arriving: bool = False,
 ) -> Guest:
     """The guest that a domain's XML describes; a record that can't be used is a fact of it, never an error.
 
@@ -59,6 +60,7 @@ def guest_of(
         sources=tuple(place for place in (_held(disk, locations) for disk in root.iterfind("devices/disk")) if place),
         tuning=tuning,
         live=lives,
+        arriving=arriving,
     )
 
 

@@ -300,7 +300,7 @@ class Guest:
     ``record`` is None for a foreign domain; ``record_error`` says why a record that is there can't be used, and
     ``damaged`` that it is ours and unreadable (not a copy of another's). ``migrated``: off because it was migrated
     away. ``tuning`` is that of the persistent configuration, None where nothing is tuned; ``live`` that of the running
-    guest where it is another.
+    guest where it is another. ``arriving``: another host still has it, its memory is on the way.
     """
 
     id: str
@@ -319,6 +319,7 @@ class Guest:
     sources: t.Sequence[t.Sequence[str]] = ()
     tuning: Tuning | None = None
     live: Tuning | None = None
+    arriving: bool = False
 
     @property
     def active(self) -> bool:

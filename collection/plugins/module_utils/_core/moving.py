@@ -17,6 +17,8 @@ import dataclasses
 import typing as t
 
 from .errors import InvalidInput, Refused
+from .live import OPTIONS as LIVE_OPTIONS
+from .live import live_step, wants_live
 from .model import Flavor, Guest, Json, Record, Server, Spec
 from .states import route
 from .steps import RESIZED, Leave, ServerPlan, Step
@@ -57,11 +59,18 @@ def cold_steps(
 
 
 def migrate(options: t.Mapping[str, Json], record: Record, guest: Guest | None) -> list[Step]:
-    """Nova's action migrate: cold, to the host that is asked for or to one that the scheduler chooses."""
-    if options.get("live"):
-        raise InvalidInput("the action migrate takes live: false; it shuts the server down, moves it and starts it")
+    """Nova's action migrate, live or cold, to the host that is asked for or to one that the scheduler chooses."""
     state = "shutoff" if guest is None else guest.state
     host = options.get("host")
+    if wants_live(options.get("live"), state):
+        if record.fit is not None:
+            raise Refused(f"{record.name} {_FITTED}: move it cold, with live: false")
+        return [live_step(options, "asked for", host=None if host is None else str(host))]
+    given = [name for name in LIVE_OPTIONS if options.get(name) is not None]
+    if given:
+        raise InvalidInput(f"{record.name} is {state} and is moved cold, which takes no {', '.join(given)}")
+    if options.get("wait") is False:
+        raise InvalidInput(f"{record.name} is {state} and is moved cold, which is always waited for")
     return cold_steps(
         record,
         state,
@@ -92,7 +101,15 @@ def declared_host(
     if state not in ("running", "shutoff"):
         return plan
     spec = next((step.spec for step in reversed(plan.steps) if step.spec is not None), record.spec)
-    steps = cold_steps(record, state, f"declared on {host}", host=str(host), spec=spec, confirm=True)
+    why = f"declared on {host}"
+    if state == "running" and record.fit is None:
+        if any(step.kind != "update" for step in plan.steps):
+            return plan  # it is moved when it is as it should be
+        move = by_leave(ServerPlan(steps=(live_step({}, why, host=str(host), spec=spec),)), record, leave)
+        return ServerPlan(plan.differences, move.steps or plan.steps, (*plan.held, *move.held))
+    if state == "running":
+        why = f"{why}; it {_FITTED}"
+    steps = cold_steps(record, state, why, host=str(host), spec=spec, confirm=True)
     needs = ("migrate", "restart") if state == "running" else ("migrate",)
     move = by_leave(ServerPlan(steps=tuple(steps)), record, leave, needs)
     return ServerPlan(plan.differences, (*plan.steps, *move.steps), (*plan.held, *move.held))
@@ -128,6 +145,7 @@ def by_leave(plan: ServerPlan, record: Record, leave: Leave, needs: t.Sequence[s
     return dataclasses.replace(plan, steps=(), held=(*plan.held, move))
 
 
+_FITTED = "has cores, pages or devices of its host's for itself, and can't be moved while it runs"
 _FIRMWARE = "; the variables of its UEFI firmware don't go with it"
 
 __all__ = ["MOVES", "by_leave", "check_destination", "cold_steps", "declared_host", "elsewhere", "migrate"]

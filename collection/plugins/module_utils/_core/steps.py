@@ -30,6 +30,7 @@ from .differences import (
     is_off,
 )
 from .model import Guest, Json, Record, Server, Spec
+from .move import end_move, is_moving
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
@@ -86,8 +87,22 @@ def plan_server(
     ``record`` is the guest's own, or the ledger's when no guest is there; ``volumes`` names the volumes found where the
     server is, or would be made; ``moved``: the guest is on another host than its record says.
     """
+    if is_moving(record, guest):
+        return end_move(record)
     if desired.state == "absent":
         return _absent(record, guest, volumes=volumes, leave=leave, leaves="declared absent", hold=None)
+    return _plan_wanted(desired, record, guest, volumes=volumes, leave=leave, moved=moved)
+
+
+def _plan_wanted(
+    desired: Server,
+    record: Record | None,
+    guest: Guest | None,
+    *,
+    volumes: t.AbstractSet[str],
+    leave: Leave,
+    moved: bool,
+) -> ServerPlan:
     if record is None:
         if guest is not None:
             raise ValueError("a guest without a record is foreign and has no plan")
@@ -117,6 +132,8 @@ def plan_server(
 
 def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
     """The steps for a managed server that inventory no longer names (only with fleet_prune)."""
+    if is_moving(record, guest):
+        return end_move(record)
     return _absent(record, guest, volumes=volumes, leave=leave, leaves="not in inventory", hold="delete")
 
 

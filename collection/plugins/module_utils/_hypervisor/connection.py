@@ -13,6 +13,7 @@ types, so everything that it gives is ``Any`` (``Connection``, ``Domain`` … sa
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 import typing as t
 
@@ -26,6 +27,8 @@ except ImportError:
     libvirt = None
 
 DEFAULT_URI = "qemu:///system"
+#: Seconds between two signs of life, and how many may be missing.
+_KEEPALIVE = (5, 3)
 #: What `missing_required_lib` is asked for when LIBVIRT_IMPORT_ERROR is set.
 LIBVIRT_PACKAGE = "libvirt (Debian: python3-libvirt, Fedora and EL: python3-libvirt, SUSE: python3-libvirt-python)"
 
@@ -64,6 +67,23 @@ def connect(uri: str, *, readonly: bool = False) -> Connection:
     except libvirt.libvirtError as exc:
         text = f"libvirt can't be reached at {uri!r}: {message_of(exc)}"
         raise FlotillaError(f"{text}; {_advice(exc) or 'is its daemon running on this host?'}") from exc
+
+
+def watched(conn: Connection) -> Connection:
+    """A connection to another host that is given up when that host falls silent, instead of waited for for ever."""
+    conn.setKeepAlive(*_KEEPALIVE)
+    return conn
+
+
+def run_events() -> None:
+    """What keep-alives need: libvirt's event loop, once for the life of this process, before it opens a connection."""
+    libvirt.virEventRegisterDefaultImpl()
+
+    def loop() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=loop, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -146,5 +166,7 @@ __all__ = [
     "libvirt_error",
     "message_of",
     "opened",
+    "run_events",
     "supported",
+    "watched",
 ]

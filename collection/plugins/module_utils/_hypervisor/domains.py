@@ -41,6 +41,42 @@ def state_of(domain: Domain) -> str:
     return "suspended" if state == "shutoff" and domain.hasManagedSaveImage() else state
 
 
+def is_post_copy(domain: Domain) -> bool:
+    """Whether part of the guest's memory is on another host already (also when that stands still)."""
+    reasons = (libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
+    state, reason = domain.state()[:2]
+    return state == libvirt.VIR_DOMAIN_PAUSED and reason in reasons
+
+
+def is_broken_post_copy(domain: Domain) -> bool:
+    """Whether a migration in post-copy lost its link: it can only be resumed."""
+    broken = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
+    return tuple(domain.state()[:2]) == broken
+
+
+def is_waiting_for_memory(domain: Domain) -> bool:
+    """Whether libvirt has it paused for a migration, be it the end that it comes from or the one that it goes to."""
+    state, reason = domain.state()[:2]
+    waiting = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+    return state == libvirt.VIR_DOMAIN_PAUSED and reason in waiting
+
+
+def is_arriving(domain: Domain) -> bool:
+    """Whether it is a guest that another host still has: its memory is on the way here, and it has not run here yet."""
+    if not is_waiting_for_memory(domain):
+        return False
+    try:
+        stats = found(domain.jobStats)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):
+            # QEMU's driver: "migration statistics are available only on the source host".
+            return is_waiting_for_memory(domain)
+        if is_error(exc, "VIR_ERR_NO_SUPPORT"):
+            return False
+        raise
+    return stats is not None and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN
+
+
 def must_not_be_elsewhere(domain: Domain) -> None:
     """Refuse a domain that was migrated away: the guest may run on another host, on this very disk."""
     if is_migrated(*domain.state()[:2]):
@@ -212,6 +248,10 @@ def _press_until_off(domain: Domain, deadline: float) -> None:
 
 __all__ = [
     "became",
+    "is_arriving",
+    "is_broken_post_copy",
+    "is_post_copy",
+    "is_waiting_for_memory",
     "keep",
     "kill",
     "must_not_be_elsewhere",

@@ -23,7 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 
 
 @contextlib.contextmanager
@@ -62,7 +62,11 @@ def shared(here: Host, there: Host, pool: str) -> bool:
     Each is asked for the other's mark, for which libvirt looks afresh: it doesn't notice by itself what another host
     has written there, and what is taken for another pool has volumes deleted in it.
     """
-    first, second = here.storage.pool(pool), there.storage.pool(pool)
+    return is_same(here.storage.pool(pool), there.storage.pool(pool))
+
+
+def is_same(first: Pool, second: Pool) -> bool:
+    """shared() of two hosts' pools. InvalidInput if one of them bears no mark."""
     return first.id in second.markers(first.id) or second.id in first.markers(second.id)
 
 
@@ -70,4 +74,4 @@ def _uuid(conn: Connection) -> str | None:
     return ET.fromstring(conn.getCapabilities()).findtext("host/uuid")  # noqa: S314 - libvirt wrote it
 
 
-__all__ = ["other_end", "shared"]
+__all__ = ["is_same", "other_end", "shared"]

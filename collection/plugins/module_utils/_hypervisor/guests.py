@@ -30,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     Stale,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.building import after_failure
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -37,6 +38,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     found,
     libvirt,
     libvirt_error,
+    message_of,
+    opened,
+    run_events,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
@@ -47,14 +51,19 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import HANDLERS
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import Journal, watch
 
 #: User data has 64 KiB at most, as in Nova; files in a drive are few.
 _LARGEST_DRIVE = 64 * MIB
 #: Steps that have a meaning where the server has no domain.
 _WITHOUT_DOMAIN = (
     *("create", "define", "delete", "drop_stale", "evacuate", "reclaim", "shelve", "tidy", "undefine"),
-    *("undo_evacuation", "unshelve"),
+    *("end_move", "live_migrate", "undo_evacuation", "unshelve"),
 )
+#: Steps that a worker of this host's own carries out, and that calls watch.
+_WATCHED = ("end_move", "live_migrate")
+#: Steps on what another one, which holds the server's lock, is at work on.
+_BESIDE = ("abort_migration",)
 
 
 def run_steps(
@@ -90,6 +99,29 @@ def run_steps(
     return results
 
 
+def look_at(
+    conn: Connection, steps: t.Sequence[Json], *, state_dir: str, run_id: str, fleet_id: str
+) -> list[dict[str, Json]]:
+    """What stands against steps, without a hand laid on anything: one result for each that can be looked at.
+
+    ``told.checks`` are the things looked at, [{"check", "against": [sentence]}]; ``failed`` where one is against it.
+    """
+    host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id)
+    orders = [Order.from_json(step) for step in steps]
+    return [_look_at(host, order) for order in orders if order.kind == "live_migrate"]
+
+
+def _look_at(host: Host, order: Order) -> dict[str, Json]:
+    try:
+        present = _present(host, order)
+        looks = live.look(Job(host, order, present, _check(order, present)))
+    except (FlotillaError, libvirt.libvirtError) as exc:
+        return _result(order, changed=False, message=message_of(exc), failed=True)
+    against = [sentence for look in looks for sentence in look.against]
+    told = {"checks": [look.to_json() for look in looks]}
+    return _result(order, changed=not against, message="; ".join(against), failed=bool(against), told=told)
+
+
 def unpack_drive(text: str) -> bytes:
     """A config drive as it travels: compressed (an ISO is mostly empty), in base64."""
     try:
@@ -104,6 +136,10 @@ def unpack_drive(text: str) -> bytes:
 
 def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> list[dict[str, Json]]:
     """One server's steps under one lock, up to the first that fails."""
+    if orders[0].kind in _BESIDE:
+        return [_run(host, orders[0])]
+    if orders[0].kind in _WATCHED:
+        return [_watch(host, orders, wait=wait)]
     results: list[dict[str, Json]] = []
     kinds = ", ".join(order.kind for order in orders)
     try:
@@ -119,6 +155,32 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
     return results
+
+
+def _watch(host: Host, orders: t.Sequence[Order], *, wait: float) -> dict[str, Json]:
+    """A step that takes its time, as far as it is; it comes alone."""
+    order = orders[0]
+    if len(orders) > 1:
+        raise InvalidInput(f"the step {order.kind!r} of server {order.name!r} comes alone, not with others")
+    uri = host.conn.getURI()
+    its: dict[str, t.Any] = {"state_dir": host.state_dir, "run_id": host.run_id, "wait": wait}
+    try:
+        seen = watch(order, work=lambda: _work(uri, host, order), **its)
+    except FlotillaError as exc:  # the lock is another's
+        return _result(order, changed=False, message=str(exc), failed=True)
+    if "progress" in seen:
+        told = {"progress": seen["progress"]}
+        return {**_result(order, changed=True, message="under way", told=told), "running": True}
+    return {**_result(order, changed=False, message=""), **seen, "kind": order.kind}
+
+
+def _work(uri: str, host: Host, order: Order) -> dict[str, Json]:
+    """In the worker, which has a connection of its own: that of *host* is its parent's."""
+    run_events()
+    journal = Journal.of(host.state_dir, order.server_id)
+    with opened(uri) as conn:
+        own = host_of(conn, state_dir=host.state_dir, run_id=host.run_id, fleet_id=host.fleet_id)
+        return _run(dataclasses.replace(own, report=lambda said: journal.write(progress=dict(said))), order)
 
 
 def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:
@@ -140,7 +202,7 @@ def _run(host: Host, order: Order) -> dict[str, Json]:
     except BuildAbort as exc:
         return {**_result(order, changed=False, message=str(exc), failed=True), "abort": True}
     except FlotillaError as exc:
-        return _result(order, changed=False, message=str(exc), failed=True)
+        return _result(order, changed=False, message=str(exc), failed=True, told=getattr(exc, "told", None))
     except libvirt.libvirtError as exc:
         error = libvirt_error(exc, order.kind.replace("_", " "), f"server {order.name!r}")
         return _result(order, changed=False, message=str(error), failed=True)
@@ -276,4 +338,4 @@ def _result(
     return result
 
 
-__all__ = ["host_of", "run_steps", "unpack_drive"]
+__all__ = ["host_of", "look_at", "run_steps", "unpack_drive"]

@@ -86,9 +86,16 @@ class Present:
     record: Record
 
 
+def _nobody(_progress: t.Mapping[str, Json]) -> None:
+    """Nobody watches."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """This host for one module call. ``secrets``: by server id what a step needs and nobody else may see."""
+    """This host for one module call. ``secrets``: by server id what a step needs and nobody else may see.
+
+    ``report`` is told how far a long step is.
+    """
 
     conn: Connection
     storage: Storage
@@ -99,6 +106,7 @@ class Host:
     state_dir: str = ""
     run_id: str = ""
     secrets: t.Mapping[str, t.Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
+    report: t.Callable[[t.Mapping[str, Json]], None] = _nobody
 
     def settle(self, record: Record) -> Record:
         """The record with what only the host knows: its own id, its canonical machine, pools' ids, volumes' sizes."""

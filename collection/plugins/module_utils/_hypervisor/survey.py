@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     supported,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import is_arriving
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import held
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
@@ -109,6 +110,7 @@ def guests(conn: Connection, where: Locations) -> list[Guest]:
                 locations=where,
                 migrated=is_migrated(stats.get("state.state", 0), stats.get("state.reason", 0)),
                 live=live,
+                arriving=state == "paused" and is_arriving(domain),
             )
         )
     return sorted(result, key=lambda guest: guest.name)

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     Refused,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES, check_destination
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, Leave, ServerPlan
@@ -118,8 +119,12 @@ class Act(Reconcile):
         request = dataclasses.replace(
             self._asked.request, images=catalogs.images, keypairs=catalogs.keypairs, flavors=catalogs.flavors
         )
-        self._check_free(record, location)
-        plan = plan_action(request, record, location.guest)
+        # It is done to what another run is at work on: it waits for nothing, and claims nothing.
+        beside = request.action == "abort_migration"
+        if not beside:
+            self._check_free(record, location)
+        task = "migrating" if beside and move_of(record) is not None else None
+        plan = plan_action(request, record, location.guest, task_state=task)
         self._check_saved(plan, location)
         if plan.held:
             flag = plan.held[0].hold
@@ -129,7 +134,7 @@ class Act(Reconcile):
             )
         # Where it goes, or whether it fits, is asked as for a declared one.
         server = as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
-        draft = Draft(record.name, server, location, host=location.host).to_do(plan)
+        draft = Draft(record.name, server, location, host=location.host, copy=beside).to_do(plan)
         if draft.move is not None:
             check_destination(record, draft.move.options.get("host"), location.host)
         missing = self.out_of_reach(draft)
@@ -247,6 +252,11 @@ class Act(Reconcile):
             words = text if text is not None and "task_state" in text else f"{record.name} is busy"
             raise InProgress(f"{words}: {owner} is at work on it; run again when it has ended")
         host = self._given.by_name.get(str(location.host))
+        if move_of(record) is not None:
+            raise InProgress(
+                f"{record.name} is busy: a run that was cut off was moving it; "
+                "the reconcile playbook waits for its end, or ends it; then ask again"
+            )
         if host is not None and record.id in host.at_work:
             raise InProgress(
                 f"{record.name} is busy: a step of a run that was cut off is still at work on it on {host.name}; "

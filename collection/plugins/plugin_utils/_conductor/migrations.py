@@ -15,6 +15,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of as open_move
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Resize, resize_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import evacuations
 
@@ -23,10 +24,12 @@ if t.TYPE_CHECKING:
 
 #: The kinds of rows that follow a server's record: a resize, and a migration, which keeps the flavor.
 KINDS = ("resize", "migration")
+LIVE = "live-migration"
 
 #: Step -> the status while it is at work, and when it is done (nova/objects/migration.py, compute/manager.py).
 _STATUS = {
     "resize": ("migrating", "finished"),
+    "live_migrate": ("running", "completed"),
     "migrate": ("migrating", "finished"),
     "confirm_resize": ("confirming", "confirmed"),
     "revert_resize": ("reverting", "reverted"),
@@ -60,6 +63,8 @@ class Move:
         """The status once the host has done what it could: the server's record, as it left it, tells."""
         if self.step == "evacuate":
             return evacuations.DONE if evacuations.is_done(record, self.id) else evacuations.ERROR
+        if self.kind == LIVE:
+            return _live_end(record, self.data)
         if self.confirmed_at is not None and record is not None and record.generation >= self.confirmed_at:
             return "confirmed"
         waits = record is not None and resize_of(record) is not None
@@ -72,6 +77,9 @@ def move_of(deeds: t.Sequence[Json], applied: Json) -> Move | None:
     for deed in deeds:
         if deed["kind"] == "evacuate":
             return _evacuation(deed)
+        if deed["kind"] == "live_migrate":
+            options, left = deed["options"], {"generation": deed["record"]["generation"]}
+            return Move(options["migration"], "live_migrate", LIVE, None, options["peer"]["host"], left)
         if deed["kind"] in _STATUS:
             # A resize has its mark in the record that it leaves; the others in the one that they begin with.
             record = Record.from_json(deed["record"] if deed["kind"] in _BEGINS else applied)
@@ -95,6 +103,17 @@ def _evacuation(deed: Json) -> Move:
     return Move(its["migration"], "evacuate", evacuations.KIND, its["from"]["host"], there, data)
 
 
+def _live_end(record: Record | None, data: t.Mapping[str, Json]) -> str:
+    """A server that has arrived has the record that it was sent with, or a later one."""
+    arrived = record is not None and record.generation >= int(data.get("generation") or 0)
+    return "completed" if arrived else "failed"
+
+
+def _live_status(row: MigrationRow, record: Record) -> str:
+    its = open_move(record)
+    return row.status if its is not None and its.migration == row.id else _live_end(record, row.data)
+
+
 def cut_off(
     rows: t.Iterable[MigrationRow],
     records: t.Mapping[str, Record],
@@ -109,6 +128,10 @@ def cut_off(
     """
     found = {}
     for row in rows:
+        if row.kind == LIVE and row.server_id in records and row.server_id not in busy:
+            status = _live_status(row, records[row.server_id])
+            if status != row.status:
+                found[row.id] = status
         if row.kind not in KINDS or row.server_id in busy or (row.server_id in known and row.server_id not in records):
             continue
         record = records.get(row.server_id)

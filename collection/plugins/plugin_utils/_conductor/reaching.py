@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
@@ -26,6 +27,7 @@ def reaching(given: Situation, draft: Draft) -> Draft:
 
     What a move that was cut off has left there, before the server was given up here, can wait for that host.
     """
+    draft = _given_up(given, draft)
     why = next((why for why in (_missing(given, draft, str(id_)) for id_ in _peers(draft)) if why), "")
     if why:
         its = leaving(draft.record) if draft.record is not None else None
@@ -44,6 +46,23 @@ def reaching(given: Situation, draft: Draft) -> Draft:
     if wanted is not None and not wanted.settings.migration_uri:
         return draft.refuse(ERROR, _unnamed(wanted.name))
     return draft
+
+
+def _given_up(given: Situation, draft: Draft) -> Draft:
+    """A live migration that was cut off waits for both of its hosts, unless the operator says that one has nothing."""
+    steps = draft.plan.steps
+    if draft.record is None or not any(step.kind == "end_move" for step in steps):
+        return draft
+    its = move_of(draft.record)
+    other = None if its is None else given.by_name.get(its.other.host)
+    absent = given.declared.settings.assume_absent
+    if its is None or its.other.host not in absent or (other is not None and other.up):
+        return draft
+    ends = tuple(
+        dataclasses.replace(step, options={**step.options, "give_up": True}) if step.kind == "end_move" else step
+        for step in steps
+    )
+    return draft.to_do(dataclasses.replace(draft.plan, steps=ends))
 
 
 def _peers(draft: Draft) -> list[object]:

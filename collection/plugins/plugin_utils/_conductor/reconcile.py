@@ -377,7 +377,8 @@ class Reconcile:
     # -- the plan -----------------------------------------------------------------------------------------------
 
     def plan(self, won: t.Mapping[str, Claimed] | None = None) -> Plan:
-        """The plan as data; without claims (check mode) it has no deeds, and new servers no id."""
+        """The plan as data; without claims (check mode) new servers have no id, and it has no deeds but those that a
+        host can look at beforehand."""
         entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
         done: set[tuple[str, str]] = set()
         hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
@@ -420,9 +421,11 @@ class Reconcile:
             copy=draft.copy,
             unseen=draft.location.unseen if draft.verdict == HELD else (),
         )
-        if won is None or not draft.plan.steps:
+        looked_at = draft.move is not None and draft.move.kind == "live_migrate"
+        if not draft.plan.steps or (won is None and not looked_at):
             return entry
-        claimed = won[draft.name] if not draft.copy else Claimed(str(draft.server_id), str(draft.host), ())
+        its = Claimed(str(draft.server_id), str(draft.host), ())
+        claimed = its if won is None or draft.copy else won[draft.name]
         applied = draft.record.to_json() if draft.record is not None else None
         return dataclasses.replace(
             entry, id=claimed.server_id, deeds=tuple(self._deeds(draft, claimed)), applied=applied

@@ -36,6 +36,9 @@ def options_of(step: Step, record: Record, *, time: str) -> dict[str, Json]:
         name = str(options.pop("name"))
         options["snapshot"] = _wanted(record, name, pool, time, backup_type=kind).to_json()
         options["watch"] = _WATCH
+    if step.kind == "live_migrate":
+        options.pop("host", None)
+        options["migration"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{record.id}/{record.generation}/{time}/live"))
     if step.kind == "shelve":
         pool = options.pop("pool", record.root.pool)
         kept = [disk.role for disk in record.disks if disk.role == "root" or disk.role.startswith("ephemeral")]

@@ -91,8 +91,8 @@ def counted(computes: t.Sequence[Compute], fleet_id: str | None) -> list[tuple[C
 
 
 def left_behind(computes: t.Sequence[Compute], fleet_id: str | None) -> set[int]:
-    """The ``id()`` of all guests of the fleet that are no servers: replaced, or half built."""
-    found: set[int] = set()
+    """The ``id()`` of all guests of the fleet that are no servers: replaced, half built, or not there yet."""
+    found = {id(guest) for compute in computes for guest in compute.guests if guest.arriving}
     for copies in _by_server(computes, fleet_id):
         sifted = _sifted(copies)
         found.update(id(stale.guest) for stale in sifted.stale)
@@ -104,7 +104,8 @@ def _by_server(computes: t.Sequence[Compute], fleet_id: str | None) -> t.Iterabl
     found: dict[str, list[tuple[Compute, Guest]]] = collections.defaultdict(list)
     for compute in computes:
         for guest in compute.guests:
-            if guest.record is not None and guest.record.fleet_id == fleet_id:
+            # A guest whose memory is on its way is still where it comes from.
+            if guest.record is not None and guest.record.fleet_id == fleet_id and not guest.arriving:
                 found[guest.record.id].append((compute, guest))
     return found.values()
 

@@ -19,6 +19,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, has_left
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import Sifted, Stale, sift
@@ -121,6 +122,8 @@ class Whereabouts:
     def _index(self, host: str, guest: Guest, fleet_id: str | None) -> None:
         record = guest.record
         self._all.append((host, guest))
+        if guest.arriving:
+            return  # until it runs there, it is where it comes from
         if record is None and guest.damaged:
             self._damaged[guest.name] = (host, guest.record_error or "it is damaged")
         if record is None or record.fleet_id != fleet_id:
@@ -217,7 +220,7 @@ class Whereabouts:
         return dataclasses.replace(location, unfinished=tuple(unfinished))
 
     def _among_whole(self, name: str, copies: Copies, row: Remembered | None) -> Location:
-        copies, kept = self._without_kept(copies)
+        copies, kept = self._without_kept(_handed_over(copies))
         if len(copies) == 1 and not kept:
             gone = self._given_up(*copies[0])
             if gone is not None:
@@ -256,7 +259,10 @@ class Whereabouts:
         active = [copy for copy in copies if copy[1].active]
         if len(active) > 1:
             hosts = " and ".join(host for host, _guest in active)
-            return Location(CONFLICT, message=f"{name} runs on {hosts} at once, and no record says which copy is stale")
+            message = f"{name} runs on {hosts} at once, and no record says which copy is stale"
+            if any(guest.record is not None and move_of(guest.record) for _host, guest in active):
+                message += "; it was being moved: if that has just come to its end, the next run finds it well"
+            return Location(CONFLICT, message=message)
         if active:
             return self._at(active[0], copies)
         off_on = ", ".join(host for host, _guest in copies)
@@ -357,6 +363,17 @@ def _waits(guest: Guest) -> bool:
     """Whether this is the copy that a server has left for another host."""
     its = leaving(guest.record) if guest.record is not None else None
     return its is not None and its.left
+
+
+def _handed_over(copies: Copies) -> Copies:
+    """The copies less what a live migration has left at its source: it doesn't run, and its guest has arrived."""
+    moves = [(copy, move_of(copy[1].record) if copy[1].record is not None else None) for copy in copies]
+    arrived = {its.migration for _copy, its in moves if its is not None and its.role == DESTINATION}
+    return [
+        copy
+        for copy, its in moves
+        if its is None or its.role != SOURCE or its.migration not in arrived or copy[1].state == "running"
+    ]
 
 
 def _leaving(guest: Guest) -> str | None:

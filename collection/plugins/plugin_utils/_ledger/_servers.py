@@ -205,12 +205,13 @@ class Servers(Part):
         record: Record | None = None,
         vm_state: str = "error",
         failed_build: str | None = None,
+        unclaim: bool = False,
     ) -> None:
         """A step failed: what is there stays, the claim too, and the reason is noted.
 
         *record*: the last that the host reported, if steps before it succeeded. *vm_state* is for a server that was
         never built; one that was keeps its own. *failed_build*: the host that could not build it, for no fault of the
-        server's own.
+        server's own. *unclaim*: nothing of it is where it was claimed for.
         """
         with self._database.write() as tx:
             renew(tx, run_id)
@@ -229,6 +230,8 @@ class Servers(Part):
             elif before.record is None:
                 _update(tx, server_id, vm_state=vm_state, since=tx.now)
             _update(tx, server_id, task_state=None, run_id=None, fault=text_of(message))
+            if unclaim:
+                drop_claims(tx, [server_id])
             if failed_build is not None:
                 _count_builds(tx, failed_build, 1)
 

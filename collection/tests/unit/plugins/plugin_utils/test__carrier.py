@@ -14,8 +14,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import (
     _attempts_left,
     _is_host_s_fault,
     _may_try_again,
-    _nothing_left,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import nothing_left
 
 BUILD: dict[str, t.Any] = {"deeds": [{"kind": "create"}, {"kind": "start"}], "attempts": 3}
 START: dict[str, t.Any] = {"deeds": [{"kind": "start"}], "attempts": 1}
@@ -43,7 +43,7 @@ def failed(**last: t.Any) -> dict[str, t.Any]:
     ],
 )
 def test_a_build_goes_elsewhere(entry: dict[str, t.Any], outcome: dict[str, t.Any], again: bool) -> None:
-    assert (_is_host_s_fault(entry, outcome) and _nothing_left(outcome)) is again
+    assert (_is_host_s_fault(entry, outcome) and nothing_left(outcome)) is again
 
 
 @pytest.mark.parametrize(

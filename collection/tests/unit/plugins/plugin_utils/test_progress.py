@@ -11,6 +11,7 @@ import pytest
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
+from ansible_collections.flotilla.compute.plugins.plugin_utils._progress import how_far
 
 Json = dict[str, t.Any]
 
@@ -53,6 +54,18 @@ def test_progress_is_shown_until_the_end(monkeypatch: pytest.MonkeyPatch) -> Non
         assert snapshot == deeds[1]
     assert elapsed == sorted(elapsed)
     assert elapsed[0] >= 0
+
+
+def test_how_far_a_migration_is() -> None:
+    mib = 1024**2
+    told = {"done": 30 * mib, "total": 40 * mib, "remaining": 10 * mib, "rate": 5 * mib, "expected_downtime": 90}
+    line = "30 of 40 MiB (75 %), 10 MiB left at 5.0 MiB/s, 2 s to go, expected downtime 90 ms"
+    assert how_far({**told, "seconds_left": 2, "phase": "running"}) == line
+    assert how_far({**told, "rate": 0, "seconds_left": None, "phase": "paused"}) == (
+        "30 of 40 MiB (75 %), 10 MiB left at 0.0 MiB/s, expected downtime 90 ms, paused"
+    )
+    assert how_far({"phase": "preparing"}) == "preparing"
+    assert how_far({}) == "begun"
 
 
 def test_a_failure_ends_it() -> None:

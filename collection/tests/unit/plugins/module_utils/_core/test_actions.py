@@ -134,7 +134,7 @@ def test_reboots_are_soft_or_hard() -> None:
 
 def test_an_unknown_action_or_option_is_one_sentence() -> None:
     with pytest.raises(
-        InvalidInput, match=r"^there is no action 'dance'; there are backup, confirm_resize, .*unshelve$"
+        InvalidInput, match=r"^there is no action 'dance'; there are abort_migration, backup, .*unshelve$"
     ):
         check_options("dance", ())
     with pytest.raises(InvalidInput, match=r"^the action pause takes no option type; it takes none$"):

@@ -45,7 +45,7 @@ confirm_resize | resized | - | lock
 revert_resize | resized | - | lock
 live_migrate | active paused | - | lock power
 live_migration_force_complete | active | migrating | lock
-live_migration_abort | * | migrating | lock
+abort_migration | * | migrating | lock
 shelve | active stopped paused suspended | - | lock
 shelve_offload | shelved | - | lock
 unshelve | shelved shelved_offloaded | - | lock

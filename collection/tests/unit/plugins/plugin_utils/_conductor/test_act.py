@@ -71,9 +71,10 @@ class World(t.NamedTuple):
         leave: Leave | None = None,
         surveys: dict[str, t.Any] | None = None,
         to: str | None = None,
+        claimed: bool = True,
         **options: t.Any,
     ) -> Plan:
-        """``host``: the one that the task runs for; ``to``: the action's option host."""
+        """``host``: the one that the task runs for; ``to``: the action's option host; not ``claimed``: check mode."""
         if to is not None:
             options["host"] = to
         given = Situation(
@@ -90,7 +91,7 @@ class World(t.NamedTuple):
         act = Act(given, Asked(server, request, self.declared.servers.get("web1"), host))
         act.schedule()
         won = {claim.name: Claimed(str(claim.server_id), claim.host, ()) for claim in act.claims()}
-        return act.plan(won)
+        return act.plan(won if claimed else None)
 
 
 @pytest.fixture

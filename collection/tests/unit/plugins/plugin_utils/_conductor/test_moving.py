@@ -186,8 +186,7 @@ def test_a_resize_for_which_its_host_has_no_room_goes_elsewhere(world: World) ->
     ("state", "allow", "steps", "held"),
     [
         ("running", (), ["update"], "migrate"),
-        ("running", ("migrate",), ["update"], "restart"),
-        ("running", ("migrate", "restart"), ["update", "stop", "migrate", "start", "confirm_resize"], None),
+        ("running", ("migrate",), ["live_migrate"], None),
     ],
 )
 def test_inventory_names_another_host(

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A domain's XML as another host shall have it.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Only what the other host calls otherwise is written anew: all else is what the guest sees, and libvirt refuses a
+migration that would change it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+from . import namespace
+from .domain_xml import record_element
+from .model import Nic, Record
+
+_SERVER = f"{{{namespace.URI}}}{namespace.ELEMENT}"
+
+
+def moved_xml(xml: str, record: Record, paths: t.Mapping[str, str]) -> str:
+    """*xml*, which libvirt wrote, with the *record*, its disks at their *paths* there (by target), and its networks."""
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    _set_record(root, record)
+    for disk in root.iterfind("devices/disk"):
+        target = disk.find("target")
+        source = disk.find("source")
+        path = None if target is None else paths.get(target.get("dev", ""))
+        if source is not None and path is not None:
+            _set_path(disk, source, path)
+    nics = {nic.mac: nic for nic in record.nics}
+    for interface in root.iterfind("devices/interface"):
+        mac = interface.find("mac")
+        nic = None if mac is None else nics.get(mac.get("address", ""))
+        if nic is not None:
+            _set_network(interface, nic)
+    return ET.tostring(root, encoding="unicode")
+
+
+def strangers(xml: str, paths: t.Collection[str]) -> list[str]:
+    """What a running domain has that can't move with it: devices of its host, and disks that are none of *paths*."""
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    found = [f"a host device ({device.get('type')})" for device in root.iterfind("devices/hostdev")]
+    found += [f"a port of type {nic.get('type')}" for nic in root.iterfind("devices/interface[@type='hostdev']")]
+    found += [f"a shared folder ({_source_of(folder)})" for folder in root.iterfind("devices/filesystem")]
+    for disk in root.iterfind("devices/disk"):
+        source = _source_of(disk)
+        if source and source not in paths:
+            found.append(f"a disk that is not its own ({source})")
+    return found
+
+
+def _source_of(device: ET.Element) -> str:
+    source = device.find("source")
+    if source is None:
+        return ""
+    return next((str(source.get(key)) for key in ("file", "dev", "dir", "name", "volume") if source.get(key)), "")
+
+
+def _set_record(root: ET.Element, record: Record) -> None:
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = ET.SubElement(root, "metadata")
+    for old in metadata.findall(_SERVER):
+        metadata.remove(old)
+    metadata.append(record_element(record))
+
+
+def _set_path(disk: ET.Element, source: ET.Element, path: str) -> None:
+    key = "dev" if source.get("dev") else "file"
+    if source.get(key) == path:
+        return
+    source.set(key, path)
+    # The files under it are the other host's to find.
+    for backing in disk.findall("backingStore"):
+        disk.remove(backing)
+
+
+def _set_network(interface: ET.Element, nic: Nic) -> None:
+    source = interface.find("source")
+    if source is not None and interface.get("type") == nic.kind and source.get(nic.kind) != nic.source:
+        for key in list(source.keys()):
+            del source.attrib[key]
+        source.set(nic.kind, nic.source)
+
+
+__all__ = ["moved_xml", "strangers"]

@@ -1,0 +1,268 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of a live migration: which of two hosts has the guest, and what goes at the other.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Both hosts are asked what is so. A disk is deleted where the guest is not, once it is known to be at the other end; a
+guest that may run there stands still here until that is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    Stale,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import summary
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Json, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import (
+    Move,
+    marked,
+    move_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Domain,
+    found,
+    is_migrated,
+    libvirt,
+    message_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
+    References,
+    delete_volume,
+    volumes_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import (
+    Far,
+    has_job,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
+
+#: How long a destination whose guest is not to be may take to let go of it.
+_GONE_WITHIN = 60.0
+
+
+def over(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
+    """Libvirt's part is over, and what came of it is brought to its end. Where nobody can tell, nothing is touched."""
+    try:
+        return _judged(job, far, mark, ended)
+    except MoveFailed:
+        raise
+    except (FlotillaError, libvirt.libvirtError) as exc:
+        raise MoveFailed(
+            f"what came of the migration of server {job.order.name!r} to {far.end.host} can't be told yet "
+            f"({ended.cause + '; ' if ended.cause else ''}{message_of(exc)}): the next run ends it",
+            status="running",
+            migration=mark.migration,
+            left=True,
+        ) from exc
+
+
+def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
+    """What the guest does says how it ended, not what libvirt answered (Nova: live_migration_monitor)."""
+    here = found(job.host.conn.lookupByUUIDString, job.order.server_id)
+    if here is None:
+        return arrived(job.host, job.order.server_id, far, job.told)
+    if not here.isActive():
+        there = _landed(far, job.order.server_id)
+        if is_migrated(*here.state()[:2]) or (there is not None and there.isActive()):
+            return arrived(job.host, job.order.server_id, far, job.told)
+        # The guest went off by itself while it was moved: it is where it was.
+        raise _failed(job, far, mark, Ended(f"{ended.cause or 'no cause is known'}, and the guest is off"))
+    if domains.is_post_copy(here):
+        raise MoveFailed(
+            f"the post-copy migration of server {job.order.name!r} to {far.end.host} stands still: "
+            f"{ended.cause or 'its link is broken'}. Part of its memory is here, part there, and there is no way "
+            "back: nothing is touched; mend the link, then run again",
+            status="error",
+            migration=mark.migration,
+            left=True,
+        )
+    if ended.handed_over or mark.doubt:
+        mark = _doubted(job, here, mark)
+    stands = domains.is_waiting_for_memory(here) and not has_job(here)  # libvirt was restarted here meanwhile
+    if (stands or mark.doubt) and _landed(far, job.order.server_id) is not None:
+        domains.kill(here)
+        return arrived(job.host, job.order.server_id, far, job.told)
+    raise _failed(job, far, mark, ended)
+
+
+def _doubted(job: Job, here: Domain, mark: Move) -> Move:
+    """All of its memory is there, and no word came back whether it runs there: it stands still here until that is
+    known. (Libvirt lets it go on here, and leaves it to locks of the disks that it runs only once.)"""
+    if domains.state_of(here) == "running":
+        here.suspend()
+    mark = dataclasses.replace(mark, doubt=True)
+    job.host.write(here, marked(job.record, mark))
+    return mark
+
+
+def arrived(host: Host, server_id: str, far: Far, told: dict[str, Json]) -> handlers.Outcome:
+    """It is there: its old domain and its old disks go, here; then the record there is the final one."""
+    there = _landed(far, server_id)
+    record = None if there is None else domains.record_of(there)
+    if there is None or record is None or record.host_id != far.end.host_id:
+        raise Stale(f"server {server_id} has no guest on this host any more, and none on {far.end.host}")
+    mark = move_of(record)
+    _forget_here(host, server_id)
+    if mark is not None:
+        _delete(host.storage, far.storage, host.references.renewed(), server_id, _not_of(record, mark.disks))
+    final = finished(there, far.storage, record)
+    told.update(record=final.to_json(), state=domains.state_of(there))
+    told["migration"] = {
+        "id": None if mark is None else mark.migration,
+        "status": "completed",
+        "host": far.end.host,
+        **_statistics(there),
+    }
+    return True, f"moved to {far.end.host}"
+
+
+def _landed(far: Far, server_id: str) -> Domain | None:
+    """Its domain at the destination, if the guest has gone over to it: one that is only prepared doesn't count."""
+
+    def settled() -> bool:
+        there = found(far.conn.lookupByUUIDString, server_id)
+        return there is None or not domains.is_waiting_for_memory(there)
+
+    if not domains.became(settled, within=_GONE_WITHIN):
+        raise FlotillaError(f"its domain on {far.end.host} still waits for its memory after {_GONE_WITHIN:g} s")
+    return found(far.conn.lookupByUUIDString, server_id)
+
+
+def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
+    """The same, from the host that the server has come to: ``far`` is the one that it has left."""
+    old = found(far.conn.lookupByUUIDString, job.order.server_id)
+    if old is not None and old.isActive() and domains.state_of(old) == "paused" and not has_job(old):
+        _must_be_left(old, mark)
+        domains.kill(old)  # it was handed over, and stands still since
+    if old is not None and old.isActive():
+        raise Conflict(
+            f"server {job.order.name!r} runs here, and on {far.end.host} too: nothing is touched; "
+            "its migration may still be under way (`virsh domjobinfo`), or one of them was started by hand"
+        )
+    if old is not None:
+        _must_be_left(old, mark)
+        domains.undefine(old, keep_state=False)
+    left = _not_of(job.record, mark.disks)
+    _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, left)
+    final = finished(job.domain, job.host.storage, job.record)
+    job.told["record"] = final.to_json()
+    job.told["migration"] = {"id": mark.migration, "status": "completed"}
+    return True, f"what was left of it on {far.end.host} is gone"
+
+
+def _must_be_left(old: Domain, mark: Move) -> None:
+    """Only the copy that this very move left behind goes."""
+    record = domains.record_of(old)
+    its = None if record is None else move_of(record)
+    if its is None or its.migration != mark.migration:
+        raise Conflict(f"domain {old.name()!r} on {mark.other.host} is not what this move has left there: it stays")
+
+
+def _forget_here(host: Host, server_id: str) -> None:
+    """Libvirt undefines the source itself; a daemon that was killed meanwhile has not."""
+    here = found(host.conn.lookupByUUIDString, server_id)
+    if here is not None:
+        if here.isActive():
+            raise Conflict(f"domain {here.name()!r} still runs here: nothing of it is removed")
+        domains.set_autostart(here, False)
+        domains.undefine(here)
+
+
+def finished(domain: Domain, storage: Storage, record: Record) -> Record:
+    """The record without its mark, last of all; its sidecar lies beside its disk."""
+    final = marked(record, None)
+    domains.keep(domain)
+    domains.set_autostart(domain, handlers.autostart(final))
+    storage.write_sidecar(final)
+    domains.write_record(domain, final)
+    return final
+
+
+# -- the way back -------------------------------------------------------------------------------------------------
+
+
+def _failed(job: Job, far: Far, mark: Move, ended: Ended) -> MoveFailed:
+    """The guest is where it was: nothing of it stays at the destination."""
+    status = "cancelled" if ended.cancelled else "failed"
+    message = (
+        f"server {job.order.name!r} was not moved to {far.end.host}: {ended.cause}; it is on {own_name(job)} as before"
+    )
+    left = ""
+    try:
+        _undo(job, far, mark)
+    except (FlotillaError, libvirt.libvirtError) as exc:
+        left = f". What was made of it on {far.end.host} could not be removed ({message_of(exc)}): the next run does"
+    return MoveFailed(message + left, status=status, migration=mark.migration, left=bool(left))
+
+
+def _undo(job: Job, far: Far, mark: Move) -> None:
+    here = job.host.conn.lookupByUUIDString(job.order.server_id)
+    if not far.conn.isAlive():
+        raise FlotillaError("it does not answer")
+
+    def gone() -> bool:
+        return found(far.conn.lookupByUUIDString, job.order.server_id) is None
+
+    if not domains.became(gone, within=_GONE_WITHIN):
+        raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
+    _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
+    if not mark.paused and (mark.doubt or (domains.is_waiting_for_memory(here) and not has_job(here))):
+        here.resume()
+    job.host.write(here, marked(job.record, None))
+
+
+def own_name(job: Job) -> str:
+    return str(job.order.options.get("peer", {}).get("own_host") or job.host.conn.getHostname())
+
+
+# -- what goes -------------------------------------------------------------------------------------------------------
+
+
+def _not_of(record: Record, disks: t.Iterable[Disk]) -> list[Disk]:
+    """Those of the *disks* that are not the very volumes that the guest runs on."""
+    own = {(disk.volume, disk.pool_id) for disk in record.disks}
+    return [disk for disk in disks if (disk.volume, disk.pool_id) not in own]
+
+
+def _delete(storage: Storage, other: Storage, references: References, server_id: str, disks: t.Iterable[Disk]) -> None:
+    """The volumes that the move has made, or has copied from, and the record beside them. The guest stands on those of
+    the *other* end: a pool that both have is never touched."""
+    known = [storage.identified(disk) for disk in disks]
+    pools = {disk.pool for disk in known}
+    for name in sorted(pools):
+        if is_same(storage.pool(name), other.pool(name)):
+            raise Conflict(
+                f"pool {name!r} is one and the same on both hosts now, and was not when server {server_id} was moved: "
+                "no disk of it is removed; is the right pool mounted?"
+            )
+    for disk in known:
+        delete_volume(storage.pool(disk.pool), disk.volume, server_id=server_id, references=references)
+    sidecar = volume_of(server_id, "record")
+    for name in sorted(pools):
+        pool = storage.pool(name)
+        if sidecar in volumes_of(pool, server_id):
+            delete_volume(pool, sidecar, server_id=server_id, references=references)
+
+
+def _statistics(domain: Domain) -> dict[str, Json]:
+    """What libvirt says of the migration that has just brought a domain."""
+    with contextlib.suppress(libvirt.libvirtError):
+        return summary(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
+    return {}
+
+
+__all__ = ["arrived", "completed_from_here", "finished", "over", "own_name"]

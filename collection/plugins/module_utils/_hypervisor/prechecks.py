@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must be so before a running guest is moved: all of it is looked at, and nothing has been touched then.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Both hosts' libvirt are asked, never the inventory: whether a disk is shared is proved by a file made at one end and
+seen at the other. The words are Nova's where it has some (nova/virt/libvirt/driver.py, nova/exception.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import re
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+    Refused,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
+    Connection,
+    found,
+    is_error,
+    libvirt,
+    message_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
+
+_PROBE = "flotilla-probe-"
+_MISSING = re.compile(r"does not provide required features: ([^;]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Far:
+    """The other end of a move: its libvirt, and its volumes."""
+
+    end: End
+    conn: Connection
+    storage: Storage
+    bridges: t.Sequence[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the server's disks are to be: ``shared`` stay, ``copied`` are copied by libvirt, ``config`` is made anew.
+
+    ``paths``: by target, where each is at the destination.
+    """
+
+    shared: tuple[Disk, ...]
+    copied: tuple[Disk, ...]
+    config: tuple[Disk, ...]
+    paths: t.Mapping[str, str]
+
+    @property
+    def made(self) -> tuple[Disk, ...]:
+        """What is made at the destination, and goes at the source."""
+        return (*self.config, *self.copied)
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One thing that was looked at; ``against``: what stands against the move, a sentence each."""
+
+    what: str
+    against: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        return {"check": self.what, "against": list(self.against)}
+
+
+def check(job: Job, target: Record, far: Far, wish: Wish) -> Layout:
+    """Where the disks go. Refused with a sentence for each thing that stands against the move."""
+    _check_end(job, far)  # against anything else it would be useless to look
+    reasons = [reason for _what, look in _LOOKS for reason in look(job, target, far, wish)]
+    layout: Layout | None = None
+    try:
+        layout = _layout(job, far, wish, is_shared)
+        reasons += _room(job, far, layout)
+    except (FlotillaError, libvirt.libvirtError) as exc:
+        reasons.append(message_of(exc))
+    if reasons or layout is None:
+        raise Refused(
+            f"server {job.order.name!r} can't be moved to {far.end.host} while it runs: " + "; ".join(reasons)
+        )
+    return layout
+
+
+def looks(job: Job, target: Record, far: Far, wish: Wish) -> list[Look]:
+    """The same, each by itself, and without the test files: which pools are shared their marks say."""
+    found = [_looked("destination", functools.partial(_end_of, job, far))]
+    if found[0].against:
+        return found
+    found += [_looked(what, functools.partial(look, job, target, far, wish)) for what, look in _LOOKS]
+
+    def disks() -> t.Iterable[str]:
+        return _room(job, far, _layout(job, far, wish, by_marks))
+
+    return [*found, _looked("disks", disks)]
+
+
+def _looked(what: str, look: t.Callable[[], t.Iterable[str]]) -> Look:
+    try:
+        return Look(what, tuple(look()))
+    except (FlotillaError, libvirt.libvirtError) as exc:
+        return Look(what, (message_of(exc),))
+
+
+def _end_of(job: Job, far: Far) -> tuple[str, ...]:
+    _check_end(job, far)
+    return ()
+
+
+def _check_end(job: Job, far: Far) -> None:
+    here = job.host.conn
+    if _host_uuid(here) == _host_uuid(far.conn):
+        raise Refused(f"Unable to migrate instance ({job.order.server_id}) to current host ({far.end.host}).")
+    name = far.conn.getHostname()
+    if far.end.hostname not in (None, name):
+        raise Conflict(
+            f"compute_migration_uri of {far.end.host} leads to {name!r}, and {far.end.host} calls itself "
+            f"{far.end.hostname!r}: nothing was moved; correct the URI ({far.end.uri})"
+        )
+    if state_of(job.domain) not in ("running", "paused"):
+        raise Refused(
+            f"Cannot 'os-migrateLive' instance {job.order.server_id} while its guest is {state_of(job.domain)}"
+        )
+    if found(far.conn.lookupByUUIDString, job.order.server_id) is not None:
+        raise Conflict(
+            f"{far.end.host} has a domain of server {job.order.name!r} already: nothing was moved; "
+            "find out which one is right, then undefine the other"
+        )
+
+
+def _host_uuid(conn: Connection) -> str:
+    return str(ET.fromstring(conn.getCapabilities()).findtext("host/uuid"))  # noqa: S314 - libvirt wrote it
+
+
+# -- the guest and its new host -----------------------------------------------------------------------------------
+
+
+def _name(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    other = found(far.conn.lookupByName, job.domain.name())
+    if other is not None:
+        yield f"another domain there ({other.UUIDString()}) has the name {job.domain.name()!r}"
+
+
+def _versions(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    for what, call in (("QEMU", "getVersion"), ("libvirt", "getLibVersion")):
+        here, there = getattr(job.host.conn, call)(), getattr(far.conn, call)()
+        if there < here:
+            yield (
+                "The instance requires a newer hypervisor version than has been provided. "
+                f"({what} is {_version(here)} here and {_version(there)} there)"
+            )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def _machine(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    root = ET.fromstring(job.domain.XMLDesc(0))  # noqa: S314 - libvirt wrote it
+    kind = root.find("os/type")
+    emulator, machine = root.findtext("devices/emulator"), None if kind is None else kind.get("machine")
+    arch = None if kind is None else kind.get("arch")
+    try:
+        far.conn.getDomainCapabilities(emulator, arch, machine, root.get("type"), 0)
+    except libvirt.libvirtError as exc:
+        yield f"its machine {machine!r} with {root.get('type')} and {emulator} can't be there: {message_of(exc)}"
+        return
+    yield from _cpu(root, far, emulator=emulator, arch=arch, machine=machine)
+
+
+def _cpu(root: ET.Element, far: Far, **of: str | None) -> t.Iterator[str]:
+    """The CPU that the guest sees, with all that libvirt has written out, against what the destination can give."""
+    cpu = root.find("cpu")
+    if cpu is None or cpu.find("model") is None:
+        return
+    asked = ET.tostring(cpu, encoding="unicode")
+    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        far.conn.compareHypervisorCPU(of["emulator"], of["arch"], of["machine"], root.get("type"), asked, flags)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_NO_SUPPORT", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED"):
+            return  # libvirt can't tell for this architecture; the migration itself refuses what can't be
+        missing = _MISSING.search(message_of(exc))
+        why = f"{far.end.host} lacks {missing.group(1)}" if missing else message_of(exc)
+        yield f"Unacceptable CPU info: CPU doesn't have compatibility. ({why})"
+
+
+def _attached(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[str]:
+    paths = [job.host.storage.pool(disk.pool).path_of(disk.volume) for disk in job.record.disks]
+    for stranger in strangers(job.domain.XMLDesc(0), paths):
+        yield f"it has {stranger}, which can't move with it"
+    if job.record.fit is not None:
+        yield "it has cores, pages or devices of its host's for itself: it can be moved cold"
+    try:
+        handlers.must_stand_on_its_own(job, job.record)
+    except Conflict as exc:
+        yield str(exc)
+
+
+def _networks(_job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    for nic in target.nics:
+        if nic.kind == "bridge":
+            if far.bridges is not None and nic.source not in far.bridges:
+                yield f"there is no bridge {nic.source!r} for network {nic.network!r} there"
+            continue
+        network = found(far.conn.networkLookupByName, nic.source)
+        if network is None or not network.isActive():
+            yield f"the libvirt network {nic.source!r} of network {nic.network!r} is not active there"
+            continue
+        forward = ET.fromstring(network.XMLDesc(0)).find("forward")  # noqa: S314 - libvirt wrote it
+        if forward is None or forward.get("mode") in ("nat", "route", "open"):
+            yield f"the libvirt network {nic.source!r} is one of each host's own: its peers would not find it there"
+
+
+def _job_free(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[str]:
+    if has_job(job.domain):
+        yield "another job is at work on its domain (`virsh domjobinfo`): wait for its end"
+
+
+def has_job(domain: t.Any) -> bool:
+    """Whether libvirt has a job at work on a domain."""
+    try:
+        info = found(domain.jobInfo)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
+            return False
+        raise
+    return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
+
+
+_LOOKS = (
+    ("name", _name),
+    ("versions", _versions),
+    ("machine and CPU", _machine),
+    ("devices", _attached),
+    ("networks", _networks),
+    ("job", _job_free),
+)
+
+
+# -- disks --------------------------------------------------------------------------------------------------------
+
+
+def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str], bool]) -> Layout:
+    pools = {disk.pool for disk in job.record.disks}
+    shared = {
+        name: is_one(job.host.storage.pool(name), _pool(far, name), job.order.server_id) for name in sorted(pools)
+    }
+    data = [disk for disk in job.record.disks if disk.role != "config"]
+    staying = tuple(disk for disk in job.record.disks if shared[disk.pool])
+    copied = tuple(disk for disk in data if not shared[disk.pool])
+    if wish.block_migration and len(copied) < len(data):
+        raise Refused(
+            f"{job.order.server_id} is not on local storage: Block migration can not be used with shared storage."
+        )
+    if wish.block_migration is False and copied:
+        raise Refused(
+            f"{job.order.server_id} is not on shared storage: Shared storage live-migration requires either shared "
+            "storage or boot-from-volume with no local disks."
+        )
+    config = tuple(disk for disk in job.record.disks if disk.role == "config" and not shared[disk.pool])
+    layout = Layout(staying, copied, config, {})
+    _check_free_names(far, layout)
+    paths = {disk.target: _pool(far, disk.pool).path_of(disk.volume) for disk in job.record.disks}
+    return dataclasses.replace(layout, paths=paths)
+
+
+def _pool(far: Far, name: str) -> Pool:
+    try:
+        return far.storage.pool(name)
+    except InvalidInput as exc:
+        raise Refused(f"on {far.end.host} {exc}") from exc
+
+
+def is_shared(here: Pool, there: Pool, server_id: str) -> bool:
+    """Whether both ends see the same pool: a volume made there is looked for here (Nova: a file in instances_path)."""
+    name = _PROBE + server_id
+    if there.find(name) is None:
+        there.make(name, 1, "raw")
+    try:
+        here.refresh()
+        seen = here.find(name, look_again=False) is not None
+    finally:
+        for pool in (there, here):
+            # Libvirt forgets a volume that is gone already without a word.
+            volume = pool.find(name, look_again=False)
+            if volume is not None:
+                with contextlib.suppress(libvirt.libvirtError):
+                    volume.delete(0)
+    if not seen and is_same(here, there):
+        raise Conflict(
+            f"pool {here.name!r} has the same id on both hosts, and what one writes in it the other does not see: "
+            "nothing is moved; is it mounted on both, or was it copied with its marker?"
+        )
+    return seen
+
+
+def by_marks(here: Pool, there: Pool, _server_id: str) -> bool:
+    """The same as far as it can be told without a test file."""
+    return is_same(here, there)
+
+
+def _check_free_names(far: Far, layout: Layout) -> None:
+    for disk in layout.made:
+        pool = _pool(far, disk.pool)
+        if pool.find(disk.volume) is not None:
+            raise Conflict(
+                f"The supplied disk path ({pool.path_of(disk.volume)}) already exists, it is expected not to exist."
+            )
+        if not pool.can("create") or (disk.role == "config" and not pool.can("upload")):
+            raise Refused(f"no volume can be made in pool {disk.pool!r} of {far.end.host}")
+        if disk.format == "qcow2" and not pool.can("overlay"):
+            raise Refused(f"pool {disk.pool!r} of {far.end.host} holds plain disks, and volume {disk.volume} is qcow2")
+
+
+def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
+    """Sparse stays sparse: what is really written is what is needed."""
+    needed: dict[str, int] = {}
+    for disk in layout.made:
+        written = int(job.host.storage.existing(disk).info()[2])
+        needed[disk.pool] = needed.get(disk.pool, 0) + written
+    for name, size in needed.items():
+        free = int(_pool(far, name).handle.info()[3])
+        if free < size:
+            yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
+
+
+__all__ = ["Far", "Layout", "Look", "check", "has_job", "is_shared", "looks"]

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host's answer says of an entry's steps: the record it leaves, and how a move has ended.
+
+Note that this plugin util is **PRIVATE** to the collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import FAILED
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move
+
+_Answer = t.Mapping[str, t.Any]
+
+
+def applied(entry: _Answer) -> Record | None:
+    """The record that the plan was made from."""
+    return Record.from_json(entry["record"]) if entry.get("record") else None
+
+
+def last_record(outcome: _Answer) -> Record | None:
+    """The last that the host reported."""
+    records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
+    return Record.from_json(records[-1]) if records else None
+
+
+def is_running(outcome: _Answer) -> bool:
+    """Whether a step goes on by itself on the host."""
+    return any(result.get("running") for result in outcome.get("results", []))
+
+
+def nothing_left(outcome: _Answer) -> bool:
+    """Whether the host itself says that nothing of a failed build is on it. Whoever didn't answer has not said so."""
+    results = outcome.get("results") or [{}]
+    return bool(outcome.get("failed") and results[-1].get("nothing_left"))
+
+
+def is_back(entry: _Answer, outcome: _Answer) -> bool:
+    """Whether the host itself says of a live migration that nothing of it is at the destination."""
+    tried = entry["deeds"][0]["kind"] == "live_migrate"
+    return tried and bool(outcome.get("failed")) and _told_of_move(outcome).get("left") is False
+
+
+def ended(move: Move | None, entry: _Answer, outcome: _Answer) -> str | None:
+    """The status of a resize or a migration after its steps; None where nobody knows what the host has come to."""
+    if move is None or "results" not in outcome or is_running(outcome):
+        return None
+    if move.step == "evacuate" and nothing_left(outcome):
+        return FAILED
+    told = _told_of_move(outcome)
+    if told.get("status"):
+        return str(told["status"])
+    return move.ended(last_record(outcome) or applied(entry))
+
+
+def arrived_at(outcome: _Answer) -> str | None:
+    """The host that a live migration has brought the server to, if the host says so."""
+    host: str | None = _told_of_move(outcome).get("host")
+    return host
+
+
+def end_told(outcome: _Answer) -> tuple[str, str] | None:
+    """The id and the status of a live migration that was cut off, and has been ended by now."""
+    its = _told_of_move(outcome)
+    kinds = {result["kind"] for result in outcome.get("results", [])}
+    return (its["id"], its["status"]) if kinds == {"end_move"} and its.get("id") and its.get("status") else None
+
+
+def watched(deed: Json, elapsed: float) -> Json:
+    """A step that is watched, with the seconds since it was begun: its host has no memory of the call before."""
+    options = deed.get("options") or {}
+    return {**deed, "options": {**options, "elapsed": elapsed}} if "watch" in options else deed
+
+
+def line_of(check: Json) -> str:
+    """A thing that was looked at before a step ({"check", "against"}), for people."""
+    return f"  {check['check']}: {'; '.join(check['against']) or 'ok'}"
+
+
+def _told_of_move(outcome: _Answer) -> Json:
+    """What the host said a live migration has come to; empty if it wasn't begun."""
+    return ((outcome.get("results") or [{}])[-1].get("told") or {}).get("migration") or {}
+
+
+__all__ = [
+    "applied",
+    "arrived_at",
+    "end_told",
+    "ended",
+    "is_back",
+    "is_running",
+    "last_record",
+    "line_of",
+    "nothing_left",
+    "watched",
+]

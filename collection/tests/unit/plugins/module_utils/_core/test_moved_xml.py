@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A domain's XML for another host, and what can't go there with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ET
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import (
+    HostFacts,
+    Source,
+    domain_xml,
+    read_domain,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
+    Disk,
+    Flavor,
+    Hardware,
+    Image,
+    Nic,
+    Record,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End, Move, marked, move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml, strangers
+
+ROOT = Disk("root", "local", "s-root", "qcow2", 1, "vda", "virtio", backing="image-0")
+SWAP = Disk("swap", "local", "s-swap", "raw", 1, "vdb", "virtio")
+NIC = Nic("lan", "bridge", "br0", "52:54:00:00:00:01")
+RECORD = Record(
+    "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "web1",
+    "f1",
+    4,
+    {},
+    Flavor("f", 1, 128, 1),
+    Image("i", "qcow2", "sha256:0"),
+    (ROOT, SWAP),
+    (NIC,),
+    Hardware(machine="pc"),
+)
+SOURCES = {("local", "s-root"): Source("/a/s-root"), ("local", "s-swap"): Source("/a/s-swap")}
+XML = domain_xml(RECORD, HostFacts("qemu", SOURCES))
+
+
+def test_record_disks_and_networks_are_the_destination_s() -> None:
+    target = dataclasses.replace(RECORD, generation=5, nics=(dataclasses.replace(NIC, source="br-lan"),))
+    moved = moved_xml(XML, target, {"vda": "/b/s-root", "vdb": "/a/s-swap"})
+    facts = read_domain(moved)
+    assert facts.record == target
+    assert [disk.source for disk in facts.disks] == ["/b/s-root", "/a/s-swap"]
+    source = ET.fromstring(moved).find("devices/interface/source")
+    assert source is not None
+    assert source.attrib == {"bridge": "br-lan"}
+
+
+def test_all_else_stays() -> None:
+    moved = moved_xml(XML, RECORD, {})
+    assert ET.canonicalize(moved) == ET.canonicalize(XML)
+
+
+def test_the_files_under_a_disk_are_the_other_host_s_to_find() -> None:
+    root = ET.fromstring(XML)
+    for element in root.iterfind("devices/disk"):
+        ET.SubElement(ET.SubElement(element, "backingStore", type="file"), "source", file="/a/image-0")
+    moved = ET.fromstring(moved_xml(ET.tostring(root, encoding="unicode"), RECORD, {"vda": "/b/s-root"}))
+    assert [disk.find("backingStore") is None for disk in moved.iterfind("devices/disk")] == [True, False]
+
+
+def test_what_cannot_move() -> None:
+    paths = ["/a/s-root", "/a/s-swap"]
+    assert strangers(XML, paths) == []
+    root = ET.fromstring(XML)
+    devices = root.find("devices")
+    assert devices is not None
+    ET.SubElement(devices, "hostdev", type="pci")
+    ET.SubElement(ET.SubElement(devices, "filesystem"), "source", dir="/srv")
+    ET.SubElement(ET.SubElement(devices, "disk", device="cdrom"), "source", file="/root/cd.iso")
+    ET.SubElement(devices, "disk", device="cdrom")  # empty
+    assert strangers(ET.tostring(root, encoding="unicode"), paths) == [
+        "a host device (pci)",
+        "a shared folder (/srv)",
+        "a disk that is not its own (/root/cd.iso)",
+    ]
+
+
+def test_mark_of_a_move() -> None:
+    move = Move("m1", "source", End("kvm2", "qemu+tls://kvm2/system", "h2", "kvm2"), (ROOT,))
+    there = marked(dataclasses.replace(RECORD, marks={"lock": {"by": "me"}}), move)
+    assert move_of(Record.loads(there.dumps())) == move
+    assert marked(there, None).marks == {"lock": {"by": "me"}}

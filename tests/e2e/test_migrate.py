@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers moved while they run: asked for, refused, aborted, and with their run killed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.support.fleet import Fleet
+from tests.support.lab_hosts import until
+from tests.support.runs import Run
+
+#: A guest that writes to its memory faster than 4 MiB/s carry it away.
+DIRTY = """#!/bin/sh
+# flotilla-guest: run
+mkdir -p /dirty && mount -t tmpfs -o size=40m none /dirty
+while :; do dd if=/dev/urandom of=/dirty/a bs=1M count=16 2>/dev/null; echo dirty; done
+"""
+
+
+def migrate(fleet: Fleet, host: str | None = None, **options: object) -> Run:
+    if host is None:
+        return fleet.run("migrate", fleet_server="a", fleet_action_options=options)
+    return fleet.run("migrate", fleet_server="a", fleet_host=host, fleet_action_options=options)
+
+
+def ticks(fleet: Fleet, host: str, server_id: str) -> list[int]:
+    return [int(tick) for tick in re.findall(r"^tick (\d+)\s*$", fleet.lab.console(host, server_id), re.MULTILINE)]
+
+
+def journal(fleet: Fleet) -> list[tuple[str, str, str | None, str]]:
+    return [(row.kind, row.source, row.destination, row.status) for row in fleet.ledger.migrations()]
+
+
+def place(fleet: Fleet) -> tuple[str | None, str, str | None]:
+    (row,) = fleet.snapshot.servers.values()
+    return row.host, row.vm_state, row.task_state
+
+
+def test_moved_while_it_runs(fleet: Fleet) -> None:
+    fleet.all["fleet_flavors"]["tiny"].update(ephemeral=1, swap=64)
+    fleet.declare("a", user_data=DIRTY)
+    fleet.computes["kvm2"]["compute_state"] = fleet.computes["kvm3"]["compute_state"] = "disabled"
+    fleet.reconcile()
+    fleet.console("a", "dirty", timeout=180)
+    fleet.computes["kvm2"]["compute_state"] = "enabled"
+    before = fleet.look().server("a")
+    same = migrate(fleet, "kvm1").failed()
+    assert "Cannot migrate to the host where the server exists." in same.message
+    shown = fleet.run("migrate", "--check", "--diff", fleet_server="a", fleet_host="kvm2").ok()
+    assert "live_migrate from kvm1 to kvm2" in shown.stdout
+    assert fleet.look().server("a") == before
+    late = migrate(fleet, "kvm2", bandwidth=4, timeout=5).failed()
+    assert re.search(r"a: live_migrate: \d+ of \d+ MiB .*MiB left at", late.stdout)
+    assert "it took more than 5 s; it is on kvm1 as before" in late.message
+    still = fleet.whole().server("a")
+    assert (still.host, still.state, still.record) == (before.host, before.state, before.record)
+    assert journal(fleet) == [("live-migration", "kvm1", "kvm2", "cancelled")]
+    last = ticks(fleet, "kvm1", before.id)[-1]
+    # The scheduler's choice is the only host that is left.
+    done = migrate(fleet).ok()
+    after = fleet.whole().server("a")
+    assert (after.host, after.state, place(fleet)) == ("kvm2", "running", ("kvm2", "active", None))
+    moved = done.results("Move the server")["kvm1"]["migration"]
+    assert (moved["status"], moved["downtime"] > 0, moved["iterations"] > 0) == ("completed", True, True)
+    until(lambda: bool(ticks(fleet, "kvm2", before.id)), "the guest to tick at its new host")
+    assert ticks(fleet, "kvm2", before.id)[0] - ticks(fleet, "kvm1", before.id)[-1] in (0, 1)
+    assert ticks(fleet, "kvm2", before.id)[0] > last
+    fleet.computes["kvm2"]["compute_state"] = "enabled"
+    assert fleet.reconcile().all_steps == {}
+
+
+@pytest.mark.soak
+def test_killed_on_its_way(fleet: Fleet) -> None:
+    """The run is killed, and the move goes on; the next run attaches to it."""
+    fleet.declare("a", user_data=DIRTY, host="kvm2")
+    fleet.reconcile()
+    fleet.console("a", "dirty", timeout=180)
+    del fleet.servers["a"]["server_host"]
+    fleet.reconcile()
+    running = fleet.start(
+        "migrate",
+        fleet_server="a",
+        fleet_host="kvm1",
+        fleet_action_options={"bandwidth": 6, "timeout": 6, "timeout_action": "pause"},
+    )
+    until(lambda: any("live_migrate: " in event["stdout"] for event in running.events), "the migration to be shown", 90)
+    running.kill()
+    running.wait()
+    # The next run finds its move, and sees it to its end.
+    ended = fleet.reconcile()
+    assert ended.steps("a") == ["end_move"]
+    after = fleet.whole().server("a")
+    assert (after.host, after.state, place(fleet)) == ("kvm1", "running", ("kvm1", "active", None))
+    assert journal(fleet)[-1] == ("live-migration", "kvm2", "kvm1", "completed")
+    assert fleet.reconcile().all_steps == {}

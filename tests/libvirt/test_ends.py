@@ -12,9 +12,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
 
@@ -70,6 +72,31 @@ def test_a_disk_that_stands_on_what_its_record_does_not_name_is_not_copied(
     here = types.SimpleNamespace(storage=Storage(conn))
     with pytest.raises(Conflict, match=r"'mail\.qcow2' stands on '/pools/local/image-of-my-cat'"):
         copy_disk(t.cast(t.Any, here), t.cast(t.Any, here), disk, record.image)
+
+
+@pytest.mark.parametrize(
+    ("role", "volume", "why"),
+    [
+        ("root", "somebody-elses.qcow2", r"its disk 'somebody-elses\.qcow2' in pool 'local' was made by others"),
+        ("ephemeral0", None, "stands on '/pools/local/image-of-my-cat', which its server's record doesn't name"),
+    ],
+)
+def test_a_running_guest_is_not_copied_without_what_is_under_its_disk(
+    conn: t.Any, record: Record, role: str, volume: str | None, why: str
+) -> None:
+    """Nor a disk that nobody may delete afterwards: its move would never end."""
+    storage, name = Storage(conn), volume or f"{record.id}-{role}"
+    if volume is None:
+        storage.pool("local").make(name, 1024, "qcow2", backing=("/pools/local/image-of-my-cat", "qcow2"))
+    disk = dataclasses.replace(record.root, role=role, volume=name)
+    job: t.Any = types.SimpleNamespace(
+        record=types.SimpleNamespace(disks=(disk,)),
+        host=types.SimpleNamespace(storage=storage),
+        order=types.SimpleNamespace(server_id=record.id),
+    )
+    far: t.Any = types.SimpleNamespace(storage=storage, end=types.SimpleNamespace(host="kvm2"))
+    with pytest.raises(FlotillaError, match=why):
+        _layout(job, far, Wish(), lambda *_pools: False)
 
 
 def test_a_pool_without_a_mark_is_not_judged() -> None:

@@ -37,10 +37,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     message_of,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import is_ours
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
 
 _PROBE = "flotilla-probe-"
 _MISSING = re.compile(r"does not provide required features: ([^;]+)")
@@ -280,9 +282,22 @@ def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str]
         )
     config = tuple(disk for disk in job.record.disks if disk.role == "config" and not shared[disk.pool])
     layout = Layout(staying, copied, config, {})
+    _check_copied(job, layout)
     _check_free_names(far, layout)
     paths = {disk.target: _pool(far, disk.pool).path_of(disk.volume) for disk in job.record.disks}
     return dataclasses.replace(layout, paths=paths)
+
+
+def _check_copied(job: Job, layout: Layout) -> None:
+    """What is copied is deleted at one end, which only what Flotilla made may be; and libvirt copies a disk without
+    what is under it, which must be there."""
+    for disk in layout.copied:
+        if not is_ours(disk.volume, job.order.server_id):
+            raise Refused(
+                f"its disk {disk.volume!r} in pool {disk.pool!r} was made by others (it was adopted), and no live "
+                "migration copies it: keep it in a pool that both hosts share, or move the server cold"
+            )
+        must_stand_on(job.host.storage.existing(disk), disk)
 
 
 def _pool(far: Far, name: str) -> Pool:

@@ -39,7 +39,7 @@ def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
             "here, or one that libvirt can't write to"
         )
     volume = here.storage.existing(disk)
-    _must_stand_on(volume, disk)
+    must_stand_on(volume, disk)
     base = None
     if disk.backing is not None:
         base = _bring_base(here, there, disk, image)
@@ -54,7 +54,7 @@ def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
         raise libvirt_error(exc, "copy", f"volume {disk.volume!r} to the other host") from exc
 
 
-def _must_stand_on(volume: t.Any, disk: Disk) -> None:
+def must_stand_on(volume: t.Any, disk: Disk) -> None:
     """Refuse a disk that stands on what its record doesn't name: there, that would be missing, or another file."""
     base = ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314 - libvirt wrote it
     if base is not None and base.rpartition("/")[2] != disk.backing:
@@ -116,4 +116,4 @@ def _stand_on(pool: Pool, disk: Disk, base: str) -> None:
         pool.refresh()
 
 
-__all__ = ["copy_disk"]
+__all__ = ["copy_disk", "must_stand_on"]

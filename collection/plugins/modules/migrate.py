@@ -79,7 +79,8 @@ options:
   post_copy:
     description:
       - Whether the migration may be switched to post-copy by hand (C(virsh migrate-postcopy)). From then on there is no
-        way back, and a host or a link that breaks costs the guest its memory.
+        way back. A host that breaks then costs the guest its memory; after a broken link the next reconcile run goes on
+        with it. The destination needs C(vm.unprivileged_userfaultfd=1) (sysctl), or a QEMU that runs as root.
     type: bool
     default: false
   auto_converge:
@@ -166,7 +167,7 @@ checks:
   sample: [{check: machine and CPU, against: []}, {check: networks, against: []}]
 migration:
   description: >-
-    What a live migration came to. Times in ms, RV(ignore:data) in bytes.
+    What a live migration came to. Times in ms, RV(ignore:data) in bytes. The downtime of a post-copy is not known.
   returned: when the server was to be moved live, was begun to be, and that was waited for
   type: dict
   sample:

@@ -168,6 +168,16 @@ def summary(stats: t.Mapping[str, t.Any]) -> dict[str, Json]:
     }
 
 
+def in_words(message: str) -> str:
+    """What libvirt says of a migration that failed, and what to do where it only hands on QEMU's words."""
+    if "Postcopy is not supported" not in message:
+        return message
+    return (
+        "QEMU at the destination can't take a guest by post-copy, which needs the kernel's userfaultfd: set sysctl "
+        f"vm.unprivileged_userfaultfd=1 there, or ask for no post-copy ({message})"
+    )
+
+
 __all__ = [
     "CHOICES",
     "OPTIONS",
@@ -176,6 +186,7 @@ __all__ = [
     "data_gb",
     "downtime_at",
     "downtimes",
+    "in_words",
     "limit",
     "live_step",
     "progress",

@@ -57,7 +57,7 @@ _GONE_WITHIN = 60.0
 def over(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
     """Libvirt's part is over, and what came of it is brought to its end. Where nobody can tell, nothing is touched."""
     try:
-        return _judged(job, far, mark, ended)
+        outcome = _judged(job, far, mark, ended)
     except MoveFailed:
         raise
     except (FlotillaError, libvirt.libvirtError) as exc:
@@ -68,6 +68,9 @@ def over(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
             migration=mark.migration,
             left=True,
         ) from exc
+    if ended.last and not job.told["migration"].get("total_time"):
+        job.told["migration"].update({**summary(ended.last), "downtime": None})
+    return outcome
 
 
 def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:

@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.live import
     data_gb,
     downtime_at,
     downtimes,
+    in_words,
     limit,
     progress,
 )
@@ -58,12 +59,14 @@ class MoveFailed(FlotillaError):
 class Ended:
     """How libvirt's job ended: ``cause`` is empty where it says that all went well.
 
-    ``handed_over``: all of the guest's memory had been sent, and then something went wrong.
+    ``handed_over``: all of the guest's memory had been sent, and then something went wrong. ``last``: what was last
+    seen of it, for a post-copy, of whose sums libvirt tells the destination nothing.
     """
 
     cause: str = ""
     cancelled: bool = False
     handed_over: bool = False
+    last: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
 class Steering:
@@ -81,6 +84,7 @@ class Steering:
         self._acted = ""
         self._paused = False
         self._told = 0.0
+        self._last: t.Mapping[str, t.Any] = {}
 
     def move(self, far: Far, texts: t.Mapping[str, str]) -> Ended:
         """Begin the migration, and see it to its end."""
@@ -169,6 +173,7 @@ class Steering:
         while not over():
             stats = self._stats()
             if stats:
+                self._last = stats
                 elapsed = max(time.monotonic() - begin, stats.get("time_elapsed", 0) / 1000)
                 self._steer(elapsed, stats)
             pause(_LOOK)
@@ -223,10 +228,12 @@ class Steering:
                     self._domain.resume()
         if exc is None:
             acted = self._acted if self._wish.timeout_action == "abort" else ""
-            return Ended(acted or "its migration ended early", cancelled=bool(acted)) if self._stays() else Ended()
+            if self._stays():
+                return Ended(acted or "its migration ended early", cancelled=bool(acted))
+            return Ended(last=self._last)
         if is_error(exc, "VIR_ERR_OPERATION_ABORTED"):
             return Ended(self._acted or "somebody aborted it", cancelled=True)
-        return Ended(message_of(exc), handed_over=self._is_sent())
+        return Ended(in_words(message_of(exc)), handed_over=self._is_sent())
 
     def _is_sent(self) -> bool:
         """Whether QEMU had done its part: libvirt keeps the statistics of a job that was completed, and of no other."""

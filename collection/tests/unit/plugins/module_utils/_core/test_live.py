@@ -16,6 +16,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.live import
     data_gb,
     downtime_at,
     downtimes,
+    in_words,
     limit,
     progress,
     summary,
@@ -79,3 +80,10 @@ def test_told() -> None:
     assert (far["percent"], far["rate"], far["seconds_left"], far["expected_downtime"]) == (75, 50, 2, 90)
     assert progress({})["percent"] == 0
     assert summary(stats) == {"total_time": 1500, "downtime": 90, "data": 350, "iterations": 3}
+
+
+def test_what_qemu_says_comes_with_what_to_do() -> None:
+    said = "internal error: unable to execute QEMU command 'migrate-set-capabilities': Postcopy is not supported"
+    assert "set sysctl vm.unprivileged_userfaultfd=1 there" in in_words(said)
+    assert in_words(said).endswith(f"({said})")
+    assert in_words("the link broke") == "the link broke"

@@ -47,14 +47,15 @@ def told(run: Run) -> str:
 def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
     fleet.all["fleet_server_groups"] = {"apart": {"policy": "anti-affinity"}}
     fleet.declare("x", host="kvm2", group="apart", state="stopped")
-    fleet.declare("a", group="apart")
-    fleet.declare("c")
-    placed(fleet, "kvm1", "a", "b", "c", state="stopped")
+    fleet.declare("a", group="apart")  # it runs, and goes live
+    fleet.declare("b", "c", state="stopped")
+    placed(fleet, "kvm1", "a", "b", "c")
+    fleet.console("a", "tick 1")
     before = fleet.look()
 
     checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
     assert fleet.look() == before
-    assert ways(checked)["a"] == ("offline", "kvm3"), checked
+    assert ways(checked)["a"] == ("live", "kvm3"), checked
     assert ways(checked)["b"][0] == "offline"
 
     held = contextlib.ExitStack()
@@ -77,7 +78,8 @@ def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
     now = fleet.whole()
     assert now.placement == {**before.placement, **{name: str(ways(stopped)[name][1]) for name in ("a", "b")}}
     assert now.placement["a"] == "kvm3"
-    assert set(now.states.values()) == {"shutoff"}
+    assert {name for name, state in now.states.items() if state != "shutoff"} == {"a"}
+    assert now.server("a").state == "running"
     assert service(fleet, "kvm1") == "maintenance"
 
     back = fleet.run("undrain", fleet_host="kvm1").ok()
@@ -86,7 +88,8 @@ def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
     assert service(fleet, "kvm1") == "enabled"
     journal = [(row.source, row.destination, row.status) for row in fleet.ledger.migrations()]
     assert len(journal) == 4
-    assert {status for *_ends, status in journal} == {"confirmed"}
+    assert sorted(status for *_ends, status in journal) == ["completed", "completed", "confirmed", "confirmed"]
+    assert fleet.lab.console("kvm1", before.server("a").id).count("boots=") == 0  # it has not been started anew
 
 
 def at_work(fleet: Fleet, name: str) -> bool:

@@ -15,7 +15,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from .live import live_step
 from .model import Guest, Record, Spec
+from .move import MARK as MOVING
 from .moving import cold_steps
 from .resize import leaving
 from .steps import RESIZED, Step
@@ -25,19 +27,21 @@ WAY_COLD = "cold"
 WAY_OFFLINE = "offline"
 STAYS = "stays"
 
-#: States of guests that go live, as in Nova. None as long as nothing carries out a live migration.
-GO_LIVE: frozenset[str] = frozenset()
+#: States of guests that go live, as in Nova.
+GO_LIVE = frozenset({"paused", "running"})
 
 #: Mark of a record -> why its server waits. The first that is there counts.
 _WAITING = {
     "soft_delete": "it was deleted softly; it goes for good when its time is over, or by the action force_delete",
     "evacuating": "it is half evacuated; the next reconcile run mends that",
     "migrating": "a move of it was cut off; the next reconcile run mends that",
+    MOVING: "its live migration was cut off; the next reconcile run ends that",
     RESIZED: "it waits to be confirmed or reverted (VERIFY_RESIZE); do either by the playbook action",
     "rescue": "it is rescued; end that by the action unrescue",
 }
 _STATES = {
-    "paused": "it is paused, which only a live migration keeps; unpause or stop it",
+    "paused": "it is paused, which only a live migration keeps, and it has cores, pages or devices of its host's for "
+    "itself, which none takes along; unpause or stop it",
     "suspended": "it is suspended, and what it has in memory is a file of its host; resume or stop it",
     "other": "its guest is between two states; run again",
 }
@@ -61,12 +65,16 @@ def way_out(record: Record, guest: Guest, allow: t.AbstractSet[str]) -> Way:
         return Way(STAYS, waiting)
     if record.lock and "locked" not in allow:
         return Way(STAYS, f"it is locked {record.lock}; -e fleet_allow=locked lets it go")
-    if guest.state in GO_LIVE:
+    if guest.state in GO_LIVE and record.fit is None:
         return Way(WAY_LIVE)
     if guest.state in _STATES:
         return Way(STAYS, _STATES[guest.state])
     if guest.state == "running" and "restart" not in allow:
-        return Way(STAYS, "it needs a live migration, or -e fleet_allow=restart for a cold one")
+        return Way(
+            STAYS,
+            "it has cores, pages or devices of its host's for itself, which no live migration takes along; "
+            "-e fleet_allow=restart moves it cold",
+        )
     if record.hardware.firmware == "uefi" and "data_loss" not in allow:
         return Way(
             STAYS,
@@ -82,6 +90,8 @@ def steps_out(
     the scheduler choose; ``spec``: the record's to be."""
     if way.kind == STAYS:
         return []
+    if way.kind == WAY_LIVE:
+        return [live_step({}, why, host=host, spec=spec)]
     return cold_steps(record, guest.state, why, host=host, spec=spec, confirm=True)
 
 

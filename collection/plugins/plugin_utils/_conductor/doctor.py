@@ -20,10 +20,11 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core import namespace
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import left_behind
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import handed_over, left_behind
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Patient:
         return next((compute for compute in self.computes if compute.name == name), None)
 
     def ours(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
-        """Our servers on the hosts that are up, once per copy; none that an evacuation has replaced or half built."""
+        """Our servers on the hosts that are up, once per copy; none that an evacuation has replaced or half built,
+        and none whose memory is still on its way there."""
         left = left_behind(self.computes, self.fleet_id)
         return (copy for copy in self.copies() if id(copy[1]) not in left)
 
@@ -126,6 +128,7 @@ def examine(patient: Patient) -> list[Finding]:
         *_strangers(patient),
         *reinstalled(patient),
         *_copies(patient),
+        *_moves(patient),
         *_unreadable(patient),
         *_down(patient),
         *_stuck(patient),
@@ -211,7 +214,7 @@ def _copies(patient: Patient) -> t.Iterator[Finding]:
     for server_id, copies in by_id.items():
         best = max(_counts(guest) for _compute, guest in copies)
         # What a move between two hosts keeps of a server is no second one, and reconcile takes it away in its time.
-        real = [copy for copy in copies if copy[1].active or _counts(copy[1]) == best]
+        real = handed_over([copy for copy in copies if copy[1].active or _counts(copy[1]) == best])
         # Both ends of a move show it, until it is there: whoever moves it knows which of them counts.
         if len(real) > 1 and not patient.at_work(server_id):
             yield _double(server_id, real)
@@ -224,6 +227,19 @@ def _copies(patient: Patient) -> t.Iterator[Finding]:
                 f"there are {len(ids)} servers named {name}: {told}",
                 f"say which is meant by server_id in the inventory of {name}, and {_rename()}",
             )
+
+
+def _moves(patient: Patient) -> t.Iterator[Finding]:
+    """Live migrations that were begun, and at which nobody is any more. Where both ends say so, the new one tells."""
+    found: dict[str, Finding] = {}
+    for compute, _guest, record in patient.ours():
+        its = move_of(record)
+        if its is None or patient.at_work(record.id) or (record.id in found and its.role == SOURCE):
+            continue
+        way = f"to {its.other.host}" if its.role == SOURCE else f"from {its.other.host}"
+        message = f"the live migration of {record.name} {way} was cut off, and nobody is at it"
+        found[record.id] = Finding("cut_off_move", record.name, message, f"{RECONCILE} (ends it)", compute.name)
+    yield from found.values()
 
 
 def _counts(guest: Guest) -> int:

@@ -16,7 +16,13 @@ import collections
 import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.leaving import STAYS, WAY_COLD, steps_out, way_out
+from ansible_collections.flotilla.compute.plugins.module_utils._core.leaving import (
+    STAYS,
+    WAY_COLD,
+    WAY_LIVE,
+    steps_out,
+    way_out,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import by_leave
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import ServerPlan
@@ -116,7 +122,9 @@ def _moved(draft: Draft, rule: Broken, given: Situation) -> Draft:
     move = ServerPlan(steps=tuple(steps_out(way, record, guest, rule.why, host=rule.host, spec=spec)))
     needs = ("migrate", "restart") if way.kind == WAY_COLD else ("migrate",)
     move = by_leave(move, record, given.leave, needs)
-    return draft.to_do(ServerPlan(plan.differences, (*plan.steps, *move.steps), (*plan.held, *move.held)))
+    # A live migration comes alone: what else is to be written down goes with it.
+    before = () if way.kind == WAY_LIVE and move.steps else plan.steps
+    return draft.to_do(ServerPlan(plan.differences, (*before, *move.steps), (*plan.held, *move.held)))
 
 
 __all__ = ["Broken", "broken", "mended", "places_of"]

@@ -23,10 +23,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
     names,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, move_of
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 
+_T = t.TypeVar("_T")
 #: A host's name, its id, and a guest of ours on it.
 Copy = tuple[str, "str | None", Guest]
 
@@ -98,6 +100,17 @@ def left_behind(computes: t.Sequence[Compute], fleet_id: str | None) -> set[int]
         found.update(id(stale.guest) for stale in sifted.stale)
         found.update(id(guest) for _host, _host_id, guest in sifted.unfinished)
     return found
+
+
+def handed_over(copies: t.Sequence[tuple[_T, Guest]]) -> list[tuple[_T, Guest]]:
+    """The copies less what a live migration has left at its source: it doesn't run, and its guest has arrived."""
+    moves = [(copy, move_of(copy[1].record) if copy[1].record is not None else None) for copy in copies]
+    arrived = {its.migration for _copy, its in moves if its is not None and its.role == DESTINATION}
+    return [
+        copy
+        for copy, its in moves
+        if its is None or its.role != SOURCE or its.migration not in arrived or copy[1].state == "running"
+    ]
 
 
 def _by_server(computes: t.Sequence[Compute], fleet_id: str | None) -> t.Iterable[list[tuple[Compute, Guest]]]:

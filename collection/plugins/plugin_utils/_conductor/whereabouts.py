@@ -19,10 +19,15 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, has_left
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import Sifted, Stale, sift
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import (
+    Sifted,
+    Stale,
+    handed_over,
+    sift,
+)
 
 FOUND = "found"
 MISSING = "missing"
@@ -220,7 +225,7 @@ class Whereabouts:
         return dataclasses.replace(location, unfinished=tuple(unfinished))
 
     def _among_whole(self, name: str, copies: Copies, row: Remembered | None) -> Location:
-        copies, kept = self._without_kept(_handed_over(copies))
+        copies, kept = self._without_kept(handed_over(copies))
         if len(copies) == 1 and not kept:
             gone = self._given_up(*copies[0])
             if gone is not None:
@@ -363,17 +368,6 @@ def _waits(guest: Guest) -> bool:
     """Whether this is the copy that a server has left for another host."""
     its = leaving(guest.record) if guest.record is not None else None
     return its is not None and its.left
-
-
-def _handed_over(copies: Copies) -> Copies:
-    """The copies less what a live migration has left at its source: it doesn't run, and its guest has arrived."""
-    moves = [(copy, move_of(copy[1].record) if copy[1].record is not None else None) for copy in copies]
-    arrived = {its.migration for _copy, its in moves if its is not None and its.role == DESTINATION}
-    return [
-        copy
-        for copy, its in moves
-        if its is None or its.role != SOURCE or its.migration not in arrived or copy[1].state == "running"
-    ]
 
 
 def _leaving(guest: Guest) -> str | None:

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Image,
     Record,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import (
@@ -236,6 +237,39 @@ def test_copies_of_a_server_on_its_way_are_left_to_who_moves_it(at_work: str) ->
     else:
         moving = patient(copies, [row()], surveys={"kvm1": survey("kvm1", running_steps=[{"server_id": ONE}])})
     assert examine(moving) == []
+
+
+def on_its_way(role: str) -> Record:
+    """The record at one end of a live migration from kvm1 to kvm2."""
+    here, there = ("kvm1", "kvm2") if role == SOURCE else ("kvm2", "kvm1")
+    return marked(record(host=here, generation=2 if role == DESTINATION else 1), Move("m1", role, End(there)))
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "kinds"),
+    [
+        # Half of it is there: that copy is none yet.
+        ("running", "arriving", ["cut_off_move"]),
+        # It was handed over, and what it has left stands still, or was not undefined.
+        ("paused", "running", ["cut_off_move"]),
+        ("shutoff", "running", ["cut_off_move"]),
+        ("running", "running", ["runs_twice", "cut_off_move"]),
+        # Nothing arrived.
+        ("running", None, ["cut_off_move"]),
+    ],
+)
+def test_a_live_migration_that_was_cut_off_is_no_second_server(
+    source: str, destination: str | None, kinds: list[str]
+) -> None:
+    old, new = on_its_way(SOURCE), on_its_way(DESTINATION)
+    there = guest(new, "paused" if destination == "arriving" else str(destination))
+    there = dataclasses.replace(there, arriving=destination == "arriving")
+    copies = {"kvm1": [guest(old, source)], "kvm2": [there] if destination else []}
+    found = [one for one in examine(patient(copies, [row(old)])) if one.kind != "misplaced"]
+    assert [one.kind for one in found] == kinds
+    assert "flotilla.compute.reconcile (ends it)" in found[-1].command
+    at_work = patient(copies, [row(old, task_state="migrating", run_id=RUN.id)], runs=[RUN])
+    assert [one for one in examine(at_work) if one.kind != "misplaced"] == []
 
 
 def test_what_evacuations_have_left_is_no_second_server() -> None:

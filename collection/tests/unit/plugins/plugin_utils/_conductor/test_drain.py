@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput, Refused
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
@@ -143,9 +144,9 @@ def kinds(entry: ServerEntry) -> list[str]:
     [
         ("shutoff", "", "offline", ["migrate", "confirm_resize"]),
         ("crashed", "", "offline", ["stop", "migrate", "confirm_resize"]),
-        ("running", "restart", "cold", ["stop", "migrate", "start", "confirm_resize"]),
-        ("running", "", "stays", []),
-        ("paused", "restart", "stays", []),
+        ("running", "", "live", ["live_migrate"]),
+        ("running", "restart", "live", ["live_migrate"]),
+        ("paused", "", "live", ["live_migrate"]),
         ("suspended", "restart", "stays", []),
         ("other", "restart", "stays", []),
     ],
@@ -155,6 +156,20 @@ def test_a_guest_leaves_as_its_state_lets_it(state: str, allow: str, way: str, s
     assert (entry.way, kinds(entry)) == (way, steps)
     assert (entry.host, entry.destination is None) == ("kvm1", way == "stays")
     assert (entry.verdict == "held") == (way == "stays")
+
+
+@pytest.mark.parametrize(
+    ("state", "allow", "way", "words"),
+    [
+        ("running", "", "stays", "which no live migration takes along; -e fleet_allow=restart moves it cold"),
+        ("running", "restart", "cold", ""),
+        ("paused", "restart", "stays", "unpause or stop it"),
+    ],
+)
+def test_what_has_something_of_its_host_s_for_itself_goes_cold(state: str, allow: str, way: str, words: str) -> None:
+    entry = only(world({"web1": {}}).but("web1", state=state, fit=Fit(cpus=(0,))).drain([allow]))
+    assert entry.way == way
+    assert words in entry.message
 
 
 @pytest.mark.parametrize(
@@ -174,11 +189,13 @@ def test_what_keeps_a_server_is_said(marks: dict[str, t.Any], allow: str, words:
 
 
 def test_firmware_s_variables_are_left_behind_by_leave_alone() -> None:
+    """Unless the guest runs: QEMU takes them along then."""
     base = world({"web1": {}})
     hardware = dataclasses.replace(t.cast(Record, base.guests["kvm1"][0].record).hardware, firmware="uefi")
     uefi = base.but("web1", hardware=hardware)
     assert "fleet_allow=data_loss" in only(uefi.drain()).message
     assert kinds(only(uefi.drain(["data_loss"]))) == ["migrate", "confirm_resize"]
+    assert kinds(only(uefi.but("web1", state="running").drain())) == ["live_migrate"]
 
 
 def test_what_inventory_pins_stays_or_goes_there() -> None:
@@ -352,7 +369,8 @@ def test_a_drain_keeps_every_rule(servers: list[dict[str, t.Any]], memory: int, 
     for entry in plan.servers:
         assert bool(entry.steps) == (entry.way != "stays")
         assert entry.steps or entry.message
-    assert made.drain(["restart"], **surveys) == plan
+    again = made.drain(["restart"], **surveys)
+    assert dataclasses.replace(again, notes=plan.notes) == plan  # a note says how long the search took
 
 
 # -- who comes back -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
@@ -92,8 +93,7 @@ def plan(made: World, *allow: str) -> Plan:
     ("state", "declared", "allow", "steps", "held"),
     [
         ("running", "active", (), [], ["migrate"]),
-        ("running", "active", ("migrate",), [], ["restart"]),
-        ("running", "active", ("migrate", "restart"), ["stop", "migrate", "start", "confirm_resize"], []),
+        ("running", "active", ("migrate",), ["live_migrate"], []),
         ("shutoff", "stopped", (), [], ["migrate"]),
         ("shutoff", "stopped", ("migrate",), ["migrate", "confirm_resize"], []),
     ],
@@ -111,7 +111,7 @@ def test_a_group_that_became_stricter_gets_a_move_by_leave(
     assert (kinds(second), [step.hold for step in second.held]) == (steps, held)
     assert (second.destination in ("kvm2", "kvm3")) == bool(steps)
     why = "kvm1 has 2 of server group 'two' (anti-affinity, at most 1 per host)"
-    assert [step.why for step in (*second.steps, *second.held) if step.kind == "migrate"] == [why]
+    assert [step.why for step in (*second.steps, *second.held) if step.kind in MOVES] == [why]
 
 
 def test_what_else_is_to_be_done_comes_first() -> None:
@@ -124,5 +124,5 @@ def test_what_else_is_to_be_done_comes_first() -> None:
     described = {**servers, "b": {"server_group": "two", "server_description": "x"}}
     both = made._replace(declared=fleet(described, fleet_server_groups=strict))
     entry = entries(plan(both, "migrate", "restart"))["b"]
-    assert kinds(entry) == ["update", "stop", "migrate", "start", "confirm_resize"]
+    assert kinds(entry) == ["live_migrate"]  # which takes the description along
     assert entry.deeds[-1]["record"]["spec"]["description"] == "x"

@@ -19,6 +19,7 @@ from . import namespace
 from .domain_xml import record_element
 from .model import Nic, Record
 
+_SWTPM = "emulator"
 _SERVER = f"{{{namespace.URI}}}{namespace.ELEMENT}"
 
 
@@ -47,11 +48,35 @@ def strangers(xml: str, paths: t.Collection[str]) -> list[str]:
     found = [f"a host device ({device.get('type')})" for device in root.iterfind("devices/hostdev")]
     found += [f"a port of type {nic.get('type')}" for nic in root.iterfind("devices/interface[@type='hostdev']")]
     found += [f"a shared folder ({_source_of(folder)})" for folder in root.iterfind("devices/filesystem")]
+    found += [f"a TPM ({tpm.get('type')})" for tpm in root.iterfind("devices/tpm/backend") if tpm.get("type") != _SWTPM]
     for disk in root.iterfind("devices/disk"):
         source = _source_of(disk)
         if source and source not in paths:
             found.append(f"a disk that is not its own ({source})")
     return found
+
+
+def lacking(xml: str, here: str, there: str) -> list[str]:
+    """What a running domain stands on beside its disks that the other host doesn't have. *here* and *there* are what
+    libvirt says of both (domain capabilities).
+
+    The variables of a UEFI firmware, and the state of an emulated TPM, are sent with the memory.
+    """
+    root, own, other = (ET.fromstring(text) for text in (xml, here, there))  # noqa: S314 - libvirt wrote them
+    found = []
+    loader = root.findtext("os/loader")
+    # One that libvirt doesn't know here either is not in any list.
+    if loader is not None and loader in _values(own, "os/loader") - _values(other, "os/loader"):
+        found.append(f"its firmware {loader}")
+    emulated = root.find(f"devices/tpm/backend[@type='{_SWTPM}']") is not None
+    if emulated and other.find("devices/tpm") is not None:
+        backends = _values(other, "devices/tpm[@supported='yes']/enum[@name='backendModel']")
+        found += [] if _SWTPM in backends else ["the emulator of its TPM (swtpm)"]
+    return found
+
+
+def _values(capabilities: ET.Element, path: str) -> set[str]:
+    return {str(value.text) for value in capabilities.iterfind(f"{path}/value")}
 
 
 def _source_of(device: ET.Element) -> str:
@@ -88,4 +113,4 @@ def _set_network(interface: ET.Element, nic: Nic) -> None:
         source.set(nic.kind, nic.source)
 
 
-__all__ = ["moved_xml", "strangers"]
+__all__ = ["lacking", "moved_xml", "strangers"]

@@ -13,6 +13,8 @@ types, so everything that it gives is ``Any`` (``Connection``, ``Domain`` … sa
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import threading
 import traceback
 import typing as t
@@ -69,14 +71,29 @@ def connect(uri: str, *, readonly: bool = False) -> Connection:
         raise FlotillaError(f"{text}; {_advice(exc) or 'is its daemon running on this host?'}") from exc
 
 
-def watched(conn: Connection) -> Connection:
-    """A connection to another host that is given up when that host falls silent, instead of waited for for ever."""
-    conn.setKeepAlive(*_KEEPALIVE)
+def reached(uri: str) -> Connection:
+    """A connection to another host, which is given up when that host falls silent instead of waited for for ever.
+
+    Its keep-alives need libvirt's event loop at work in this process.
+    """
+    run_events()
+    conn = connect(uri)
+    try:
+        conn.setKeepAlive(*_KEEPALIVE)
+    except libvirt.libvirtError as exc:
+        if not is_error(exc, "VIR_ERR_NO_SUPPORT"):  # no connection over a network
+            raise
     return conn
 
 
 def run_events() -> None:
-    """What keep-alives need: libvirt's event loop, once for the life of this process, before it opens a connection."""
+    """Libvirt's event loop, once for the life of this process. Only connections that are opened after it take part."""
+    _run_events(os.getpid())
+
+
+@functools.cache
+def _run_events(_process: int) -> None:
+    """A process that was forked has the loop of its parent, and no thread in which it runs."""
     libvirt.virEventRegisterDefaultImpl()
 
     def loop() -> None:
@@ -166,7 +183,7 @@ __all__ = [
     "libvirt_error",
     "message_of",
     "opened",
+    "reached",
     "run_events",
     "supported",
-    "watched",
 ]

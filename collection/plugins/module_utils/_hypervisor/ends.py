@@ -18,8 +18,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
-    connect,
     libvirt,
+    reached,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host
@@ -38,7 +38,7 @@ def other_end(here: Host, end: Json) -> t.Iterator[Host]:
     if host_id == here.host_id:
         raise Conflict(f"{name} is this very host, by its id {host_id}: nothing is moved")
     try:
-        conn = connect(uri)
+        conn = reached(uri)
     except FlotillaError as exc:
         raise FlotillaError(f"{name} can't be reached from here: {exc}") from exc
     try:

@@ -38,10 +38,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml i
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
-    connect,
     libvirt,
     message_of,
-    watched,
+    reached,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landing import (
@@ -263,7 +262,7 @@ def _opened(end: End, options: t.Mapping[str, Json]) -> t.Iterator[Far]:
         )
     peer = options.get("peer") or {}
     try:
-        conn = watched(connect(end.uri))
+        conn = reached(end.uri)
     except (FlotillaError, libvirt.libvirtError) as exc:
         waits = (
             f". The move waits for it; if it will never be back, -e fleet_assume_absent={end.host} ends the move "

@@ -28,7 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -178,15 +178,19 @@ def _version(number: int) -> str:
 
 
 def _machine(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
-    root = ET.fromstring(job.domain.XMLDesc(0))  # noqa: S314 - libvirt wrote it
+    xml = job.domain.XMLDesc(0)
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     kind = root.find("os/type")
     emulator, machine = root.findtext("devices/emulator"), None if kind is None else kind.get("machine")
     arch = None if kind is None else kind.get("arch")
+    its = (emulator, arch, machine, root.get("type"), 0)
     try:
-        far.conn.getDomainCapabilities(emulator, arch, machine, root.get("type"), 0)
+        there = far.conn.getDomainCapabilities(*its)
     except libvirt.libvirtError as exc:
         yield f"its machine {machine!r} with {root.get('type')} and {emulator} can't be there: {message_of(exc)}"
         return
+    for what in lacking(xml, job.host.conn.getDomainCapabilities(*its), there):
+        yield f"{far.end.host} lacks {what}"
     yield from _cpu(root, far, emulator=emulator, arch=arch, machine=machine)
 
 

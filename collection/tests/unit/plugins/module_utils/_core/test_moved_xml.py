@@ -24,7 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End, Move, marked, move_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml, strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, moved_xml, strangers
 
 ROOT = Disk("root", "local", "s-root", "qcow2", 1, "vda", "virtio", backing="image-0")
 SWAP = Disk("swap", "local", "s-swap", "raw", 1, "vdb", "virtio")
@@ -84,6 +84,35 @@ def test_what_cannot_move() -> None:
         "a shared folder (/srv)",
         "a disk that is not its own (/root/cd.iso)",
     ]
+
+
+def capabilities(loaders: tuple[str, ...] = (), tpm: str | None = None) -> str:
+    """What libvirt says a host can do, as far as it matters here; tpm None: a libvirt that says nothing of it."""
+    values = "".join(f"<value>{loader}</value>" for loader in loaders)
+    said = f"<tpm supported='yes'><enum name='backendModel'>{tpm}</enum></tpm>" if tpm is not None else ""
+    return f"<domainCapabilities><os><loader>{values}</loader></os><devices>{said}</devices></domainCapabilities>"
+
+
+def test_what_a_guest_stands_on_is_there_or_named() -> None:
+    root = ET.fromstring(XML)
+    os, devices = root.find("os"), root.find("devices")
+    assert os is not None
+    assert devices is not None
+    ET.SubElement(os, "loader").text = "/fw/4M.fd"
+    backend = ET.SubElement(ET.SubElement(devices, "tpm"), "backend", type="emulator")
+    xml, swtpm = ET.tostring(root, encoding="unicode"), "<value>emulator</value>"
+    both = capabilities(("/fw/4M.fd", "/fw/2M.fd"), swtpm)
+    assert lacking(xml, both, both) == []
+    assert lacking(xml, both, capabilities(("/fw/2M.fd",), "")) == [
+        "its firmware /fw/4M.fd",
+        "the emulator of its TPM (swtpm)",
+    ]
+    # A firmware that only its own XML knows, and a libvirt that says nothing of TPMs: the migration itself tells.
+    assert lacking(xml, capabilities(()), capabilities(())) == []
+    assert lacking(XML, both, capabilities(())) == []
+    assert strangers(xml, ["/a/s-root", "/a/s-swap"]) == []
+    backend.set("type", "passthrough")
+    assert strangers(ET.tostring(root, encoding="unicode"), ["/a/s-root", "/a/s-swap"]) == ["a TPM (passthrough)"]
 
 
 def test_mark_of_a_move() -> None:

@@ -79,8 +79,8 @@ options:
   post_copy:
     description:
       - Whether the migration may be switched to post-copy by hand (C(virsh migrate-postcopy)). From then on there is no
-        way back. A host that breaks then costs the guest its memory; after a broken link the next reconcile run goes on
-        with it. The destination needs C(vm.unprivileged_userfaultfd=1) (sysctl), or a QEMU that runs as root.
+        way back, and a host or a link that breaks costs the guest its memory. The destination needs
+        C(vm.unprivileged_userfaultfd=1) (sysctl), or a QEMU that runs as root.
     type: bool
     default: false
   auto_converge:

@@ -43,6 +43,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends 
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import (
+    host_of_uri,
+    migration_port,
+    unreached,
+)
 
 _PROBE = "flotilla-probe-"
 _MISSING = re.compile(r"does not provide required features: ([^;]+)")
@@ -238,6 +243,16 @@ def _networks(_job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[st
             yield f"the libvirt network {nic.source!r} is one of each host's own: its peers would not find it there"
 
 
+def _ports(_job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    host, port = host_of_uri(str(far.end.uri)), migration_port()
+    why = None if host is None else unreached(host, port)
+    if why is not None:
+        yield (
+            f"port {port} of {host}, the first of those that memory and disks are sent to, is not reached from here "
+            f"({why}): open compute_host_migration_ports in the firewall of {far.end.host}"
+        )
+
+
 def _job_free(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[str]:
     if has_job(job.domain):
         yield "another job is at work on its domain (`virsh domjobinfo`): wait for its end"
@@ -260,6 +275,7 @@ _LOOKS = (
     ("machine and CPU", _machine),
     ("devices", _attached),
     ("networks", _networks),
+    ("ports", _ports),
     ("job", _job_free),
 )
 

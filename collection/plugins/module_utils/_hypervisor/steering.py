@@ -14,7 +14,6 @@ import dataclasses
 import threading
 import time
 import typing as t
-import urllib.parse
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import (
@@ -35,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout, has_job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import host_of_uri
 
 #: Nova looks every half second (libvirt driver, _live_migration_monitor); a small guest is moved in less than two.
 _LOOK = 0.1
@@ -152,7 +152,7 @@ class Steering:
         return asked and domains.state_of(self._domain) != "paused"
 
     def _parameters(self, far: Far) -> dict[str, t.Any]:
-        host = urllib.parse.urlsplit(str(far.end.uri)).hostname or far.end.host
+        host = host_of_uri(str(far.end.uri)) or far.end.host
         parameters: dict[str, t.Any] = {
             libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://[{host}]" if ":" in host else f"tcp://{host}"
         }

@@ -25,7 +25,9 @@ def test_a_host_without_power_fails_the_run_at_its_end(fleet: Fleet) -> None:
     assert len(run.failures) == 1, run.failures
     assert run.failures[0].startswith("s2: kvm2 is down: ")
     assert "2 of 3 hosts up" in run.text
-    assert run.message.endswith("If kvm2 is dead, the playbook evacuate builds its servers elsewhere: -e fleet_host=kvm2")
+    assert run.message.endswith(
+        "If kvm2 is dead, the playbook evacuate builds its servers elsewhere: -e fleet_host=kvm2"
+    )
     last = [event for event in run.events if event["event"] == "runner_on_failed"][-1]
     assert last["event_data"]["task"] == "Show the fleet, and fail if something is not as declared"
     assert run.plan["servers"]["s4"]["host"] != "kvm2"

@@ -52,6 +52,7 @@ def test_moved_while_it_runs(fleet: Fleet) -> None:
     assert "Cannot migrate to the host where the server exists." in same.message
     shown = fleet.run("migrate", "--check", "--diff", fleet_server="a", fleet_host="kvm2").ok()
     assert "live_migrate from kvm1 to kvm2" in shown.stdout
+    assert "  machine and CPU: nothing stands against it" in shown.stdout
     assert fleet.look().server("a") == before
     late = migrate(fleet, "kvm2", bandwidth=4, timeout=5).failed()
     assert re.search(r"a: live_migrate: \d+ of \d+ MiB .*MiB left at", late.stdout)
@@ -65,6 +66,7 @@ def test_moved_while_it_runs(fleet: Fleet) -> None:
     after = fleet.whole().server("a")
     assert (after.host, after.state, place(fleet)) == ("kvm2", "running", ("kvm2", "active", None))
     moved = done.results("Move the server")["kvm1"]["migration"]
+    assert f"a is on kvm2: moved live in {moved['total_time'] / 1000:.1f} s, stood still for" in done.stdout
     assert (moved["status"], moved["downtime"] > 0, moved["iterations"] > 0) == ("completed", True, True)
     until(lambda: bool(ticks(fleet, "kvm2", before.id)), "the guest to tick at its new host")
     assert ticks(fleet, "kvm2", before.id)[0] - ticks(fleet, "kvm1", before.id)[-1] in (0, 1)

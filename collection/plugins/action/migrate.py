@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.utils.display import Display
+
 from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import ACTIONS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._acting import ARGUMENTS, Acting
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._asked import OPTIONS
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import checks_text, migrated_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 preload()  # once, in the process that forks the workers
@@ -32,4 +35,7 @@ class ActionModule(Acting):
         options = {"live": "auto", **given}
         result = self.act({**args, "action": "migrate", "options": options})
         told = (result.get("details") or {}).get("migration")
+        name = str((result.get("server") or {}).get("name"))
+        for line in (*checks_text(result.get("checks") or ()), *migrated_text(name, told or {})):
+            Display().display(line)
         return {**result, "migration": told} if told else result

@@ -152,6 +152,25 @@ def _short(value: Json) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
+def checks_text(checks: t.Iterable[t.Mapping[str, Json]]) -> t.Iterator[str]:
+    """What was looked at before a live migration, a line each, with what stands against it."""
+    for one in checks:
+        yield f"  {one['check']}: {'; '.join(one['against']) or 'nothing stands against it'}"
+
+
+def migrated_text(name: str, told: t.Mapping[str, Json]) -> t.Iterator[str]:
+    """What a live migration that is over has come to; nothing of any other."""
+    if told.get("status") != "completed" or "host" not in told:
+        return
+    parts = [f"moved live in {told['total_time'] / 1000:.1f} s" if told.get("total_time") else "moved live"]
+    if told.get("downtime") is not None:
+        parts.append(f"stood still for {told['downtime']} ms")
+    if told.get("data"):
+        passes = told.get("iterations") or 1
+        parts.append(f"{told['data'] / 2**20:.0f} MiB in {passes} {'pass' if passes == 1 else 'passes'}")
+    yield f"{name} is on {told['host']}: {', '.join(parts)}"
+
+
 def together(failures: t.Sequence[str]) -> list[str]:
     """Sentences that begin with a name; those that go on alike become one: ``web1, web2 and 30 more: kvm2 is down``."""
     alike: dict[str, list[str]] = {}
@@ -182,7 +201,9 @@ def table(head: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
 
 
 __all__ = [
+    "checks_text",
     "difference_text",
+    "migrated_text",
     "moves_text",
     "plan_text",
     "refusal_tables",

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ROOT / "collection/tests/integration/targets"
 
 
-@pytest.mark.parametrize("target", ["aggregate", "fence_info", "flavor", "keypair", "server_group"])
+@pytest.mark.parametrize(
+    "target", ["aggregate", "compute_service_info", "fence_info", "flavor", "keypair", "server_group"]
+)
 def test_target(target: str, tmp_path: Path) -> None:
     tasks = str(TARGETS / target / "tasks/main.yml")
     play = {

@@ -25,6 +25,15 @@ from tests.support.runs import ROOT
 EDA = ROOT / ".cache" / "bench" / "eda" / "bin"
 WATCHER = ROOT / ".dev" / "ansible_collections" / "flotilla" / "compute" / "extensions" / "watcher" / "watch"
 INTERVAL, MISSES = 2, 3
+MAINTAIN = """\
+- hosts: kvm3
+  gather_facts: false
+  tasks:
+    - name: Give it new memory
+      flotilla.compute.compute:
+        state: maintenance
+        reason: new memory
+"""
 
 
 @contextlib.contextmanager
@@ -85,11 +94,20 @@ def test_the_servers_of_a_host_without_power_are_back_without_a_hand(fleet: Flee
     before = fleet.look()
     assert set(before.placement.values()) == {"kvm1"}
 
+    playbook = fleet.folder / "maintain.yml"
+    playbook.write_text(MAINTAIN)
+    fleet.run(playbook).ok()
+
     with watching(fleet, how) as said:
         said(b"sees 3 of 3 hosts")
+        # People have taken this one out of service, and only the ledger knows.
+        fleet.lab.ok("power", "off", "kvm3")
+        said(b"it is in maintenance (new memory): left to people")
+        fleet.lab.heal()
+        said(b"kvm3 answers again")
         fleet.lab.ok("power", "off", "kvm1")
         died = time.monotonic()
-        noticed = said(b"has missed 3 beats in a row")
+        noticed = said(b"kvm1 has missed 3 beats in a row")
         while {row.host for row in fleet.snapshot.servers.values()} & {"kvm1"} or len(fleet.look().states) < 2:
             assert time.monotonic() - died < 300, "the servers are not back"
             time.sleep(0.5)

@@ -18,6 +18,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import port_number
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
@@ -35,6 +36,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._fencing import F
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import read_host
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._proof import Proof, operator_proof
+from ansible_collections.flotilla.compute.plugins.plugin_utils._services import services
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
@@ -59,6 +61,7 @@ class ActionModule(Carrier):
         "accept_data_loss": {"type": "bool", "default": False},
         "target_state": {"type": "str", "choices": ["declared", "started", "stopped"], "default": "declared"},
         "admin_password": {"type": "str", "no_log": True},
+        "unattended": {"type": "bool", "default": False},
         "declared": {"type": "str"},
         "run": {"type": "dict"},
         "show": {"type": "bool", "default": True},
@@ -73,6 +76,8 @@ class ActionModule(Carrier):
         here = self._here(declared, args)
         computes = self.computes(declared)
         self._check_surveyed(args["host"], declared)
+        if args["unattended"]:
+            self._check_in_service(args["host"], ledger)
         lost = self._lost(args, ledger, here)
         given = args["run"] or {"id": None, "since": self._since(ledger, declared)}
         run = Run(ledger, None, float(given["since"]))
@@ -126,6 +131,15 @@ class ActionModule(Carrier):
                     "or use the playbook evacuate, which does"
                 )
 
+    def _check_in_service(self, hosts: t.Sequence[str], ledger: Ledger) -> None:
+        """A host that people have taken out of service is theirs: they may have switched it off themselves."""
+        for service in services(self._task_vars, self._templar, hosts, ledger):
+            if service.state != "enabled":
+                raise Refused(
+                    f"{service.host} doesn't answer, and {service.told}: nothing is done without a person "
+                    "(fleet_unattended)"
+                )
+
     def _since(self, ledger: Ledger, declared: Declared) -> float:
         return self.surveyed_since(self.now(ledger), declared)
 
@@ -171,7 +185,7 @@ class ActionModule(Carrier):
             return None  # nobody knows any more where it was
         names = ("ansible_host", "ansible_port")
         address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
-        return answering(str(address or host), int(port or _SSH))
+        return answering(str(address or host), port_number(port or _SSH, f"ansible_port of {host}"))
 
     def _told(
         self,

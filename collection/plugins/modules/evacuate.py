@@ -91,6 +91,11 @@ options:
       - A new password for the administrator, for a server that is built anew, where the guest takes it from its config
         drive. Refused where the disk is kept, as in Nova. For a task on a compute host.
     type: str
+  unattended:
+    description:
+      - Refuse hosts that inventory or the ledger has out of service, for people are at work on them. For a watcher.
+    type: bool
+    default: false
   declared:
     description:
       - The inventory as an earlier task with M(flotilla.compute.plan) and O(flotilla.compute.plan#module:kind=validate)

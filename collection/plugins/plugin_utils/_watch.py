@@ -23,13 +23,31 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
-from ansible_collections.flotilla.compute.plugins.module_utils._core.watching import Decision, Rules, Watch, step
+from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import port_number
+from ansible_collections.flotilla.compute.plugins.module_utils._core.watching import (
+    Decision,
+    Rules,
+    Watch,
+    doubtful,
+    step,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed, nearest
 
-__all__ = ["Options", "Path", "Target", "options_of", "targets_of", "watch"]
+__all__ = ["Options", "Path", "Target", "options_of", "out_of_service", "targets_of", "watch"]
 
 _SSH, _TCP, _TLS = 22, 16509, 16514
-_INVENTORY_TIMEOUT = 120
+_SERVICES = "flotilla.compute.compute_service_info"
+_READ_TIMEOUT = 120
+#: Whatever the user's own ansible.cfg says of output.
+_AS_JSON = {
+    "ANSIBLE_STDOUT_CALLBACK": "minimal",
+    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    "ANSIBLE_FORCE_COLOR": "0",
+    "ANSIBLE_NOCOLOR": "1",
+}
+
+#: What says of hosts how they are out of service, those that are: ``out_of_service``, but in tests.
+Asks = t.Callable[[t.Sequence[str]], t.Mapping[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,23 +114,53 @@ def _number(name: str, value: t.Any, *, whole: bool = False) -> t.Any:
 
 
 def targets_of(inventory: t.Sequence[str]) -> list[Target]:
-    """The hosts of the group computes, less those in maintenance, as ansible-inventory shows them."""
-    command = ["ansible-inventory", *(word for source in inventory for word in ("-i", source)), "--list"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_INVENTORY_TIMEOUT, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise FlotillaError(f"the inventory can't be read, {command[0]}: {exc}") from exc
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it says nothing"]
-        raise FlotillaError(f"the inventory can't be read, ansible-inventory ended with {done.returncode}: {lines[-1]}")
-    listing = json.loads(done.stdout)
+    """The hosts of the group computes, as ansible-inventory shows them."""
+    listing = json.loads(_output(["ansible-inventory", *_sources(inventory), "--list"], "the inventory"))
     variables = listing.get("_meta", {}).get("hostvars", {})
     found = [_target(host, variables.get(host, {})) for host in sorted(_members(listing, "computes"))]
     if not found:
         raise InvalidInput(f"the group computes of {listed(inventory)} has no hosts, so there is nothing to watch")
-    return [one for one in found if variables.get(one.host, {}).get("compute_state") != "maintenance"]
+    return found
+
+
+def out_of_service(inventory: t.Sequence[str], hosts: t.Sequence[str], words: t.Sequence[str] = ()) -> dict[str, str]:
+    """Of *hosts* those that inventory or the ledger has out of service: "is in maintenance (...)".
+
+    Ansible reads the ledger, for its URL may be a template, or in a vault; *words* go to it (--vault-password-file).
+    FlotillaError where it can't be asked.
+    """
+    asked = json.dumps({"hosts": list(hosts)})
+    command = ["ansible", *_sources(inventory), "localhost", "-m", _SERVICES, "-a", asked, *words]
+    output = _output(command, "whether they are in service", _AS_JSON)
+    _head, _arrow, result = output.partition(" => ")
+    try:
+        services = json.JSONDecoder().raw_decode(result)[0]["services"]
+    except (ValueError, KeyError) as exc:
+        raise FlotillaError(f"whether they are in service can't be read: {command[0]} says {output[:200]!r}") from exc
+    return {service["host"]: service["told"] for service in services if service["state"] != "enabled"}
+
+
+def _sources(inventory: t.Sequence[str]) -> list[str]:
+    return [word for source in inventory for word in ("-i", source)]
+
+
+def _output(command: t.Sequence[str], what: str, environment: t.Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_READ_TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise FlotillaError(f"{what} can't be read, {command[0]}: {exc}") from exc
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it says nothing"]
+        raise FlotillaError(f"{what} can't be read, {command[0]} ended with {done.returncode}: {lines[-1]}")
+    return done.stdout
 
 
 def _members(listing: t.Mapping[str, t.Any], group: str) -> set[str]:
@@ -130,23 +178,34 @@ def _target(host: str, variables: t.Mapping[str, t.Any]) -> Target:
     for name, value in (("ansible_host", address), ("ansible_port", port), ("compute_migration_uri", uri)):
         if "{{" in str(value):
             raise InvalidInput(f"{name} of {host} is a template, which ansible-inventory doesn't resolve: write it out")
-    paths = [Path("SSH", address, int(port), b"SSH-")]
-    parts = urllib.parse.urlsplit(uri)
+    paths = [Path("SSH", address, port_number(port, f"ansible_port of {host}"), b"SSH-")]
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        where, its_port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise InvalidInput(f"compute_migration_uri of {host} is {uri!r}, which is no URI: {exc}") from exc
     standard = {"tcp": _TCP, "tls": _TLS}.get(parts.scheme.partition("+")[2])
-    if standard is not None and parts.hostname:
-        paths.append(Path("libvirt", parts.hostname, parts.port or standard))
+    if standard is not None and where:
+        paths.append(Path("libvirt", where, its_port or standard))
     return Target(host, tuple(paths))
 
 
 async def watch(
-    targets: t.Sequence[Target], options: Options, *, clock: t.Callable[[], float] = time.time
+    targets: t.Sequence[Target], options: Options, *, asks: Asks, clock: t.Callable[[], float] = time.time
 ) -> t.AsyncIterator[Decision]:
     """Round after round, each decision as it is made; for ever."""
     state = Watch()
     while True:
         begun = time.monotonic()
         beats = await _round(targets, options.timeout)
-        state, decisions = step(state, beats, options.rules, now=clock())
+        away: t.Mapping[str, str] = {}
+        hosts = doubtful(state, beats, options.rules)
+        try:
+            away = await asyncio.to_thread(asks, hosts) if hosts else {}
+        except FlotillaError as exc:
+            # The evacuation reads the ledger, too, and is refused if it can't.
+            yield Decision("ask", f"{listed(hosts)}: {exc}", host=hosts[0], at=clock())
+        state, decisions = step(state, beats, options.rules, now=clock(), away=away)
         for decision in decisions:
             yield decision
         await asyncio.sleep(max(0.0, options.interval - (time.monotonic() - begun)))

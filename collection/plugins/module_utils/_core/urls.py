@@ -9,6 +9,10 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import typing as t
+
+from .errors import InvalidInput
+
 
 def without_credentials(url: str) -> tuple[str, str | None]:
     """The URL without ``user:password@``, and that as it is quoted there. What is no URL may hold one, too."""
@@ -28,4 +32,15 @@ def shown(url: str) -> str:
     return bare.partition("#")[0].partition("?")[0]
 
 
-__all__ = ["shown", "without_credentials"]
+def port_number(value: t.Any, what: str) -> int:
+    """*value* as a port to connect to; InvalidInput says of *what* it is none."""
+    try:
+        port = int(str(value))
+    except ValueError:
+        port = 0
+    if not 0 < port < 65536:
+        raise InvalidInput(f"{what} is {value!r}, allowed is a port from 1 to 65535")
+    return port
+
+
+__all__ = ["port_number", "shown", "without_credentials"]

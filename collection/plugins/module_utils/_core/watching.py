@@ -11,6 +11,8 @@ host is seen if any of its paths answered. What a decision leads to is still hel
 
 - A host that misses ``misses`` beats in a row is to be evacuated, once, until it has been seen again. One that this
   watcher has never seen is not: a wrong address looks like a dead host.
+- A host that is out of service (in maintenance, disabled, being drained, down) and falls silent is left to people, and
+  counted nowhere until it answers again.
 - A watcher that doesn't see most of the fleet is itself cut off: it does nothing, and counts anew when it sees again.
 - While more than a share of the fleet is out of reach, no host is evacuated; if that lasts, the watcher stops and asks.
 - Beyond ``max_hosts`` within ``window`` seconds the next host is a person's to decide: the watcher stops and asks.
@@ -21,10 +23,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-__all__ = ["Decision", "HostBeat", "Rules", "Watch", "step"]
+__all__ = ["Decision", "HostBeat", "Rules", "Watch", "doubtful", "step"]
 
 Beats = t.Mapping[str, t.Mapping[str, bool]]
-Kind = t.Literal["missed", "back", "evacuate", "ask", "blind", "sees"]
+Kind = t.Literal["missed", "back", "evacuate", "ask", "left", "blind", "sees"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +46,13 @@ class Rules:
 @dataclasses.dataclass(frozen=True)
 class HostBeat:
     """``misses``: in a row; ``since``: when the first of them was; ``decided``: the host was handed on, for evacuation
-    or to a person; ``seen``: it has answered this watcher at some time."""
+    or to a person; ``seen``: it has answered this watcher at some time; ``left``: it fell silent out of service."""
 
     misses: int = 0
     since: float | None = None
     decided: bool = False
     seen: bool = False
+    left: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +68,8 @@ class Watch:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """``kind``: missed and back are for the log; evacuate is for the playbook; ask is for a person; blind and sees say
-    that the watcher itself was cut off, and is no longer."""
+    """``kind``: missed, back and left (to people) are for the log; evacuate is for the playbook; ask is for a person;
+    blind and sees say that the watcher itself was cut off, and is no longer."""
 
     kind: Kind
     reason: str
@@ -77,10 +80,41 @@ class Decision:
         return dataclasses.asdict(self)
 
 
-def step(watch: Watch, beats: Beats, rules: Rules, *, now: float) -> tuple[Watch, list[Decision]]:
-    """One round: *beats* has of each host whether each of its paths answered; *now* in seconds."""
-    unseen = sorted(host for host, paths in beats.items() if not any(paths.values()))
-    if not beats or 2 * (len(beats) - len(unseen)) <= len(beats):
+def doubtful(watch: Watch, beats: Beats, rules: Rules) -> tuple[str, ...]:
+    """The hosts of which ``step`` must know now whether they are out of service."""
+    blind = 2 * len(_silent(watch, beats)) >= len(beats)
+    known = {host: watch.hosts.get(host, HostBeat()) for host in _silent(watch, beats)}
+    return tuple(h for h, beat in known.items() if not beat.decided and (blind or beat.misses + 1 >= rules.misses))
+
+
+def step(
+    watch: Watch, beats: Beats, rules: Rules, *, now: float, away: t.Mapping[str, str] | None = None
+) -> tuple[Watch, list[Decision]]:
+    """One round: *beats* has of each host whether each of its paths answered; *now* in seconds; *away*: the hosts that
+    are out of service, and how."""
+    watch, told = _leave(watch, beats, away or {}, now)
+    left = {host: watch.hosts[host] for host in beats if not any(beats[host].values()) and watch.hosts[host].left}
+    watch, news = _watched(watch, {host: paths for host, paths in beats.items() if host not in left}, rules, now)
+    return dataclasses.replace(watch, hosts={**watch.hosts, **left}), told + news
+
+
+def _silent(watch: Watch, beats: Beats) -> list[str]:
+    """The hosts that don't answer, less those that are left to people already."""
+    hosts = sorted(host for host, paths in beats.items() if not any(paths.values()))
+    return [host for host in hosts if not watch.hosts.get(host, HostBeat()).left]
+
+
+def _leave(watch: Watch, beats: Beats, away: t.Mapping[str, str], now: float) -> tuple[Watch, list[Decision]]:
+    silent = [host for host in _silent(watch, beats) if host in away]
+    hosts = {host: watch.hosts.get(host, HostBeat()) for host in beats}
+    left = {host: HostBeat(seen=hosts[host].seen, left=True) for host in silent}
+    told = [Decision("left", f"{host} doesn't answer, and {away[host]}: left to people", host, now) for host in silent]
+    return dataclasses.replace(watch, hosts={**hosts, **left}), told
+
+
+def _watched(watch: Watch, beats: Beats, rules: Rules, now: float) -> tuple[Watch, list[Decision]]:
+    unseen = _silent(watch, beats)
+    if beats and 2 * (len(beats) - len(unseen)) <= len(beats):
         return _blind(watch, beats, len(unseen), now)
     seen = f"the watcher sees {len(beats) - len(unseen)} of {len(beats)} hosts"
     told = [Decision("sees", f"{seen}, and begins to count", at=now)] if watch.blind is not False else []
@@ -114,8 +148,9 @@ def _count(
     host: str, before: HostBeat, paths: t.Mapping[str, bool], rules: Rules, now: float
 ) -> tuple[HostBeat, list[Decision]]:
     if any(paths.values()):
-        news = Decision("back", f"{host} answers again after {before.misses} missed beats", host, now)
-        return HostBeat(seen=True), [news] if before.misses else []
+        missed = f" after {before.misses} missed beats" if before.misses else ""
+        news = Decision("back", f"{host} answers again{missed}", host, now)
+        return HostBeat(seen=True), [news] if before.misses or before.left else []
     after = dataclasses.replace(before, misses=before.misses + 1, since=now if before.since is None else before.since)
     if before.decided or after.misses > rules.misses:
         return after, []

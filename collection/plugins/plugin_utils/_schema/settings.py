@@ -60,6 +60,7 @@ class FleetSettings:
     action_options: t.Mapping[str, Json] | str | None = dataclasses.field(repr=False)
     fenced: t.Mapping[str, Json] | str | None
     evacuate: t.Mapping[str, Json] | None
+    unattended: bool
     lose: tuple[str, ...]
     explain: str | None
     report: str | None

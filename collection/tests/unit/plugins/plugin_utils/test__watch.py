@@ -24,10 +24,12 @@ import pytest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.watching import Decision, Rules
 from ansible_collections.flotilla.compute.plugins.plugin_utils import _watch
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 from ansible_collections.flotilla.compute.plugins.plugin_utils._watch import (
     Options,
     Target,
     options_of,
+    out_of_service,
     targets_of,
     watch,
 )
@@ -83,9 +85,13 @@ def target(host: str, port: int) -> Target:
     return Target(host, (_watch.Path("SSH", "127.0.0.1", port, b"SSH-"),))
 
 
-async def first(wanted: str, targets: t.Sequence[Target], options: Options) -> Decision:
+def all_serve(_hosts: t.Sequence[str]) -> dict[str, str]:
+    return {}
+
+
+async def first(wanted: str, targets: t.Sequence[Target], options: Options, asks: _watch.Asks = all_serve) -> Decision:
     """The first decision of a kind."""
-    async for decision in watch(targets, options):
+    async for decision in watch(targets, options, asks=asks):
         if decision.kind == wanted:
             return decision
     raise AssertionError("a watcher never ends")
@@ -96,6 +102,27 @@ def test_a_host_that_dies_is_noticed(daemons: list[Daemon]) -> None:
     daemons[1].die_once_seen()
     decision = asyncio.run(asyncio.wait_for(first("evacuate", targets, Options(("x",), interval=0.5, timeout=0.5)), 60))
     assert decision.host == "kvm2"
+
+
+def test_a_host_in_maintenance_is_left_and_a_ledger_that_is_away_is_told(daemons: list[Daemon]) -> None:
+    targets = [target(f"kvm{number}", daemon.port) for number, daemon in enumerate(daemons, 1)]
+    options = Options(("x",), Rules(misses=2), interval=0.3, timeout=0.3)
+    daemons[1].die_once_seen()
+    asked: list[t.Sequence[str]] = []
+
+    def asks(hosts: t.Sequence[str]) -> dict[str, str]:
+        asked.append(hosts)
+        if len(asked) == 1:
+            return {"kvm2": "it is in maintenance"}
+        raise FlotillaError("no ledger")
+
+    decision = asyncio.run(asyncio.wait_for(first("left", targets, options, asks), 60))
+    assert (decision.host, asked) == ("kvm2", [("kvm2",)])
+    daemons[1] = Daemon(b"SSH-2.0-test\r\n")
+    targets[1] = target("kvm2", daemons[1].port)
+    daemons[1].die_once_seen()
+    decision = asyncio.run(asyncio.wait_for(first("ask", targets, options, asks), 60))
+    assert (decision.host, decision.reason) == ("kvm2", "kvm2: no ledger")
 
 
 def answers(way: _watch.Path) -> bool:
@@ -148,19 +175,29 @@ def test_targets_are_the_hosts_of_the_inventory_with_their_ways(tmp_path: Path) 
         "kvm1": [("SSH", "192.0.2.11", 22), ("libvirt", "10.0.0.11", 16514)],
         "kvm2": [("SSH", "kvm2", 2222)],
         "kvm3": [("SSH", "kvm3", 22), ("libvirt", "kvm3", 16000)],
+        "kvm4": [("SSH", "kvm4", 22)],
     }
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("variables", "sentence"),
     [
-        ({"computes": {"hosts": {"kvm1": {"ansible_host": "{{ x }}"}}}}, "ansible_host of kvm1 is a template"),
-        ({"servers": {"hosts": {"web1": None}}}, "has no hosts, so there is nothing to watch"),
+        ({"ansible_host": "{{ x }}"}, "ansible_host of kvm1 is a template"),
+        ({"ansible_port": "22a"}, "ansible_port of kvm1 is '22a', allowed is a port from 1 to 65535"),
+        (
+            {"compute_migration_uri": "qemu+tls://kvm1:port/system"},
+            r"compute_migration_uri of kvm1 is 'qemu\+tls://kvm1:port/system', which is no URI",
+        ),
     ],
 )
-def test_an_inventory_that_cannot_be_watched_is_told(tmp_path: Path, content: t.Any, sentence: str) -> None:
-    with pytest.raises(FlotillaError, match=sentence):
-        targets_of([inventory(tmp_path, content)])
+def test_a_host_that_cannot_be_watched_is_told(variables: dict[str, t.Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        _watch._target("kvm1", variables)
+
+
+def test_an_inventory_without_hosts_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="has no hosts, so there is nothing to watch"):
+        targets_of([inventory(tmp_path, {"servers": {"hosts": {"web1": None}}})])
 
 
 @pytest.mark.parametrize(
@@ -187,18 +224,39 @@ def test_options_as_text_are_what_they_stand_for() -> None:
     assert options == Options(("inv",), Rules(misses=4, max_unreachable=0.5), interval=20.0)
 
 
-def test_the_event_source_puts_what_is_decided(tmp_path: Path, daemons: list[Daemon]) -> None:
+def test_ansible_says_what_inventory_and_ledger_have_out_of_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real ansible, over a ledger whose URL is a template."""
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    ledger = Ledger.open(url, create=True)
+    assert ledger is not None
+    ledger.establish("office")
+    for host, state in {"kvm1": "enabled", "kvm2": "maintenance", "kvm3": "enabled"}.items():
+        ledger.set_service(host, state, "drained by ann" if state == "maintenance" else None)
+    ledger.hold_host(ledger.start_run("drain"), "kvm3")
+    hosts = {f"kvm{n}": {"compute_state": "disabled"} if n == 4 else {} for n in range(1, 6)}
+    here = {"fleet_name": "office", "folder": str(tmp_path), "fleet_ledger": "sqlite:///{{ folder }}/fleet.db"}
+    source = inventory(tmp_path, {"all": {"vars": here}, "computes": {"hosts": hosts}})
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    found = out_of_service([source], sorted(hosts))
+    assert found.pop("kvm3").startswith("it is in maintenance (emptied or filled again by run ")
+    assert found == {"kvm2": "it is in maintenance (drained by ann)", "kvm4": "it is disabled"}
+    with pytest.raises(FlotillaError, match=r"whether they are in service can't be read, ansible ended with 2"):
+        out_of_service([source], ["kvm9"])
+
+
+def test_the_event_source_puts_what_is_decided(daemons: list[Daemon], monkeypatch: pytest.MonkeyPatch) -> None:
     file = COLLECTION / "extensions" / "eda" / "plugins" / "event_source" / "watch.py"
     spec = importlib.util.spec_from_file_location("watch", file)
     assert spec is not None
     assert spec.loader is not None
     source = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(source)
-    hosts = {
-        f"kvm{number}": {"ansible_host": "127.0.0.1", "ansible_port": daemon.port}
-        for number, daemon in enumerate(daemons, 1)
-    }
-    args = {"inventory": inventory(tmp_path, {"computes": {"hosts": hosts}}), "interval": 0.5, "timeout": 0.5}
+    targets = [target(f"kvm{number}", daemon.port) for number, daemon in enumerate(daemons, 1)]
+    args = {"inventory": "hosts.yml", "interval": 0.5, "timeout": 0.5}
+    monkeypatch.setattr(_watch, "_output", lambda *_given: 'localhost | SUCCESS => {"services": []}')
+    monkeypatch.setattr(source, "targets_of", lambda _inventory: targets)
 
     async def events() -> list[dict[str, t.Any]]:
         queue: asyncio.Queue[dict[str, t.Any]] = asyncio.Queue()
@@ -225,6 +283,9 @@ def test_the_plain_command_calls_the_playbook_for_a_host_that_died(tmp_path: Pat
     program = tmp_path / "bin" / "ansible-playbook"
     program.write_text(f'#!/bin/sh\necho "$@" >{called}\n')
     program.chmod(0o755)
+    asked = tmp_path / "bin" / "ansible"
+    asked.write_text("#!/bin/sh\necho 'localhost | SUCCESS => {\"services\": []}'\n")
+    asked.chmod(0o755)
     source = inventory(tmp_path, {"computes": {"hosts": hosts}})
     tools = str(Path(sys.executable).parent)
     command = [sys.executable, str(COLLECTION / "extensions" / "watcher" / "watch"), "-i", source]
@@ -241,4 +302,5 @@ def test_the_plain_command_calls_the_playbook_for_a_host_that_died(tmp_path: Pat
             lines.append(process.stdout.readline())
             assert lines[-1], "the watcher ended"
         process.terminate()
-    assert called.read_text() == f"-i {source} flotilla.compute.evacuate -e fleet_host=kvm1 -e fleet_allow=data_loss\n"
+    given = "-e fleet_host=kvm1 -e fleet_unattended=true -e fleet_allow=data_loss"
+    assert called.read_text() == f"-i {source} flotilla.compute.evacuate {given}\n"

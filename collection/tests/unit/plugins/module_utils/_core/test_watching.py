@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.watching import Decision, Rules, Watch, step
+from ansible_collections.flotilla.compute.plugins.module_utils._core.watching import (
+    Decision,
+    Rules,
+    Watch,
+    doubtful,
+    step,
+)
 
 ALL = tuple(f"kvm{n}" for n in range(1, 11))
 LOG = ("missed", "back")
@@ -23,16 +29,20 @@ def beats(*dead: str, hosts: t.Sequence[str] = ALL) -> dict[str, dict[str, bool]
 
 
 def watched(
-    rounds: t.Iterable[t.Mapping[str, t.Mapping[str, bool]]], rules: Rules | None = None, every: float = 10.0
+    rounds: t.Iterable[t.Mapping[str, t.Mapping[str, bool]]],
+    rules: Rules | None = None,
+    every: float = 10.0,
+    away: t.Mapping[str, str] | None = None,
 ) -> list[tuple[int, Decision]]:
     """The number of the round of each decision, from 1, and the decision; a first round in which all answer is round
-    0."""
+    0. *away*: what is said of the hosts that are asked about."""
     rules = rules or Rules()
     every_round = list(rounds)
     state, _news = step(Watch(), {host: {"SSH": True} for host in every_round[0]}, rules, now=0.0)
     found = []
     for number, one in enumerate(every_round, 1):
-        state, decisions = step(state, one, rules, now=number * every)
+        asked = {host: told for host, told in (away or {}).items() if host in doubtful(state, one, rules)}
+        state, decisions = step(state, one, rules, now=number * every, away=asked)
         found += [(number, decision) for decision in decisions]
     return found
 
@@ -174,3 +184,44 @@ def test_laws(history: list[set[int]], rules: Rules) -> None:
 def test_one_host_that_dies_alone_is_evacuated_with_its_last_beat(rules: Rules, before: int) -> None:
     rounds = [beats()] * before + [beats("kvm4")] * rules.misses
     assert done(watched(rounds, rules)) == [(before + rules.misses, "evacuate", "kvm4")]
+
+
+AWAY = {"kvm3": "it is in maintenance (new memory)"}
+
+
+def test_a_host_out_of_service_is_left_to_people() -> None:
+    found = watched([*[beats("kvm3")] * 9, beats(), *[beats("kvm3")] * 3], away=AWAY)
+    assert done(found) == [(3, "left", "kvm3"), (13, "left", "kvm3")]
+    told = "kvm3 doesn't answer, and it is in maintenance (new memory): left to people"
+    assert next(one for _number, one in found if one.kind == "left").reason == told
+    assert [number for number, one in found if one.kind == "back"] == [10]
+
+
+def test_a_host_that_is_left_counts_for_no_limit() -> None:
+    """One of five may be out of reach: the one in maintenance is not it."""
+    hosts = ALL[:5]
+    rounds = [*[beats("kvm3", hosts=hosts)] * 3, *[beats("kvm1", "kvm3", hosts=hosts)] * 3]
+    assert done(watched(rounds, away=AWAY)) == [(3, "left", "kvm3"), (6, "evacuate", "kvm1")]
+    assert done(watched(rounds))[-1][1] == "ask"
+
+
+def test_hosts_that_are_left_make_no_watcher_blind() -> None:
+    away = dict.fromkeys(ALL[:3], "it is disabled")
+    left = [(1, "left", host) for host in ALL[:3]]
+    six, five = ALL[:6], ALL[:5]
+    rounds = [*[beats(*ALL[:3], hosts=six)] * 2, *[beats(*ALL[:4], hosts=six)] * 3]
+    assert done(watched(rounds, away=away)) == [*left, (5, "evacuate", "kvm4")]
+    rounds = [*[beats(*ALL[:3], hosts=five)] * 2, *[beats(*ALL[:4], hosts=five)] * 3]
+    assert done(watched(rounds, away=away)) == [*left, (3, "blind", "")], "of the two in service one is no quorum"
+
+
+def test_it_is_asked_once_a_silence_and_only_when_it_matters() -> None:
+    rules = Rules()
+    state, _news = step(Watch(), beats(), rules, now=0.0)
+    asked = []
+    for number in range(1, 7):
+        asked.append(doubtful(state, beats("kvm1", "kvm3"), rules))
+        away = {host: AWAY[host] for host in asked[-1] if host in AWAY}
+        state, _news = step(state, beats("kvm1", "kvm3"), rules, now=number * 10.0, away=away)
+    assert asked == [(), (), ("kvm1", "kvm3"), (), (), ()]
+    assert doubtful(state, beats(*ALL), rules) == tuple(sorted(set(ALL) - {"kvm1", "kvm3"})), "it doesn't see most"

@@ -2,20 +2,27 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When a build that failed may be tried on another host: only if the host that failed has said that nothing is left."""
+"""When a build that failed may be tried on another host: only if the host that failed has said that nothing is left.
+And what a dead host's server comes back without."""
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import (
+    Carrier,
     _attempts_left,
     _is_host_s_fault,
     _may_try_again,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import table_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import nothing_left
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_evacuate import dead
 
 BUILD: dict[str, t.Any] = {"deeds": [{"kind": "create"}, {"kind": "start"}], "attempts": 3}
 START: dict[str, t.Any] = {"deeds": [{"kind": "start"}], "attempts": 1}
@@ -60,3 +67,36 @@ def test_no_more_hosts_than_max_attempts(attempts: int | None, tried: list[str],
     entry = {**BUILD, "attempts": attempts, "tried": [{"host": host, "cause": "no"} for host in tried]}
     assert _may_try_again(entry) == says
     assert _attempts_left(entry) is bool(says.get("reschedule"))
+
+
+class Forgetful(Carrier):
+    """Inventory has changed or lost the server's user data; its record has the digest alone."""
+
+    def __init__(self) -> None:
+        self.made: list[Record] = []
+
+    def perform(self, args: Json) -> Json:
+        raise NotImplementedError
+
+    def _drive(self, entry: t.Any, record: Record) -> bytes:
+        if "user_data" in record.spec:
+            raise FlotillaError(f"{record.name}: its user data in inventory is not what this step is for")
+        self.made.append(record)
+        return b"drive"
+
+
+@pytest.mark.parametrize(("kind", "comes_back"), [("evacuate", True), ("create", False)])
+def test_a_dead_hosts_server_comes_back_without_what_inventory_has_lost(kind: str, comes_back: bool) -> None:
+    record = dead().records["web1"]
+    record = dataclasses.replace(record, spec={**record.spec, "user_data": "digest"})
+    deed = {"kind": kind, "record": record.to_json(), "options": {"drive": True}}
+    carrier, entry = Forgetful(), dict[str, t.Any]()
+    if not comes_back:
+        with pytest.raises(FlotillaError, match="its user data in inventory"):
+            carrier._drives(entry, [deed])
+        return
+    assert carrier._drives(entry, [deed]).keys() == {record.id}
+    assert entry["without"] == "its user data or files: its user data in inventory is not what this step is for"
+    assert [made.name for made in carrier.made] == ["web1"]
+    told = table_text([], {}, {}, {}, {"web1": entry["without"]})
+    assert told.splitlines()[-1] == f"web1 came back without {entry['without']}"

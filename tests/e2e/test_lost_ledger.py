@@ -110,6 +110,54 @@ def test_what_was_on_a_host_that_is_cut_off_is_not_built_again(known: Fleet) -> 
 
 
 @pytest.mark.soak
+def test_a_dead_hosts_servers_come_back_by_the_records_beside_their_disks(fleet: Fleet) -> None:
+    """The ledger and a host are lost at once: what a shared pool tells of lives on, of the rest nobody knows."""
+    fleet.all["fleet_timeout"] = 20
+    fleet.declare("kept", "idle", pool="shared")
+    fleet.declare("idle", state="stopped")
+    fleet.declare("alone", state="stopped")
+    for host in ("kvm2", "kvm3"):
+        fleet.computes[host] = {"compute_state": "disabled"}
+    fleet.reconcile()
+    fleet.computes.update({"kvm2": {}, "kvm3": {}})
+    before = fleet.look()
+    fleet.console("kept", "boots=1 ")
+    fleet.lab.ok("power", "off", "kvm1")
+    lose(fleet)
+
+    run = fleet.run(fleet_take_over=True).failed()
+    assert "idle, kept: known from the records beside their disks in shared pools alone" in run.text
+    assert {row.name: (row.host, row.id) for row in fleet.snapshot.servers.values()} == {
+        name: ("kvm1", before.server(name).id) for name in ("idle", "kept")
+    }
+    said: dict[str, t.Any] = {"fleet_host": "kvm1", "fleet_fenced": "the test has switched it off"}
+    run = fleet.run("evacuate", **said).civil()
+    assert run.all_steps == {"idle": ["evacuate"], "kept": ["evacuate"]}
+    assert "its id and disks are on kvm1 alone" in run.text
+    world = fleet.look()
+    assert world.states == {"idle": "shutoff", "kept": "running"}
+    assert {name: server.id for name, server in world.servers.items()} == {
+        name: before.server(name).id for name in ("idle", "kept")
+    }
+    fleet.console("kept", "boots=2 ")  # its disk knows that it has run before
+
+    run = fleet.run("evacuate", fleet_allow="data_loss", **said).ok()
+    assert run.all_steps == {"alone": ["create"]}
+    new = fleet.look().server("alone")
+    assert (new.host != "kvm1", new.id != before.server("alone").id) == (True, True)
+
+    # The host is back, and is taken over in its turn. The old copy is told, by its id and its host, and left as it is.
+    fleet.lab.heal()
+    run = fleet.run(fleet_take_over=True).failed()
+    assert f"there are two servers named alone: {before.server('alone').id} on kvm1" in run.text, str(run)
+    copies = sorted((domain.id, domain.host) for domain in fleet.look().domains if domain.server == "alone")
+    assert copies == sorted([(before.server("alone").id, "kvm1"), (new.id, new.host)])
+    assert {"root", "config"} <= {volume[37:] for _pool, volume in fleet.look().volumes(before.server("alone").id)}
+    assert fleet.look().hosts["kvm1"].domains[0].name == "alone"
+    assert len(fleet.look().hosts["kvm1"].domains) == 1, "the copies that were replaced are gone"
+
+
+@pytest.mark.soak
 def test_the_hosts_of_another_fleet_are_not_ours(known: Fleet) -> None:
     """The same hosts in an inventory of another fleet, with a ledger of its own."""
     other = Fleet(known.lab, known.folder / "other", "other")

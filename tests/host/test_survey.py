@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import typing as t
 import uuid
@@ -29,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     volume_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import desired_network
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import pack_sidecar
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import opened
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import enroll
@@ -142,6 +144,21 @@ def test_a_volume_that_another_host_made_is_seen(lab: Lab, conn: t.Any, tmp_path
     lab.ok("exec", "kvm1", "truncate", "-s", "1M", f"/var/lib/libvirt/pools/shared/{name}")
     shared = survey(conn, state_dir=str(tmp_path))["pools"]["shared"]
     assert shared["volumes"][name]["capacity"] == 1024**2
+
+
+def test_records_beside_disks_are_read_where_they_are_asked_for(lab: Lab, conn: t.Any, tmp_path: Path) -> None:
+    """Of a server that has no guest here, and not of one that has, nor of what is half written."""
+    gone, here, half = record_of(9001), record_of(9002), record_of(9003)
+    pool = lab.pool("shared", "kvm1")
+    for record in (gone, here, half):
+        data = pack_sidecar(record)
+        (pool / volume_of(record.id, "record")).write_bytes(data[:200] if record is half else data)
+    bare = dataclasses.replace(here, disks=())
+    domain = conn.defineXML(domain_xml(bare))
+    found = survey(conn, state_dir=str(tmp_path), beside=True)
+    assert [Record.from_json(record) for record in found["beside"]] == [Record.loads(gone.dumps())]
+    assert survey(conn, state_dir=str(tmp_path))["beside"] == []
+    domain.undefine()
 
 
 def test_pools_are_marked_once(conn: t.Any, tmp_path: Path) -> None:

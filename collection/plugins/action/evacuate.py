@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacua
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import (
     evacuation_rows,
     evacuation_text,
+    to_be_proven,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
@@ -88,9 +89,8 @@ class ActionModule(Carrier):
             return self._told(args, declared, plan, fleet, run_id=given["id"], proofs={})
         run = Run(ledger, given["id"] or self.start_run(ledger), float(given["since"]))
         with ended_on_error(run):
-            needed = {str(step.options["from"]) for entry in plan.servers for step in entry.steps}
             with ledger.renewing(str(run.id)):  # an agent may take longer than the lease
-                proofs = {host: self._prove(host, args["fenced"], ledger) for host in sorted(needed)}
+                proofs = {host: self._prove(host, args["fenced"], ledger) for host in to_be_proven(plan, lost.hosts)}
             # Room that was freed meanwhile is for servers of hosts that are proven dead.
             lost = dataclasses.replace(lost, hosts=tuple(host for host in lost.hosts if host in proofs))
             for host, proof in proofs.items():

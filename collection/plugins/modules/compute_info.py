@@ -30,6 +30,12 @@ options:
       - That is for people. Thousands of guests as nested data are slow in Ansible's variables, where RV(survey) is not.
     type: bool
     default: false
+  records:
+    description:
+      - Read the records, too, that lie beside disks in its pools of servers that have no guest here. For a fleet whose
+        ledger was lost. It takes a moment for each of them.
+    type: bool
+    default: false
 seealso:
   - module: flotilla.compute.compute
   - module: flotilla.compute.plan
@@ -103,7 +109,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.surve
 
 
 def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
-    found = survey(conn, state_dir=module.params["state_dir"])
+    found = survey(conn, state_dir=module.params["state_dir"], beside=module.params["records"])
     return {
         "changed": False,
         "host": found if module.params["full"] else summary(found),
@@ -112,7 +118,8 @@ def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    arguments = {**hypervisor_argument_spec(), "full": {"type": "bool", "default": False}}
+    flags = {name: {"type": "bool", "default": False} for name in ("full", "records")}
+    arguments = {**hypervisor_argument_spec(), **flags}
     run_on_host(AnsibleModule(argument_spec=arguments, supports_check_mode=True), run)
 
 

@@ -69,7 +69,7 @@ def conclude(ledger: Ledger, run_id: str, rows: Rows, without: t.Mapping[str, st
     servers = ledger.snapshot().servers
     actions = {}
     for row in rows:
-        if row["migration"] is not None:
+        if row["to"] is not None:
             mine = [action for action in ledger.actions(row["id"]) if action.run_id == run_id]
             actions.update({row["id"]: mine[-1]} if mine else {})
     return table_text(rows, known, servers, actions, without)

@@ -33,18 +33,23 @@ def shelved(conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> l
 
 
 def records_beside(
-    conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]], *, role: str, mark: str
+    conn: Connection,
+    pools: t.Mapping[str, t.Mapping[str, t.Any]],
+    *,
+    role: str,
+    mark: str | None = None,
+    but: t.Collection[str] = (),
 ) -> list[Record]:
-    """The records in sidecar volumes of a *role*, as far as they bear that *mark*. ``pools`` as a survey has them:
-    without such a volume no call is made."""
+    """The records in sidecar volumes of a *role*, as far as they bear that *mark*; *but* for those of these servers.
+    ``pools`` as a survey has them: without such a volume no call is made."""
     records: dict[str, Record] = {}
     for name, facts in pools.items():
         for volume in facts["volumes"]:
-            if not volume.endswith(f"-{role}"):
+            if not volume.endswith(f"-{role}") or volume.removesuffix(f"-{role}") in but:
                 continue
             with contextlib.suppress(InvalidRecord, libvirt.libvirtError):  # half written, or gone meanwhile
                 record = _read(conn, name, volume)
-                if record is not None and mark in record.marks:
+                if record is not None and (mark is None or mark in record.marks):
                     records[record.id] = record
     return list(records.values())
 

@@ -42,12 +42,17 @@ _ACTIVE = ("running", "paused", "other")
 Facts = dict[str, t.Any]
 
 
-def survey(conn: Connection, *, state_dir: str) -> Facts:
-    """The host as it is. It reads only, but for having libvirt look into its pools again."""
+def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
+    """The host as it is. It reads only, but for having libvirt look into its pools again.
+
+    *beside*: with the records beside disks in its pools of servers that have no domain here, a call or more for each.
+    """
     # Locks before guests: a step that ends in between has left what it made, one that begins is the next survey's.
     running_steps = held(state_dir)
     marker = read_marker(state_dir)
     pools_facts = pools(conn)
+    domains = guests(conn, locations(pools_facts, conn))
+    ids = {guest.id for guest in domains}
     return {
         "version": VERSION,
         "hostname": conn.getHostname(),
@@ -60,9 +65,10 @@ def survey(conn: Connection, *, state_dir: str) -> Facts:
         "networks": _networks(conn),
         "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
-        "guests": [guest.to_json() for guest in guests(conn, locations(pools_facts, conn))],
+        "guests": [guest.to_json() for guest in domains],
         "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
         "replaced": [record.to_json() for record in records_beside(conn, pools_facts, role=REPLACED, mark=REPLACED)],
+        "beside": [r.to_json() for r in records_beside(conn, pools_facts, role="record", but=ids)] if beside else [],
         "pci_devices": pci.devices(conn),
         "running_steps": running_steps,
     }

@@ -8,7 +8,9 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 All servers are planned together. A server whose disks are on a pool that other hosts show (by the pool's recorded id,
 with that very volume in it) keeps them, and goes to one of these hosts. Another is built anew from its image, with
-leave for data_loss alone. Nothing here asks whether the hosts are really dead: that is proof.Proof's.
+leave for data_loss alone. Of a host that a lost ledger had known, only the servers whose records lie in shared pools
+have come back; the others that inventory declares are built under a new id, with that leave. Nothing here asks whether
+the hosts are really dead: that is proof.Proof's.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation, as_applied
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.keeping import disks_on, kept_on
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
@@ -49,7 +51,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, Location
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, NEW, Location
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import HELD as LOCATION_HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
@@ -104,14 +107,72 @@ class Evacuate(Reconcile):
             draft = self._draft_of(row)
             if draft is not None:
                 yield draft
-        if self._lost.server is not None and not rows:
+        alone = self._known_to_nobody()
+        self._check_known(alone)
+        yield from alone
+        if self._lost.server is not None and not rows and not alone:
             hosts = ", ".join(self._lost.hosts)
             raise InvalidInput(f"there is no server {self._lost.server!r} on {hosts}; the status playbook lists them")
+
+    def _known_to_nobody(self) -> list[Draft]:
+        """Declared servers that may have been on a lost host of which the ledger has never seen anything, and of which
+        neither ledger nor hosts know more than that."""
+        rows = self._given.snapshot.servers.values() if self._given.snapshot is not None else ()
+        known: set[str | None] = {name for row in rows for name in (row.name, row.id)}
+        for _host, guest in self._where.ours():
+            known |= {guest.id, guest.name, None if guest.record is None else guest.record.name}
+        drafts = []
+        for server in self._declared.servers.values():
+            if server.state == "absent" or server.name in known or (server.id is not None and server.id in known):
+                continue
+            if not self._asked_for(server.name, server.id):
+                continue
+            location = self._where.find(server.name, server.id)
+            unseen = set(location.unseen)
+            if location.status == LOCATION_HELD and unseen and unseen <= set(self._lost.hosts):
+                drafts.append(self._anew(Draft(server.name, server, Location(NEW)), location.unseen))
+        return drafts
+
+    def _anew(self, draft: Draft, hosts: t.Sequence[str]) -> Draft:
+        """A server of which nothing is known but its name: another takes its place, with leave alone."""
+        alone = f"if it was ever built, its id and disks are on {', '.join(hosts)} alone"
+        owner = self._given.owners.get(draft.name)
+        if owner is not None:
+            return draft.refuse(BUSY, f"{owner} is at work on it; run again when it has ended")
+        if not self._may_lose:
+            step = Step("create", f"{alone}: it is built anew, under a new id", hold="data_loss")
+            return draft.to_do(ServerPlan(held=(step,)))
+        self._left_out.append(f"{draft.name} is built anew, under a new id: {alone}")
+        server = t.cast(Server, draft.server)
+        return draft.to_do(plan_server(server, None, None, volumes=frozenset(), leave=self._given.leave))
+
+    def _check_known(self, alone: t.Sequence[Draft]) -> None:
+        """A host of which neither ledger nor inventory knows a server has nothing to evacuate."""
+        rows = self._given.snapshot.servers.values() if self._given.snapshot is not None else ()
+        for host in self._never_seen:
+            if host in self._lost.hosts and not alone and not any(row.host == host for row in rows):
+                raise InvalidInput(
+                    f"{host} was never seen by this ledger: nobody knows which servers were on it; nothing is evacuated"
+                )
+
+    @property
+    def _never_seen(self) -> list[str]:
+        """Hosts that are down, and of which this ledger has no survey."""
+        rows = self._given.snapshot.hosts if self._given.snapshot is not None else {}
+        silent = [compute.name for compute in self._given.computes if not compute.up]
+        return [host for host in silent if host not in rows or rows[host].surveyed is None]
+
+    @property
+    def _may_lose(self) -> bool:
+        return self._lost.accept_data_loss or "data_loss" in self._given.leave.allow
+
+    def _asked_for(self, *names: str | None) -> bool:
+        return self._lost.server is None or self._lost.server in names
 
     def _is_lost(self, row: ServerRow) -> bool:
         if row.host not in self._lost.hosts or row.vm_state == "soft-delete":
             return False
-        return self._lost.server in (None, row.name, row.id)
+        return self._asked_for(row.name, row.id)
 
     def _draft_of(self, row: ServerRow) -> Draft | None:
         record = row.loads()
@@ -127,13 +188,13 @@ class Evacuate(Reconcile):
         owner = self._given.owners.get(row.id)
         if owner is not None:
             return draft.refuse(BUSY, f"{owner} is at work on it; run again when it has ended")
-        why = self._unfit_for_it(record, location)
+        why = self._unfit_for_it(record, location, str(row.host))
         if why is not None:
             return draft.refuse(*why)
         draft = dataclasses.replace(draft, server=self._as_applied(record))
         return self._planned(draft, row, record)
 
-    def _unfit_for_it(self, record: Record, location: Location) -> tuple[str, str] | None:
+    def _unfit_for_it(self, record: Record, location: Location, home: str) -> tuple[str, str] | None:
         """Why a server is not evacuated, as a verdict and its sentence."""
         at_work = next((compute.name for compute in self._given.computes if record.id in compute.at_work), None)
         if at_work is not None:
@@ -151,6 +212,14 @@ class Evacuate(Reconcile):
             return CONFLICT, location.message
         if location.status != AWAY and not self._all_replaced(record, location):
             return HELD, location.message
+        absent = self._declared.settings.assume_absent
+        others = sorted(set(self._never_seen) - {*self._lost.hosts, *absent})
+        if others and home in self._never_seen:
+            hosts = ", ".join(others)
+            return HELD, (
+                f"it is known from the record beside its disk alone, which doesn't say whether it was on {home} or "
+                f"on {hosts}: evacuate all of them at once: -e fleet_host={','.join((*self._lost.hosts, *others))}"
+            )
         maybe = sorted(set(self._lost.begun.get(record.id, ())) - set(self._lost.hosts) - self._up)
         if maybe:
             hosts = ", ".join(maybe)
@@ -197,12 +266,14 @@ class Evacuate(Reconcile):
             what.append(f"what it had in memory ({row.vm_state}) is lost")
         if record.hardware.firmware == "uefi":
             what.append("the variables of its UEFI firmware are made anew")
+        home = str(row.host)
+        among = sorted(set(self._never_seen) & set(self._lost.hosts)) if home in self._never_seen else [home]
         step = Step(
             "evacuate",
-            f"from {row.host}: {'; '.join(what)}",
-            options={"rebuild": not disks.kept, "start": starts, "from": str(row.host), "lost": lost},
+            f"from {home}: {'; '.join(what)}",
+            options={"rebuild": not disks.kept, "start": starts, "from": home, "lost": lost, "among": among},
         )
-        if lost and not self._lost.accept_data_loss and "data_loss" not in self._given.leave.allow:
+        if lost and not self._may_lose:
             return draft.to_do(ServerPlan(held=(dataclasses.replace(step, hold="data_loss"),)))
         return draft.to_do(ServerPlan(steps=(step,)))
 
@@ -219,10 +290,14 @@ class Evacuate(Reconcile):
     # -- where it goes ------------------------------------------------------------------------------------------
 
     def _needs_place(self, draft: Draft) -> bool:
+        if draft.new:
+            return super()._needs_place(draft)
         return any(step.kind == "evacuate" for step in draft.plan.steps)
 
     def _bound_to(self, draft: Draft) -> str | None:
         """The host that is asked for, else the one where it was begun."""
+        if draft.new:
+            return self._lost.to or super()._bound_to(draft)
         half = self._half(draft)
         return self._lost.to or (half[0] if half is not None else None)
 
@@ -232,6 +307,8 @@ class Evacuate(Reconcile):
         return next(((host, guest.record) for host, guest in found if guest.record is not None), None)
 
     def _unfit(self, draft: Draft) -> set[str]:
+        if draft.new:
+            return super()._unfit(draft) | set(self._lost.hosts)
         record, half = t.cast(Record, draft.record), self._half(draft)
         unfit = self._where.foreign.get(draft.name, set()) | set(self._lost.hosts)
         disks = disks_on(record, self._given.computes, self._others())
@@ -256,6 +333,8 @@ class Evacuate(Reconcile):
         return dataclasses.replace(super()._entry(draft, won), declared=draft.name in self._declared.servers)
 
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[Json]:
+        if draft.new:
+            return super()._deeds(draft, claimed)
         (step,) = draft.plan.steps
         record, compute = t.cast(Record, draft.record), self._given.by_name[str(draft.host)]
         source = Place(str(step.options["from"]), self._host_id(str(step.options["from"]), record))
@@ -325,10 +404,6 @@ def _check_hosts(given: Situation, lost: Lost) -> None:
             raise Refused(
                 f"Compute service of {host} is still in use. It answers, so its servers are not dead: "
                 "the playbook drain empties a host that runs"
-            )
-        if host not in rows or rows[host].surveyed is None:
-            raise InvalidInput(
-                f"{host} was never seen by this ledger: nobody knows which servers were on it; nothing is evacuated"
             )
     _check_quorum(given, lost)
     if lost.to is None:

@@ -52,20 +52,31 @@ def evacuation_rows(plan: Plan) -> list[dict[str, Json]]:
     return [_row(entry) for entry in plan.servers]
 
 
+def to_be_proven(plan: Plan, hosts: t.Sequence[str]) -> list[str]:
+    """Those of the *hosts* that must be proven dead before the plan is carried out. A server that is built anew may
+    have been on any of them."""
+    needed: set[str] = set()
+    for step in (step for entry in plan.servers for step in entry.steps):
+        needed.update(step.options.get("among", hosts))
+    return sorted(needed)
+
+
 def _row(entry: ServerEntry) -> dict[str, Json]:
     step = next((step for step in (*entry.steps, *entry.held)), None)
     options = step.options if step is not None else {}
     deed = entry.deeds[0] if entry.deeds else None
     going = bool(entry.steps)
+    its = {} if deed is None else deed.get("options", {}).get("evacuating", {})
+    disk = None if step is None else "new" if step.kind != "evacuate" else "rebuilt" if options["rebuild"] else "kept"
     return {
         "name": entry.name,
         "id": entry.id,
         "from": options.get("from"),
         "to": entry.host if going else None,
-        "disk": ("rebuilt" if options.get("rebuild") else "kept") if step is not None else None,
+        "disk": disk,
         "lost": list(options.get("lost", ())),
         "starts": bool(options.get("start")),
-        "migration": None if deed is None else deed["options"]["evacuating"]["migration"],
+        "migration": its.get("migration"),
         "verdict": entry.verdict if going or not entry.held else HELD,
         "message": entry.message or (step.why if step is not None and not going else ""),
     }
@@ -91,7 +102,8 @@ def _cells(
     actions: t.Mapping[str, ActionRow],
 ) -> tuple[str, ...]:
     its, server, action = migrations.get(row["migration"]), servers.get(row["id"]), actions.get(row["id"])
-    done = its is not None and its.status in (evacuations.DONE, evacuations.COMPLETED)
+    anew = row["migration"] is None and row["to"] is not None
+    done = anew or (its is not None and its.status in (evacuations.DONE, evacuations.COMPLETED))
     if done and server is not None:
         state = status(server.vm_state, server.task_state)
     else:
@@ -107,4 +119,4 @@ def _cells(
     )
 
 
-__all__ = ["evacuation_rows", "evacuation_text", "table_text"]
+__all__ = ["evacuation_rows", "evacuation_text", "table_text", "to_be_proven"]

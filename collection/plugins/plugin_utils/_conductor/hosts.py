@@ -47,7 +47,8 @@ _LONGEST_REASON = 300
 class Compute:
     """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see
     ``why``). ``shelved``: the records in its pools of servers that were shelved; ``replaced``: those of copies that are
-    gone from it, whose local disks are kept for a while."""
+    gone from it, whose local disks are kept for a while; ``beside``: those of servers that have no guest here, where
+    they were asked for."""
 
     name: str
     settings: ComputeSettings
@@ -56,6 +57,7 @@ class Compute:
     why: str = ""
     shelved: tuple[Record, ...] = ()
     replaced: tuple[Record, ...] = ()
+    beside: tuple[Record, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -156,7 +158,8 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
         guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
         shelved = tuple(Record.from_json(record) for record in survey.pop("shelved", ()))
         replaced = tuple(Record.from_json(record) for record in survey.pop("replaced", ()))
-        found.append(Compute(name, its, survey, guests, shelved=shelved, replaced=replaced))
+        beside = tuple(Record.from_json(record) for record in survey.pop("beside", ()))
+        found.append(Compute(name, its, survey, guests, shelved=shelved, replaced=replaced, beside=beside))
     return found
 
 

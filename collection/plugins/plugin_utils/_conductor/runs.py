@@ -26,12 +26,14 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import evacuations_cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.orphans import orphans, unplaced
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import counted
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE, refuse_moved_zones
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
@@ -112,7 +114,29 @@ def reconcile(
     draft = drafting(situation)
     draft.schedule()
     plan = draft.plan() if run.id is None or run.ledger is None else claim(draft, run.ledger, run.id)
-    return (dataclasses.replace(plan, notes=(*plan.notes, _LOST)) if taken_over else plan), fleet
+    if taken_over:
+        plan = dataclasses.replace(plan, notes=(*plan.notes, _LOST, *_orphan_notes(declared, computes, fleet_id)))
+    return plan, fleet
+
+
+def _orphan_notes(declared: Declared, computes: t.Sequence[Compute], fleet_id: str | None) -> list[str]:
+    """What the records beside disks in shared pools say of servers that no host shows."""
+    absent = declared.settings.assume_absent
+    found = orphans(computes, fleet_id, absent)
+    lost = unplaced(computes, fleet_id, absent)
+    notes = []
+    if found:
+        names = listed(server.name for server in found)
+        notes.append(
+            f"{names}: known from the records beside their disks in shared pools alone; the playbook evacuate brings "
+            "them back once their host is proven dead"
+        )
+    if lost:
+        notes.append(
+            f"{listed(lost)}: their records are beside their disks in shared pools, no host has their guests, and none "
+            "is down that could have them: they are left alone"
+        )
+    return notes
 
 
 def _remember(
@@ -128,6 +152,7 @@ def _remember(
     servers = [server for server in servers if not _outranked(server, snapshot, computes)]
     if known is None or known.fleet_id != fleet_id:
         if fleet_id is not None:
+            servers += orphans(computes, fleet_id, declared.settings.assume_absent)
             return ledger.adopt(declared.settings.name, fleet_id, hosts=hosts, servers=servers)
         known = ledger.establish(declared.settings.name)
     ledger.save_survey(hosts)

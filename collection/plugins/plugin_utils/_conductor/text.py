@@ -115,10 +115,11 @@ def _server_rows(entry: ServerEntry) -> t.Iterator[tuple[str, str, str]]:
     for difference in entry.differences:
         yield entry.name, "x" if difference.cls == IMPOSSIBLE else " ", f"  {difference_text(difference)}"
     for step in entry.held:
+        where = f" on {entry.host}" if entry.host else ""
         yield (
             entry.name,
             "!",
-            f"held: {step.kind} on {entry.host} ({step.why}); allow it with -e fleet_allow={step.hold}",
+            f"held: {step.kind}{where} ({step.why}); allow it with -e fleet_allow={step.hold}",
         )
     if entry.message:
         sign = "!" if entry.verdict in (HELD, BUSY) else "x"

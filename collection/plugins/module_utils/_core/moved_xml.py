@@ -75,6 +75,11 @@ def lacking(xml: str, here: str, there: str) -> list[str]:
     return found
 
 
+def has_variables(xml: str) -> bool:
+    """Whether a domain has a file with the variables of its firmware."""
+    return ET.fromstring(xml).find("os/nvram") is not None  # noqa: S314 - libvirt wrote it
+
+
 def _values(capabilities: ET.Element, path: str) -> set[str]:
     return {str(value.text) for value in capabilities.iterfind(f"{path}/value")}
 
@@ -113,4 +118,4 @@ def _set_network(interface: ET.Element, nic: Nic) -> None:
         source.set(nic.kind, nic.source)
 
 
-__all__ = ["lacking", "moved_xml", "strangers"]
+__all__ = ["has_variables", "lacking", "moved_xml", "strangers"]

@@ -225,6 +225,7 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
     if not mark.paused and (mark.doubt or (domains.is_waiting_for_memory(here) and not has_job(here))):
         here.resume()
+    domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))
 
 

@@ -154,6 +154,8 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> han
     arriving = marked(target, Move(migration, DESTINATION, back, layout.made))
     job.host.report({"phase": "preparing"})
     job.host.write(job.domain, marked(job.record, there))
+    # A host that loses its power just when the guest is handed over must not start it again by itself.
+    domains.set_autostart(job.domain, False)
     try:
         _prepare(job, far, layout, target)
         steering = Steering(job.domain, wish, target.flavor, layout, job.host.report)

@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.live import
     progress,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import has_variables
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
@@ -127,9 +128,11 @@ class Steering:
             libvirt.VIR_MIGRATE_LIVE
             | libvirt.VIR_MIGRATE_PEER2PEER
             | libvirt.VIR_MIGRATE_PERSIST_DEST
-            | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
             | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
         )
+        if not has_variables(self._domain.XMLDesc(0)):
+            # It would leave that file behind, for the next domain of this name; `landing.arrived` takes both away.
+            flags |= libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
         if self._layout.shared:
             # Libvirt knows NFS, Ceph and the like; here every shared pool has been proved to be one.
             flags |= libvirt.VIR_MIGRATE_UNSAFE

@@ -24,7 +24,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End, Move, marked, move_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, moved_xml, strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import (
+    has_variables,
+    lacking,
+    moved_xml,
+    strangers,
+)
 
 ROOT = Disk("root", "local", "s-root", "qcow2", 1, "vda", "virtio", backing="image-0")
 SWAP = Disk("swap", "local", "s-swap", "raw", 1, "vdb", "virtio")
@@ -113,6 +118,15 @@ def test_what_a_guest_stands_on_is_there_or_named() -> None:
     assert strangers(xml, ["/a/s-root", "/a/s-swap"]) == []
     backend.set("type", "passthrough")
     assert strangers(ET.tostring(root, encoding="unicode"), ["/a/s-root", "/a/s-swap"]) == ["a TPM (passthrough)"]
+
+
+def test_variables_of_firmware_are_a_file_of_its_own() -> None:
+    root = ET.fromstring(XML)
+    assert not has_variables(XML)
+    os = root.find("os")
+    assert os is not None
+    ET.SubElement(os, "nvram").text = "/var/lib/libvirt/qemu/nvram/web1_VARS.fd"
+    assert has_variables(ET.tostring(root, encoding="unicode"))
 
 
 def test_mark_of_a_move() -> None:

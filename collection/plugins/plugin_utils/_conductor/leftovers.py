@@ -59,9 +59,9 @@ def _undo(given: Situation, location: Location, host: str, guest: Guest) -> Draf
     record = t.cast(Record, guest.record)
     its = evacuating(record)
     made = its.made if its is not None else ()
-    own = [_place(disk) for disk in record.disks if (disk.pool, disk.volume) in made]
+    own = [disk for disk in record.disks if (disk.pool, disk.volume) in made]
     # A volume that the server itself stands on by now is not the half-built copy's, whoever made it first.
-    drop = [place for place in own if _may_go(place, location.record)]
+    drop = [place for disk in own if (place := _may_go(given, host, disk, location.record)) is not None]
     why = f"its evacuation was cut off, and the server is on {location.host}"
     step = Step("undo_evacuation", why, options={"drop": drop})
     draft = _beside(host, guest, "half built")
@@ -100,12 +100,17 @@ def _place(disk: Disk) -> dict[str, Json]:
     return {"pool": disk.pool, "pool_id": disk.pool_id, "volume": disk.volume}
 
 
-def _may_go(place: t.Mapping[str, Json], server: Record | None) -> bool:
-    """Whether a volume that a half-built copy has made is in no pool of the server itself."""
-    if server is None or place["pool_id"] is None:
-        return False
-    pools = {disk.pool_id for disk in server.disks}
-    return None not in pools and place["pool_id"] not in pools
+def _may_go(given: Situation, host: str, disk: Disk, server: Record | None) -> dict[str, Json] | None:
+    """Where a volume is that a half-built copy has made, if that is in no pool of the server itself."""
+    compute = given.by_name.get(host)
+    pool = compute.survey["pools"].get(disk.pool) if compute is not None and compute.survey is not None else None
+    marks = _marks(pool) if pool is not None else []
+    # Who was cut off before all were made has not yet written in which pool they are: in the one that is there now.
+    pool_id = disk.pool_id or next(iter(marks), None)
+    pools = {each.pool_id for each in server.disks} if server is not None else {None}
+    if pool_id is None or None in pools or pools & {pool_id, *marks}:
+        return None
+    return {**_place(disk), "pool_id": pool_id}
 
 
 def _is_local(given: Situation, host: str, disk: Disk, by: Record) -> bool:

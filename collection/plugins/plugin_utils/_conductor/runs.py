@@ -158,7 +158,7 @@ def _remember(
     ledger.save_survey(hosts)
     found = {guest.id for compute in computes for guest in compute.guests}
     gone = _gone(declared, computes, snapshot, found)
-    nothing_left = _nothing_left(computes, snapshot, run.since)
+    nothing_left = _nothing_left(computes, fleet_id, snapshot, run.since)
     ledger.observe(servers, gone, since=run.since, nothing_left=nothing_left)
     _follow(ledger, str(run.id), computes, fleet_id, snapshot)
     return known
@@ -194,10 +194,11 @@ def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Comput
     return row.host not in {compute.name for compute in computes if compute.up}
 
 
-def _nothing_left(computes: t.Sequence[Compute], snapshot: Snapshot, since: float) -> list[str]:
+def _nothing_left(computes: t.Sequence[Compute], fleet_id: str | None, snapshot: Snapshot, since: float) -> list[str]:
     """Servers that a run which died or failed had begun on a host that now shows nothing of them: any host will do.
     One that was to come from another host may be there still."""
     by_name = {compute.name: compute for compute in computes if compute.whole}
+    there = {guest.id: t.cast(Record, guest.record) for _compute, guest in counted(computes, fleet_id)}
     return [
         claim.server_id
         for claim in snapshot.claims.values()
@@ -206,9 +207,18 @@ def _nothing_left(computes: t.Sequence[Compute], snapshot: Snapshot, since: floa
         and claim.created < since
         and claim.host in by_name
         and claim.server_id not in {guest.id for guest in by_name[claim.host].guests}
-        and not any(volume.startswith(claim.server_id) for volume in by_name[claim.host].volumes)
+        and not _has_volumes_of(claim.server_id, by_name[claim.host], there.get(claim.server_id))
         and claim.server_id not in by_name[claim.host].at_work
     ]
+
+
+def _has_volumes_of(server_id: str, compute: Compute, record: Record | None) -> bool:
+    """Whether a host has volumes of a server, but for those that the server itself, elsewhere, has in a pool that they
+    share. *record*: what it is there, None if it is nowhere."""
+    own = {disk.pool_id for disk in record.disks} - {None} if record is not None else set()
+    pools = t.cast("t.Mapping[str, t.Any]", compute.survey)["pools"].values()
+    others = (pool for pool in pools if not own & {pool.get("id"), *pool.get("markers", ())})
+    return any(volume.startswith(server_id) for pool in others for volume in pool.get("volumes", {}))
 
 
 def _gone(

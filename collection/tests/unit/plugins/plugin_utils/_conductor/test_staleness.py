@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacua
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import status_rows
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import _nothing_left
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import counted
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     Location,
@@ -31,7 +32,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
     Whereabouts,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import FleetRow, HostRow, MigrationRow
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, FleetRow, HostRow, MigrationRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     WEB,
     applied,
@@ -189,6 +190,20 @@ def test_the_half_built_copy_goes_when_the_old_host_is_back_first_with_its_own_d
     assert [step.kind for step in undo.steps] == ["undo_evacuation"]
     assert [place["volume"] for place in undo.deeds[0]["options"]["drop"]] == [disk.volume for disk in FIRST.disks]
     assert [step.kind for step in found["web1"].steps] == ["start"]
+
+
+def test_disks_of_a_half_built_copy_go_though_it_had_not_yet_written_in_which_pool_they_are() -> None:
+    """It is written when all of them are made; who is killed before that has made some."""
+    nowhere = tuple(dataclasses.replace(disk, pool_id=None) for disk in FIRST.disks)
+    half = guest(dataclasses.replace(on("kvm2", 6, evacuating=begun()), disks=nowhere))
+    found = plan({"kvm1": [guest(on("kvm1"))], "kvm2": [half]}, at="kvm1")
+    drop = found["web1 (kvm2, half built)"].deeds[0]["options"]["drop"]
+    assert [(place["volume"], place["pool_id"]) for place in drop] == [(d.volume, "pool-kvm2") for d in FIRST.disks]
+    # In a pool that the server's own host shares nothing goes, by whichever of its marks.
+    both = survey("kvm2")
+    both["pools"]["local"]["markers"] = ["pool-kvm2", "pool-kvm1"]
+    found = plan({"kvm1": [guest(on("kvm1"))], "kvm2": [half]}, at="kvm1", kvm2=both)
+    assert found["web1 (kvm2, half built)"].deeds[0]["options"]["drop"] == []
 
 
 def test_a_disk_that_the_server_stands_on_never_goes_with_a_half_built_copy() -> None:
@@ -393,3 +408,26 @@ def test_a_ledger_row_of_a_host_that_nobody_knows_makes_no_disk_local() -> None:
     computes = hosts(DECLARED, {"kvm1": [old], "kvm2": [new]})
     found = entries(claimed(reconcile(DECLARED, computes, rows(servers={row.id: row}, hosts=known))))
     assert found["web1 (kvm1, replaced)"].deeds[0]["options"]["local"] == []
+
+
+# -- what a run that died had claimed for it
+
+
+@pytest.mark.parametrize(
+    ("pool", "volumes", "free"),
+    [
+        (SHARED, [disk.volume for disk in FIRST.disks], True),  # they are the server's own, which all hosts see
+        ("pool-kvm1", [], True),
+        ("pool-kvm1", [FIRST.root.volume], False),  # something of the half-built copy lies there
+    ],
+)
+def test_what_was_claimed_for_a_half_built_copy_is_free_when_it_is_gone(
+    pool: str, volumes: list[str], free: bool
+) -> None:
+    claim = ClaimRow(FIRST.id, "web1", "kvm2", 1, 1024, 1, "local", "dead", True, 1.0)
+    there = survey("kvm2", volumes=volumes)
+    if pool == SHARED:
+        there["pools"]["local"]["id"] = SHARED
+    computes = hosts(DECLARED, {"kvm1": [guest(on("kvm1", pool=pool))]}, kvm2=there)
+    snapshot = rows(claims={FIRST.id: claim})
+    assert _nothing_left(computes, "F", snapshot, since=10.0) == ([FIRST.id] if free else [])

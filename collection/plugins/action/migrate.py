@@ -36,6 +36,8 @@ class ActionModule(Acting):
         result = self.act({**args, "action": "migrate", "options": options})
         told = (result.get("details") or {}).get("migration")
         name = str((result.get("server") or {}).get("name"))
-        for line in (*checks_text(result.get("checks") or ()), *migrated_text(name, told or {})):
+        # The diff of a checked run has them already.
+        checks = () if "diff" in result else checks_text(result.get("checks") or ())
+        for line in (*checks, *migrated_text(name, told or {})):
             Display().display(line)
         return {**result, "migration": told} if told else result

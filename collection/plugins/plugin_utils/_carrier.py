@@ -32,6 +32,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacua
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import checks_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
 from ansible_collections.flotilla.compute.plugins.plugin_utils._kept_snapshots import keep_snapshots
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import (
@@ -42,7 +43,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import 
     is_back,
     is_running,
     last_record,
-    line_of,
     nothing_left,
     watched,
 )
@@ -105,7 +105,7 @@ class Carrier(Planner):
         }
         looked = self._look(entry) if self.check_mode else {}
         if self.diff_mode:
-            lines = [*entry["text"], *map(line_of, looked.get("checks", ()))]
+            lines = [*entry["text"], *checks_text(looked.get("checks", ()))]
             result["diff"] = [{"prepared": "\n".join(lines) + "\n"}]
         if self.check_mode or not kinds:
             return {**result, **looked}

@@ -79,11 +79,6 @@ def watched(deed: Json, elapsed: float) -> Json:
     return {**deed, "options": {**options, "elapsed": elapsed}} if "watch" in options else deed
 
 
-def line_of(check: Json) -> str:
-    """A thing that was looked at before a step ({"check", "against"}), for people."""
-    return f"  {check['check']}: {'; '.join(check['against']) or 'ok'}"
-
-
 def _told_of_move(outcome: _Answer) -> Json:
     """What the host said a live migration has come to; empty if it wasn't begun."""
     return ((outcome.get("results") or [{}])[-1].get("told") or {}).get("migration") or {}
@@ -97,7 +92,6 @@ __all__ = [
     "is_back",
     "is_running",
     "last_record",
-    "line_of",
     "nothing_left",
     "watched",
 ]

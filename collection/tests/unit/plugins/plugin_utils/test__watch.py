@@ -74,7 +74,7 @@ class Daemon:
 
 @pytest.fixture
 def daemons() -> t.Iterator[list[Daemon]]:
-    made = [Daemon(b"SSH-2.0-test\r\n") for _ in range(3)]
+    made = [Daemon(b"SSH-2.0-test\r\n") for dummy in range(3)]
     yield made
     for daemon in made:
         with contextlib.suppress(OSError):

@@ -25,7 +25,6 @@ demo:  ## three real hosts on this machine, six servers, and the fleet as a tabl
 test:  ## every test that CI runs (root: real hosts in the lab)
 	@tools/bootstrap --lab
 	pytest -m "not soak" $(BESIDE)
-	tests/sanity/run
 
 soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one (root)
 	@tools/bootstrap --lab --bench

@@ -22,6 +22,7 @@ def pins(fleet: Fleet, name: str) -> list[str]:
     return [str(pin.get("cpuset")) for pin in root.iterfind("cputune/vcpupin")]
 
 
+@pytest.mark.soak
 def test_each_has_its_own_core_and_a_third_none_until_one_is_gone(fleet: Fleet) -> None:
     specs: dict[str, t.Any] = {"hw:cpu_policy": "dedicated"}
     fleet.all["fleet_flavors"]["pinned"] = {"vcpus": 1, "ram": 128, "disk": 1, "extra_specs": specs}

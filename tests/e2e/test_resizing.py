@@ -72,6 +72,7 @@ def test_resized_as_declared_and_confirmed_when_its_window_is_over(fleet: Fleet)
     assert fleet.reconcile().all_steps == {}
 
 
+@pytest.mark.soak
 def test_moved_to_another_host_and_back(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1")
     fleet.reconcile()

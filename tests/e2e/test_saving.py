@@ -90,6 +90,7 @@ def test_servers_from_a_snapshot_are_where_it_is(fleet: Fleet) -> None:
         assert set(fleet.ledger.catalog("image")) == {"golden", *kept}
 
 
+@pytest.mark.soak
 def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     fleet.declare("a", host="kvm1", pool="shared")
     fleet.declare("b", host="kvm1", state="stopped")

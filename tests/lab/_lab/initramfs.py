@@ -17,7 +17,10 @@ from .run import run
 BUSYBOX = Path("/bin/busybox")
 SCRIPTS = Path(__file__).with_name("guest")
 APPLETS = tuple(
-    "awk cat cut dd grep hostname insmod ip ipcalc mount nproc poweroff sed sh sha256sum sleep sync tr udhcpc".split()
+    (
+        "awk cat cut dd grep hostname insmod ip ipcalc mkdir mount nproc poweroff rm sed sh sha256sum sleep sync tr "
+        "timeout udhcpc wget"
+    ).split()
 )
 FOLDERS = ("bin", "config", "dev", "modules", "proc", "sys")
 # What the guest's devices and its config drive need; what these depend on is found in the modules themselves.

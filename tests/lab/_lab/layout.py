@@ -27,6 +27,7 @@ PRIVATE_FOLDERS = (
     "/etc/ssh",
     "/root",
     "/tmp",
+    "/usr/local/sbin",
     "/var/cache/libvirt",
     "/var/lib/flotilla",
     "/var/lib/libvirt",

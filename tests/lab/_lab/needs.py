@@ -16,6 +16,8 @@ from .errors import NeedError
 # Debian package -> a file of it whose absence shows that it is not installed.
 PACKAGES = {
     "busybox-static": "/bin/busybox",
+    "dnsmasq-base": "/usr/sbin/dnsmasq",
+    "dnsmasq-utils": "/usr/bin/dhcp_release",
     "e2fsprogs": "/sbin/mkfs.ext4",
     "iproute2": "/sbin/ip",
     "iptables": "/usr/sbin/ebtables-nft",  # what nwfilter calls as `ebtables`
@@ -24,6 +26,8 @@ PACKAGES = {
     "libvirt-daemon-config-nwfilter": "/usr/share/libvirt/nwfilter/clean-traffic.xml",
     "libvirt-daemon-driver-qemu": "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
     "mtools": "/usr/bin/mformat",
+    "nftables": "/usr/sbin/nft",
+    "nginx": "/usr/sbin/nginx",
     "openssh-client": "/usr/bin/ssh-keygen",
     "openssh-server": "/usr/sbin/sshd",
     "python3-libvirt": "/usr/lib/python3/dist-packages/libvirt.py",

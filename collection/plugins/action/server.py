@@ -11,6 +11,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import (
     LOCK_TIMEOUT,
@@ -23,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import read_host
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 #: Option of a user's task -> its type, and the inventory variable that it stands for.
@@ -79,6 +81,13 @@ class ActionModule(Carrier):
         if args["unhealthy"] is not None:
             return self._unhealthy(args["entry"], args["unhealthy"])
         return self.enter(args["entry"]) if args["entry"] else self._one(args)
+
+    def own(self, server: str, variable: str) -> Json:
+        """Also where the task runs for a host: the server is about to come to it."""
+        named = server in self._task_vars["groups"].get("servers", [])
+        if not named or self._task_vars["inventory_hostname"] == server:
+            return super().own(server, variable)
+        return read_host(self._task_vars, self._templar, server, variable).get(variable)
 
     def _unhealthy(self, entry: Arguments, why: str) -> Result:
         """The server's health tasks have failed: in the journal it is a failure of this run as any other."""

@@ -94,7 +94,8 @@ options:
     type: raw
   config_drive:
     description:
-      - Whether the server has a config drive. It has one unless this is V(false).
+      - Whether the server has a config drive. Without this option it has one unless a network with a metadata service
+        tells it all.
     type: bool
   allow:
     description:
@@ -115,6 +116,10 @@ options:
   secrets:
     description:
       - Passwords and the like by server id. From the module's half on the controller alone.
+    type: dict
+  trees:
+    description:
+      - What the metadata service is to answer, by server id, packed. From the module's half on the controller alone.
     type: dict
   run_id:
     description:
@@ -251,6 +256,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "steps": {"type": "list", "elements": "dict"},
     "drives": {"type": "dict", "no_log": True},
     "secrets": {"type": "dict", "no_log": True},
+    "trees": {"type": "dict", "no_log": True},
     "run_id": {"type": "str"},
     "fleet_id": {"type": "str"},
     "undo": {"type": "bool", "default": False},
@@ -276,6 +282,7 @@ def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
             fleet_id=params["fleet_id"],
             drives=drives,
             secrets=params["secrets"] or {},
+            trees={server_id: unpack_drive(packed) for server_id, packed in (params["trees"] or {}).items()},
             wait=params["lock_timeout"],
             undo=params["undo"],
         )

@@ -20,9 +20,11 @@ import zlib
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import ports
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import TELLS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import (
     COMPLETED,
@@ -38,12 +40,16 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._kept_snapshots i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import (
     applied,
     arrived_at,
+    attempts_left,
     end_told,
     ended,
     is_back,
+    is_host_s_fault,
     is_running,
     last_record,
+    may_try_again,
     nothing_left,
+    record_after,
     watched,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
@@ -51,6 +57,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality impo
     config_drive,
     devices_of,
     key_of,
+    packed_service,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import Hash, hasher
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import (
@@ -141,7 +148,7 @@ class Carrier(Planner):
         result: Result = {"failed": True, "changed": False, "msg": message, "steps": []}
         if entry["deeds"][0]["kind"] == "create" and not lacking.get("abort"):
             self.open_ledger(create=True).fail_before(entry["run_id"], entry["id"], entry["host"], message)
-            result.update(_may_try_again(entry))
+            result.update(may_try_again(entry))
         return result
 
     def _carry_out(self, entry: Arguments) -> Result:
@@ -258,9 +265,10 @@ class Carrier(Planner):
             "fleet_id": entry["fleet_id"],
             "steps": list(deeds),
             "drives": self._drives(entry, deeds),
+            "trees": self._trees(entry, deeds),
             "secrets": {entry["id"]: secrets} if secrets else {},
             "lock_timeout": LOCK_TIMEOUT,
-            "undo": _attempts_left(entry),
+            "undo": attempts_left(entry),
         }
         called: Result = self._execute_module(
             module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
@@ -272,11 +280,8 @@ class Carrier(Planner):
         needed = any(deed["kind"] in _MAKES_DRIVE or rebuilds_drive(deed) for deed in deeds)
         if not needed and not _may_renew_drive(entry, deeds):
             return {}
-        records = [deed["record"] for deed in deeds if deed.get("record")] or [entry.get("record")]
-        if not records[-1]:
-            return {}
-        record = Record.from_json(records[-1])
-        if not any(disk.role == "config" for disk in record.disks):
+        record = record_after(entry, deeds)
+        if record is None or not any(disk.role == "config" for disk in record.disks):
             return {}
         try:
             drive = self._drive(entry, record)
@@ -294,9 +299,23 @@ class Carrier(Planner):
             return {}
         return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
 
+    def _trees(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
+        """What the metadata service of the host is to answer, where the server has a port that it serves."""
+        kinds = {deed["kind"] for deed in deeds}
+        record = record_after(entry, deeds) if kinds & TELLS and not entry.get("destination") else None
+        if record is None or not ports(record):
+            return {}
+        try:
+            tree = packed_service(self.personality(entry, record), today=time.strftime("%Y-%m-%d", time.gmtime()))
+        except FlotillaError as exc:
+            if "create" in kinds:
+                raise
+            Display().warning(f"{record.name}: the metadata service goes on to answer what it does: {exc}")
+            return {}
+        return {record.id: base64.b64encode(zlib.compress(tree)).decode("ascii")}
+
     def _drive(self, entry: Arguments, record: Record) -> bytes:
-        form = str(record.spec.get("config_drive_format") or "iso9660")
-        return config_drive(self.personality(entry, record), form)
+        return config_drive(self.personality(entry, record), record.spec.get("config_drive_format") or "iso9660")
 
     def personality(self, entry: Arguments, record: Record) -> Personality:
         """Everything that the server of *record* is told about itself."""
@@ -422,7 +441,7 @@ class Carrier(Planner):
                 message,
                 # The record of a build that was undone is nobody's.
                 record=None if gone else last_record(outcome),
-                failed_build=entry["host"] if _is_host_s_fault(entry, outcome) else None,
+                failed_build=entry["host"] if is_host_s_fault(entry, outcome) else None,
                 unclaim=is_back(entry, outcome),
             )
 
@@ -447,8 +466,8 @@ class Carrier(Planner):
         }
         if interrupts(found["steps"]):
             found["interrupted"] = True
-        if _is_host_s_fault(entry, outcome) and nothing_left(outcome):
-            found.update(_may_try_again(entry))
+        if is_host_s_fault(entry, outcome) and nothing_left(outcome):
+            found.update(may_try_again(entry))
         if entry.get("without") and not outcome.get("failed"):
             found["without"] = entry["without"]
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
@@ -463,23 +482,6 @@ def _may_renew_drive(entry: Arguments, deeds: t.Sequence[Json]) -> bool:
     if any(spec.get(key) != applied.get(key) for spec in specs for key in _ON_DRIVE):
         return True
     return any(deed["kind"] == "start" for deed in deeds)
-
-
-def _attempts_left(entry: Arguments) -> bool:
-    """Whether a build of this entry that fails may be tried on another host (Nova: max_attempts)."""
-    return len(entry.get("tried") or ()) + 1 < int(entry.get("attempts") or 1)
-
-
-def _may_try_again(entry: Arguments) -> Result:
-    """What a failed build's result says of further hosts: there may be one, or the attempts are used up."""
-    return {"reschedule": True} if _attempts_left(entry) else {"exhausted": True} if entry.get("tried") else {}
-
-
-def _is_host_s_fault(entry: Arguments, outcome: Result) -> bool:
-    """Whether a build failed for what another host may do better (Nova: not BuildAbortException)."""
-    results = outcome.get("results") or [{}]
-    built = entry["deeds"][0]["kind"] == "create"
-    return bool(built and outcome.get("failed") and results[-1].get("failed") and not results[-1].get("abort"))
 
 
 def names_of(record: Record) -> dict[str, str]:

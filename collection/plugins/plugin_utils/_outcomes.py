@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host's answer says of an entry's steps: the record it leaves, and how a move has ended.
+"""What a host's answer says of an entry's steps: the record it leaves, how a move has ended, whether to try elsewhere.
 
 Note that this plugin util is **PRIVATE** to the collection.
 """
@@ -25,6 +25,12 @@ def applied(entry: _Answer) -> Record | None:
     return Record.from_json(entry["record"]) if entry.get("record") else None
 
 
+def record_after(entry: _Answer, deeds: t.Sequence[Json]) -> Record | None:
+    """The record that the last of the steps leaves."""
+    records = [deed["record"] for deed in deeds if deed.get("record")]
+    return Record.from_json(records[-1]) if records else applied(entry)
+
+
 def last_record(outcome: _Answer) -> Record | None:
     """The last that the host reported."""
     records = [result["record"] for result in outcome.get("results", []) if result.get("record")]
@@ -40,6 +46,23 @@ def nothing_left(outcome: _Answer) -> bool:
     """Whether the host itself says that nothing of a failed build is on it. Whoever didn't answer has not said so."""
     results = outcome.get("results") or [{}]
     return bool(outcome.get("failed") and results[-1].get("nothing_left"))
+
+
+def attempts_left(entry: _Answer) -> bool:
+    """Whether a build of this entry that fails may be tried on another host (Nova: max_attempts)."""
+    return len(entry.get("tried") or ()) + 1 < int(entry.get("attempts") or 1)
+
+
+def may_try_again(entry: _Answer) -> dict[str, Json]:
+    """What a failed build's result says of further hosts: there may be one, or the attempts are used up."""
+    return {"reschedule": True} if attempts_left(entry) else {"exhausted": True} if entry.get("tried") else {}
+
+
+def is_host_s_fault(entry: _Answer, outcome: _Answer) -> bool:
+    """Whether a build failed for what another host may do better (Nova: not BuildAbortException)."""
+    results = outcome.get("results") or [{}]
+    built = entry["deeds"][0]["kind"] == "create"
+    return bool(built and outcome.get("failed") and results[-1].get("failed") and not results[-1].get("abort"))
 
 
 def is_back(entry: _Answer, outcome: _Answer) -> bool:
@@ -87,11 +110,15 @@ def _told_of_move(outcome: _Answer) -> Json:
 __all__ = [
     "applied",
     "arrived_at",
+    "attempts_left",
     "end_told",
     "ended",
     "is_back",
+    "is_host_s_fault",
     "is_running",
     "last_record",
+    "may_try_again",
     "nothing_left",
+    "record_after",
     "watched",
 ]

@@ -19,7 +19,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
-from . import namespace
+from . import metadata_service, namespace
 from .errors import InvalidInput, InvalidRecord
 from .model import MIB, Disk, Nic, Record
 from .rescue import booted
@@ -312,6 +312,13 @@ def _nic(devices: Element, nic: Nic) -> None:
     SubElement(element, "model", type=nic.model)
     if nic.mtu is not None:
         SubElement(element, "mtu", size=str(nic.mtu))
+    addresses = metadata_service.served(nic)
+    if addresses:
+        # By its name the interface reaches the metadata service, by its filter it can't do so in another's name.
+        SubElement(element, "target", dev=metadata_service.port_device(nic.mac))
+        own = SubElement(element, "filterref", filter=metadata_service.FILTER)
+        for address in addresses:
+            SubElement(own, "parameter", name="IP", value=address)
 
 
 def _read_record(root: Element) -> tuple[Record | None, str | None]:

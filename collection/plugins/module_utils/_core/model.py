@@ -121,7 +121,8 @@ class Nic:
     With no addresses the guest asks by DHCP. ``tag`` is the name that the guest finds it by among its devices.
     ``vlan``: the addresses are on this VLAN, which the guest itself tags. ``bond``: it is a link of the bond of this
     name, whose addresses are those of its first port, and ``bond_mode`` is how its links are used. ``dhcp``: the
-    families (4, 6) that it asks for by DHCP beside its addresses.
+    families (4, 6) that it asks for by DHCP beside its addresses. ``metadata_service``: its addresses are tied to it on
+    the host, and known to the metadata service there.
     """
 
     network: str
@@ -136,9 +137,10 @@ class Nic:
     bond: str | None = None
     bond_mode: str | None = None
     dhcp: t.Sequence[int] = ()
+    metadata_service: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        data = _without(fields(self), ("tag", "vlan", "bond", "bond_mode", "dhcp"))
+        data = _without(fields(self), ("tag", "vlan", "bond", "bond_mode", "dhcp", "metadata_service"))
         return {**data, "addresses": [address.to_json() for address in self.addresses]}
 
     @classmethod

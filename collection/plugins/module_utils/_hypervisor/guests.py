@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
     Stale,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.building import after_failure
@@ -49,6 +50,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends 
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees, settle
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import HANDLERS
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import Journal, watch
@@ -75,6 +77,7 @@ def run_steps(
     fleet_id: str,
     drives: t.Mapping[str, bytes] | None = None,
     secrets: t.Mapping[str, t.Mapping[str, str]] | None = None,
+    trees: t.Mapping[str, bytes] | None = None,
     wait: float = 0,
     undo: bool = False,
 ) -> list[dict[str, Json]]:
@@ -84,15 +87,15 @@ def run_steps(
     So does one that has ``running``: it goes on by itself, and the same steps are asked for again to see its end.
     ``abort`` beside it says that no other host would do better; ``nothing_left`` that nothing of the build is on this
     host, for which *undo* lets it take away what it has just made.
-    ``secrets`` are passwords and the like, by server id. ``wait`` is how many seconds another step's lock on a server
-    is waited for.
+    ``secrets`` are passwords and the like, ``trees`` what the metadata service is to answer, by server id. ``wait`` is
+    how many seconds another step's lock on a server is waited for.
     """
     orders = [Order.from_json(step) for step in steps]
     unknown = sorted({order.kind for order in orders} - set(HANDLERS))
     if unknown:
         raise InvalidInput(f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(HANDLERS))}")
     host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives)
-    host = dataclasses.replace(host, secrets=secrets or {})
+    host = dataclasses.replace(host, secrets=secrets or {}, trees=trees or {})
     results: list[dict[str, Json]] = []
     for _server_id, group in itertools.groupby(orders, key=lambda order: order.server_id):
         results += _run_server(host, list(group), wait=wait, undo=undo)
@@ -123,14 +126,18 @@ def _look_at(host: Host, order: Order) -> dict[str, Json]:
 
 
 def unpack_drive(text: str) -> bytes:
-    """A config drive as it travels: compressed (an ISO is mostly empty), in base64."""
+    """A config drive, or what the metadata service is to answer, as it travels: compressed, in base64."""
     try:
         unpacker = zlib.decompressobj()
         drive = unpacker.decompress(base64.b64decode(text, validate=True), _LARGEST_DRIVE)
     except (binascii.Error, zlib.error, ValueError) as exc:
-        raise InvalidInput(f"a config drive can't be unpacked ({exc}): was it cut short on its way?") from exc
+        raise InvalidInput(
+            f"a server's config drive or metadata can't be unpacked ({exc}): was it cut short on its way?"
+        ) from exc
     if not unpacker.eof:
-        raise InvalidInput(f"a config drive is cut short, or has more than {_LARGEST_DRIVE // MIB} MiB")
+        raise InvalidInput(
+            f"a server's config drive or metadata is cut short, or has more than {_LARGEST_DRIVE // MIB} MiB"
+        )
     return drive
 
 
@@ -210,8 +217,18 @@ def _run(host: Host, order: Order) -> dict[str, Json]:
 
 def _carry_out(host: Host, order: Order) -> dict[str, Json]:
     # After a move the server is at the other end, and so are its steps.
-    with contextlib.nullcontext(host) if "at" not in order.options else other_end(host, order.options["at"]) as end:
-        return _carry_out_at(end, order)
+    if "at" in order.options:
+        with other_end(host, order.options["at"]) as end:
+            return _carry_out_at(end, order)
+    trees, packed = Trees(host.conn, host.state_dir), host.trees.get(order.server_id)
+    if packed is not None and order.record is not None and order.kind in _WITHOUT_DOMAIN:
+        trees.check(order.record)  # before anything of it is made
+    result = _carry_out_at(host, order)
+    if order.kind != BRING:
+        domain = found(host.conn.lookupByUUIDString, order.server_id)
+        if settle(trees, order.server_id, None if domain is None else record_of(domain), packed):
+            result.update(changed=True, message=f"{result['message']}; its metadata is brought up to date")
+    return result
 
 
 def _carry_out_at(host: Host, order: Order) -> dict[str, Json]:
@@ -248,9 +265,10 @@ def _present(host: Host, order: Order) -> Present | None:
 
 def _check(order: Order, present: Present | None) -> bool:
     """Whether the record there is already the step's own; Stale when it is neither that nor the one planned from."""
+    # It changes nothing of the server, whatever of it is here.
+    if order.kind == BRING or (present is None and order.kind in _WITHOUT_DOMAIN):
+        return False
     if present is None:
-        if order.kind in _WITHOUT_DOMAIN:
-            return False
         raise Stale(
             f"server {order.name!r} has no domain on this host any more, so it can't be done: {order.kind}; plan again"
         )

@@ -92,7 +92,8 @@ def _nobody(_progress: t.Mapping[str, Json]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """This host for one module call. ``secrets``: by server id what a step needs and nobody else may see.
+    """This host for one module call. ``secrets``: by server id what a step needs and nobody else may see; ``trees``: by
+    server id what the metadata service is to answer.
 
     ``report`` is told how far a long step is.
     """
@@ -107,6 +108,7 @@ class Host:
     run_id: str = ""
     secrets: t.Mapping[str, t.Mapping[str, str]] = dataclasses.field(default_factory=dict, repr=False)
     report: t.Callable[[t.Mapping[str, Json]], None] = _nobody
+    trees: t.Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     def settle(self, record: Record) -> Record:
         """The record with what only the host knows: its own id, its canonical machine, pools' ids, volumes' sizes."""

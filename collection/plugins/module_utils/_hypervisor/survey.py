@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import REPLACED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks, pci
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_tree, networks, pci
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -53,6 +53,7 @@ def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
     pools_facts = pools(conn)
     domains = guests(conn, locations(pools_facts, conn))
     ids = {guest.id for guest in domains}
+    records = [guest.record for guest in domains if guest.record is not None and guest.record.id == guest.id]
     return {
         "version": VERSION,
         "hostname": conn.getHostname(),
@@ -66,6 +67,7 @@ def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
         "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in domains],
+        "metadata": metadata_tree.facts(metadata_tree.Trees(conn, state_dir), records),
         "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
         "replaced": [record.to_json() for record in records_beside(conn, pools_facts, role=REPLACED, mark=REPLACED)],
         "beside": [r.to_json() for r in records_beside(conn, pools_facts, role="record", but=ids)] if beside else [],

@@ -102,6 +102,11 @@ class Compute:
         return self.survey is not None and all(pool["active"] for pool in self.survey["pools"].values())
 
     @property
+    def old_metadata(self) -> frozenset[str]:
+        """The ids of servers that the metadata service here doesn't know, or tells what no longer is."""
+        return frozenset() if self.survey is None else frozenset(self.survey.get("metadata", {}).get("old", ()))
+
+    @property
     def at_work(self) -> frozenset[str]:
         """The ids of servers that a step was at work on while the host was surveyed."""
         steps = self.survey["running_steps"] if self.survey is not None else ()
@@ -134,12 +139,14 @@ class Compute:
         return (fallback[0], fallback[1] or "") if fallback is not None else ("enabled", "")
 
     def offers(self, network: Network) -> bool:
-        """Whether the network's bridge or libvirt network is here."""
+        """Whether the network's bridge or libvirt network is here, with its metadata service if it is to have one."""
         if self.survey is None:
             return False
+        source, served = self.source_of(network), self.survey.get("metadata", {}).get("bridges", ())
         if network.kind == "bridge":
-            return self.source_of(network) in self.survey["bridges"]
-        return self.source_of(network) in self.survey["networks"]
+            return source in self.survey["bridges"] and (not network.metadata_service or source in served)
+        there = self.survey["networks"].get(source)
+        return there is not None and (not network.metadata_service or there["bridge"] in served)
 
     def source_of(self, network: Network) -> str:
         """The bridge or libvirt network of a fleet network, which a host may call otherwise (compute_networks)."""

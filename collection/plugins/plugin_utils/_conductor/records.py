@@ -150,6 +150,7 @@ def nics_of(
                 mtu=network.mtu,
                 addresses=_addresses(network, claimed, mac),
                 dhcp=_asks(network, claimed),
+                metadata_service=bool(port.get("metadata_service")),
                 **{key: port.get(key) for key in ("tag", "vlan", "bond", "bond_mode")},
             )
         )
@@ -229,8 +230,13 @@ def first_record(
 
 
 def _wants_drive(spec: Spec) -> bool:
-    """Without a metadata service the drive is how a guest learns its name: only a plain ``false`` goes without."""
-    return spec.get("config_drive", "auto") is not False
+    """As inventory says; ``auto``: where no metadata service tells the guest all that it is to know. Injected files are
+    on drives alone, and images for which a NoCloud drive is asked look for nothing else."""
+    wanted = spec.get("config_drive", "auto")
+    if wanted != "auto":
+        return bool(wanted)
+    served = any(port.get("metadata_service") for port in spec.get("networks", ()))
+    return not served or bool(spec.get("personality")) or spec.get("config_drive_format") == "nocloud"
 
 
 def _can_overlay(compute: Compute, pool: str) -> bool:

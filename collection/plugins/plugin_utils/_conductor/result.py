@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING, ports
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostPlan, Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import rounds
@@ -33,7 +34,11 @@ def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: Fl
     frame = _Frame(declared, run_id, fleet.fleet_id if fleet else None, _max_failures(declared, busy))
     servers = {entry.name: frame.server(entry) for entry in plan.servers if entry.declared and _speaks(entry)}
     hosts = {
-        host.name: frame.host(host, [e for e in plan.servers if not e.declared and e.host == host.name])
+        host.name: frame.host(
+            host,
+            [e for e in plan.servers if not e.declared and e.host == host.name],
+            [e for e in plan.servers if e.destination == host.name],
+        )
         for host in plan.hosts
     }
     kinds = {name: [step["kind"] for step in entry["steps"]] for name, entry in servers.items() if entry["steps"]}
@@ -62,8 +67,10 @@ def plan_result(plan: Plan, declared: Declared, *, run_id: str | None, fleet: Fl
 def entry_result(
     entry: ServerEntry, declared: Declared, *, run_id: str | None, fleet: FleetRow | None
 ) -> dict[str, Json]:
-    """One server's entry alone, as in plan_result."""
-    return _Frame(declared, run_id, fleet.fleet_id if fleet else None).server(entry)
+    """One server's entry alone, as in plan_result; ``arriving`` is for the host that it goes to, None if there is
+    nothing to do there first."""
+    frame = _Frame(declared, run_id, fleet.fleet_id if fleet else None)
+    return {**frame.server(entry), "arriving": frame.arriving(entry)}
 
 
 def _explanations(plan: Plan) -> list[dict[str, Json]]:
@@ -100,7 +107,10 @@ class _Frame:
     fleet_id: str | None
     max_failures: int | None = None
 
-    def host(self, host: HostPlan, undeclared: t.Sequence[ServerEntry]) -> dict[str, Json]:
+    def host(
+        self, host: HostPlan, undeclared: t.Sequence[ServerEntry], coming: t.Sequence[ServerEntry] = ()
+    ) -> dict[str, Json]:
+        arriving = [found for found in map(self.arriving, coming) if found is not None]
         enroll = [step for step in host.steps if step.kind == "enroll"]
         marking = [step for step in enroll if "pool" in step.what]
         return {
@@ -110,7 +120,7 @@ class _Frame:
             "images": image_args(host),
             # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
             "image_throttle": 1 if marking else 0,
-            "servers": [self.server(entry) for entry in undeclared if entry.steps],
+            "servers": [*arriving, *(self.server(entry) for entry in undeclared if entry.steps)],
             "steps": [step.what for step in host.steps],
         }
 
@@ -123,6 +133,22 @@ class _Frame:
         if server is None or entry.steps[:1] == () or entry.steps[0].kind != "create" or server.spec.get("host"):
             return 1
         return Settings.from_variable(self.declared.settings.scheduler).max_attempts
+
+    def arriving(self, entry: ServerEntry) -> dict[str, Json] | None:
+        """What the host that a server goes to has to do first: its metadata service there knows the server then."""
+        records = [deed["record"] for deed in entry.deeds if deed.get("record")]
+        settings = self.declared.computes.get(entry.destination or "")
+        if settings is None or not records or not ports(Record.from_json(records[-1])):
+            return None
+        deed = {"kind": BRING, "server_id": entry.id, "name": entry.name, "record": records[-1], "timeout": 0}
+        return {
+            **self.server(dataclasses.replace(entry, host=entry.destination, destination=None, deeds=(deed,))),
+            "steps": [{"kind": BRING, "why": "it is about to come", "flag": None}],
+            "held": [],
+            "text": [],
+            # Nothing of the server itself is done: its claim and its task are those of its own steps.
+            "copy": True,
+        }
 
     def server(self, entry: ServerEntry) -> dict[str, Json]:
         settings = self.declared.computes.get(entry.host or "")

@@ -20,7 +20,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._met
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import network_data
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._nocloud import nocloud
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import Answer, service_tree, tree
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import (
+    Answer,
+    packed_service,
+    service_tree,
+    tree,
+)
 
 __all__ = [
     "DEFAULT_ZONE",
@@ -35,6 +40,7 @@ __all__ = [
     "meta_data",
     "network_data",
     "nocloud",
+    "packed_service",
     "service_tree",
     "tree",
 ]

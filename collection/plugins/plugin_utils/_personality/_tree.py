@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import base64
 import json
 import typing as t
 
@@ -23,7 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._net
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["EC2_VERSIONS", "OPENSTACK_VERSIONS", "Answer", "service_tree", "tree"]
+__all__ = ["EC2_VERSIONS", "OPENSTACK_VERSIONS", "Answer", "packed_service", "service_tree", "tree"]
 
 OPENSTACK_VERSIONS = (
     "2012-08-10",
@@ -102,6 +103,19 @@ def service_tree(of: Personality, *, today: str, address: str | None = None) -> 
         for document, body in documents.items():
             answers[f"openstack/{name}/{document}"] = Answer(body, _TEXT if document in _AS_TEXT else _JSON)
     return answers
+
+
+def packed_service(of: Personality, *, today: str) -> bytes:
+    """What the metadata service answers, as its host takes it: {"bodies": [base64], "answers": {path: [body, type]}}.
+
+    The same answers give the same bytes. Most of them are there several times, by version and by path.
+    """
+    answers = service_tree(of, today=today)
+    bodies = sorted({answer.body for answer in answers.values()})
+    numbers = {body: number for number, body in enumerate(bodies)}
+    places = {path: [numbers[answer.body], answer.content_type] for path, answer in sorted(answers.items())}
+    packed = {"bodies": [base64.b64encode(body).decode("ascii") for body in bodies], "answers": places}
+    return json.dumps(packed, separators=(",", ":")).encode("ascii")
 
 
 #: In the order of Nova's lists.

@@ -87,7 +87,8 @@ class ImageSource:
 
 @dataclasses.dataclass(frozen=True)
 class Subnet:
-    """The addresses of a network, or some of them. ``mode`` is Neutron's ipv6_address_mode."""
+    """The addresses of a network, or some of them. ``mode`` is Neutron's ipv6_address_mode; ``dhcp`` for addresses that
+    are claimed, and that the metadata service's DHCP tells."""
 
     cidr: str | None
     gateway: str | None = None
@@ -115,7 +116,8 @@ class Network:
     """A network of the catalog. ``kind`` is bridge or network (a libvirt network), ``source`` its name on the hosts.
 
     ``pools`` are pairs of first and last address, in the order written; none means the whole cidr but the gateway.
-    ``further`` are the subnets beside the one that the network itself describes.
+    ``further`` are the subnets beside the one that the network itself describes. ``metadata_service``: its bridge has
+    one on every host.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Network:
     routes: tuple[t.Mapping[str, str], ...] = ()
     mode: str | None = None
     further: tuple[Subnet, ...] = ()
+    metadata_service: bool = False
 
     @property
     def subnets(self) -> tuple[Subnet, ...]:
@@ -200,8 +203,9 @@ def image_source(data: Data) -> ImageSource:
 
 def network(name: str, data: Data) -> Network:
     bridge = data.get("bridge")
-    further = tuple(_subnet(one) for one in data.get("subnets", ()))
-    own = _subnet({"dhcp": "cidr" not in data and not further, **data})
+    service = bool(data.get("metadata_service", False))
+    further = tuple(_subnet(one, told=service) for one in data.get("subnets", ()))
+    own = _subnet({"dhcp": "cidr" not in data and not further, **data}, told=service)
     return Network(
         name=name,
         kind="bridge" if bridge else "network",
@@ -215,11 +219,14 @@ def network(name: str, data: Data) -> Network:
         dhcp=own.dhcp,
         routes=own.routes,
         mode=own.mode,
+        metadata_service=service,
     )
 
 
-def _subnet(data: Data) -> Subnet:
+def _subnet(data: Data, *, told: bool = False) -> Subnet:
+    """``told``: where guests ask by DHCP, they are told addresses that are claimed for them."""
     cidr = data.get("cidr")
+    claimed = told and cidr is not None and data.get("dhcp", False)
     return Subnet(
         cidr=cidr and str(ipaddress.ip_network(cidr)),
         gateway=_address(data.get("gateway")),
@@ -227,7 +234,7 @@ def _subnet(data: Data) -> Subnet:
         pools=tuple(
             (str(_address(pool["start"])), str(_address(pool["end"]))) for pool in data.get("allocation_pools", ())
         ),
-        dhcp=data.get("dhcp", False),
+        dhcp=data.get("dhcp", False) and not claimed,
         routes=tuple(
             {
                 "destination": str(ipaddress.ip_network(route["destination"])),
@@ -235,7 +242,7 @@ def _subnet(data: Data) -> Subnet:
             }
             for route in data.get("routes", ())
         ),
-        mode=data.get("ipv6_address_mode"),
+        mode="dhcp" if claimed else data.get("ipv6_address_mode"),
     )
 
 
@@ -295,7 +302,7 @@ def declared(name: str, data: Data, known: Catalogs) -> Server:
     written = {key: value for key, value in data.items() if value is not None}
     chosen_flavor = known.flavors[written["server_flavor"]]
     chosen_image = known.images[written["server_image"]]
-    ports = [port(item) for item in written.get("server_networks", ())]
+    ports = [_served(port(item), known.networks) for item in written.get("server_networks", ())]
     spec: dict[str, Json] = {"flavor": chosen_flavor.to_json(), "image": chosen_image.to_json()}
     spec.update({key: written[variable] for variable, key in _AS_WRITTEN.items() if variable in written})
     if "server_networks" in written:
@@ -341,6 +348,15 @@ def port(item: Json) -> dict[str, Json]:
         "fixed_ips": [str(_address(address)) for address in item.get("fixed_ips", ())] or None,
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def _served(item: dict[str, Json], networks: t.Mapping[str, Network]) -> dict[str, Json]:
+    """The port, with the word that it is served by its network's metadata service: part of what was applied, for an
+    interface that isn't prepared for it can't reach it. What bonds and VLANs of the guest's own send has other forms
+    than the port's filter lets pass."""
+    known = networks.get(item["network"])
+    served = known is not None and known.metadata_service and not item.get("vlan") and not item.get("bond")
+    return {**item, "metadata_service": True} if served else item
 
 
 def _address(text: str | None) -> str | None:

@@ -13,6 +13,7 @@ import ipaddress
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRIDGE, FILTER
 from ansible_collections.flotilla.compute.plugins.plugin_utils._keys import check_certificate, check_name, parse_public
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.addresses import IPAddress, IPNetwork, unusable
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.extra_specs import problem
@@ -31,6 +32,7 @@ def check_catalogs(review: Review) -> None:
         _keypair(review, name, entry)
     for name, entry in review.fleet.get("fleet_networks", {}).items():
         _network(review, name, entry)
+    _metadata_services(review)
     for name, entry in review.fleet.get("fleet_server_groups", {}).items():
         _server_group(review, name, entry)
     _twice(review)
@@ -71,11 +73,44 @@ def _network(review: Review, name: str, entry: Entry) -> None:
         _subnet(review, (name,), entry)
     for index, subnet in enumerate(entry.get("subnets", ())):
         _subnet(review, (name, "subnets", index), subnet)
-    blocks = [ipaddress.ip_network(one["cidr"]) for one in (entry, *entry.get("subnets", ())) if "cidr" in one]
+    blocks = _blocks(entry)
     for at, block in enumerate(blocks):
         other = next((one for one in blocks[:at] if one.version == block.version and one.overlaps(block)), None)
         if other is not None:
             review.add("fleet_networks", (name, "subnets"), reason=f"found {block}, which overlaps {other}")
+
+
+def _metadata_services(review: Review) -> None:
+    """A guest is known by its bridge and a claimed IPv4 address: what can't be told apart so is refused."""
+    known: list[tuple[str, str, IPNetwork]] = []
+    for name, entry in review.fleet.get("fleet_networks", {}).items():
+        if not entry.get("metadata_service"):
+            continue
+        wrong = _unserved(entry)
+        place = str(entry.get("bridge") or f"libvirt network {entry.get('libvirt_network')}")
+        for block in _blocks(entry):
+            twin = next((other for other, where, one in known if where == place and one.overlaps(block)), None)
+            if block.version == 4 and twin is not None:
+                wrong = wrong or f"found {block} on {place}, where network {twin!r} with the service has such addresses"
+            known.append((name, place, block))
+        if wrong:
+            review.add("fleet_networks", (name, "metadata_service"), reason=wrong)
+
+
+def _unserved(entry: Entry) -> str | None:
+    versions = {block.version for block in _blocks(entry)}
+    if 4 not in versions:
+        return "needs an IPv4 cidr: guests are known by the addresses that are claimed for them in it"
+    if 6 in versions:
+        return f"allowed are IPv4 subnets alone: the filter that holds guests to their addresses, {FILTER}, drops IPv6"
+    bridge = entry.get("bridge")
+    if bridge is not None and not BRIDGE.fullmatch(bridge):
+        return f"found bridge {bridge!r}, allowed are letters, digits, '_', '.' and '-', the first a letter or digit"
+    return None
+
+
+def _blocks(entry: Entry) -> list[IPNetwork]:
+    return [ipaddress.ip_network(one["cidr"]) for one in (entry, *entry.get("subnets", ())) if "cidr" in one]
 
 
 def _subnet(review: Review, path: Path, entry: Entry) -> None:

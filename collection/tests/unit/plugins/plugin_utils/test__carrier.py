@@ -14,14 +14,14 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
-from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import (
-    Carrier,
-    _attempts_left,
-    _is_host_s_fault,
-    _may_try_again,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import table_text
-from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import nothing_left
+from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import (
+    attempts_left,
+    is_host_s_fault,
+    may_try_again,
+    nothing_left,
+)
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_evacuate import dead
 
 BUILD: dict[str, t.Any] = {"deeds": [{"kind": "create"}, {"kind": "start"}], "attempts": 3}
@@ -50,7 +50,7 @@ def failed(**last: t.Any) -> dict[str, t.Any]:
     ],
 )
 def test_a_build_goes_elsewhere(entry: dict[str, t.Any], outcome: dict[str, t.Any], again: bool) -> None:
-    assert (_is_host_s_fault(entry, outcome) and nothing_left(outcome)) is again
+    assert (is_host_s_fault(entry, outcome) and nothing_left(outcome)) is again
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_a_build_goes_elsewhere(entry: dict[str, t.Any], outcome: dict[str, t.An
 )
 def test_no_more_hosts_than_max_attempts(attempts: int | None, tried: list[str], says: dict[str, bool]) -> None:
     entry = {**BUILD, "attempts": attempts, "tried": [{"host": host, "cause": "no"} for host in tried]}
-    assert _may_try_again(entry) == says
-    assert _attempts_left(entry) is bool(says.get("reschedule"))
+    assert may_try_again(entry) == says
+    assert attempts_left(entry) is bool(says.get("reschedule"))
 
 
 class Forgetful(Carrier):

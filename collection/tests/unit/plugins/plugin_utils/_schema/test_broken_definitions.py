@@ -151,6 +151,43 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "metadata service without addresses",
+        lambda e: e.fleet["fleet_networks"].update(bare={"bridge": "br7", "metadata_service": True}),
+        (
+            "fleet_networks.bare.metadata_service: needs an IPv4 cidr: guests are known by the addresses that are "
+            "claimed for them in it."
+        ),
+    ),
+    (
+        "metadata service with IPv6",
+        lambda e: e.lan.update(metadata_service=True, subnets=[{"cidr": "2001:db8::/64"}]),
+        (
+            "fleet_networks.lan.metadata_service: allowed are IPv4 subnets alone: the filter that holds guests to "
+            "their addresses, clean-traffic, drops IPv6."
+        ),
+    ),
+    (
+        "metadata service on a bridge of an odd name",
+        lambda e: e.fleet["fleet_networks"].update(
+            odd={"bridge": "br;0", "cidr": "198.51.100.0/24", "metadata_service": True}
+        ),
+        (
+            "fleet_networks.odd.metadata_service: found bridge 'br;0', allowed are letters, digits, '_', '.' and '-', "
+            "the first a letter or digit."
+        ),
+    ),
+    (
+        "metadata services that can't tell guests apart",
+        lambda e: e.fleet["fleet_networks"].update(
+            one={"bridge": "br7", "cidr": "198.51.100.0/24", "metadata_service": True},
+            two={"bridge": "br7", "cidr": "198.51.100.128/25", "metadata_service": True},
+        ),
+        (
+            "fleet_networks.two.metadata_service: found 198.51.100.128/25 on br7, where network 'one' with the service "
+            "has such addresses."
+        ),
+    ),
+    (
         "rules without anti-affinity",
         lambda e: e.fleet["fleet_server_groups"]["near"].update(rules={"max_server_per_host": 2}),
         (

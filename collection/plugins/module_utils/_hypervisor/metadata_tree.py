@@ -1,0 +1,386 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What this host's metadata service answers to its guests: a tree of files for each, written, moved and taken away.
+
+Note that this module util is **PRIVATE** to the collection.
+
+The role metadata_service makes the folder and, in it, one for each bridge that has the service:
+
+    <state_dir>/metadata/.trees/<server id>.<digest>/   the answers of a server, each a file; and what they were made of
+    <state_dir>/metadata/<bridge>/<address>             a link to the tree of whoever has the address on that bridge
+    <state_dir>/metadata-dhcp/<bridge>/<server id>      the same for DHCP: lines ``MAC,address``
+
+A tree is written aside and renamed, a link is exchanged by rename: at any moment a guest reads one whole tree, and who
+is killed has left at most what the next step takes away. Trees hold user data: root and nginx's group alone read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import typing as t
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import (
+    BRIDGE,
+    BRING,
+    DHCP_FOLDER,
+    FOLDER,
+    Port,
+    fingerprint,
+    is_here,
+    ports,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection, found
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+
+_TREES = ".trees"
+_MADE_OF = ".made_of"
+#: An answer is a file in a folder of its path, since a path can be an answer and have others below it.
+_FILES = {"text/plain": "=.txt", "application/json": "=.json"}
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FOLDER_MODE = 0o750
+_FILE_MODE = 0o640
+#: Where the role's programs have their pids, and what it calls the namespace of a bridge and the interface in it.
+_PIDS = pathlib.Path("/run/flotilla-metadata")
+_NAMESPACE = "flotilla-{}"
+_INTERFACE = "service"
+_PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class _Answers(t.NamedTuple):
+    """``tree``: name -> what is in the folder of that name, or the number of the file's body."""
+
+    digest: str
+    bodies: list[bytes]
+    tree: dict[str, t.Any]
+
+
+class Trees:
+    """The trees of this host. ``conn`` tells which bridge a libvirt network has."""
+
+    def __init__(self, conn: Connection, state_dir: str) -> None:
+        self._conn = conn
+        self._root = pathlib.Path(state_dir, FOLDER)
+        self._dhcp = pathlib.Path(state_dir, DHCP_FOLDER)
+
+    def bridges(self) -> list[str]:
+        """The bridges that have the service."""
+        if not self._root.is_dir():
+            return []
+        return sorted(path.name for path in self._root.iterdir() if BRIDGE.fullmatch(path.name) and path.is_dir())
+
+    def bridge_of(self, port: Port) -> str | None:
+        if port.kind == "bridge":
+            return port.source
+        network = found(self._conn.networkLookupByName, port.source)
+        return None if network is None else str(network.bridgeName())
+
+    def check(self, record: Record) -> None:
+        """Refuse a server that has a port on a bridge without the service, before anything of it is made."""
+        self._places(record)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether the server is told what its record says, at all of its addresses."""
+        try:
+            places = self._places(record)
+        except InvalidInput:
+            return True  # where nothing can be written nothing is old
+        trees = {self._linked(self._root / bridge / address) for bridge, address, _mac in places}
+        name = trees.pop() if len(trees) == 1 else None
+        if name is None or not name.startswith(record.id) or self._leases(record.id) != _lines(places):
+            return False
+        made_of = _read(self._root / _TREES / name / _MADE_OF) or ""
+        return made_of.partition(" ")[0] == fingerprint(record)
+
+    def write(self, record: Record, packed: bytes) -> bool:
+        """Serve the server as its record and the answers say; whether that changed anything."""
+        answers, places = _unpacked(packed), self._places(record)
+        name = f"{record.id}.{answers.digest[:16]}"
+        links = {self._root / bridge / address for bridge, address, _mac in places}
+        tree = self._root / _TREES / name
+        if (
+            {self._linked(link) for link in links} == {name}
+            and self.is_current(record)
+            and _is_whole(tree)
+            and not self._left(record.id, links, tree)
+        ):
+            return False
+        try:
+            self._write_tree(tree, answers, fingerprint(record))
+            for link in sorted(links):
+                self._link(link, name)
+            gone = self._given(record.id) - set(places)
+            self._write_leases(record.id, places)
+            self._clear(record.id, links, tree)
+        except OSError as exc:
+            raise FlotillaError(
+                f"the metadata of server {record.name!r} can't be written to {str(self._root)!r}: {exc}"
+            ) from exc
+        self._tell_dhcp({bridge for bridge, *_more in (*gone, *places)}, gone)
+        return True
+
+    def remove(self, server_id: str) -> bool:
+        """Serve the server no longer; whether it was."""
+        gone = self._given(server_id)
+        try:
+            for folder in self._dhcp.iterdir() if self._dhcp.is_dir() else ():
+                (folder / server_id).unlink(missing_ok=True)
+            changed = self._clear(server_id, set(), None)
+        except OSError as exc:
+            raise FlotillaError(
+                f"the metadata of server {server_id} can't be removed from {str(self._root)!r}: {exc}"
+            ) from exc
+        self._tell_dhcp({bridge for bridge, *_more in gone}, gone)
+        return changed or bool(gone)
+
+    def servers(self) -> list[str]:
+        """The ids of the servers that have a tree here."""
+        folder = self._root / _TREES
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return sorted({name.partition(".")[0] for name in names if not name.startswith(".")})
+
+    # -- where --------------------------------------------------------------------------------------------------
+
+    def _places(self, record: Record) -> list[tuple[str, str, str]]:
+        """Bridge, address and MAC of each served port."""
+        bridges, places = self.bridges(), []
+        for port in ports(record):
+            bridge = self.bridge_of(port)
+            if bridge not in bridges:
+                raise InvalidInput(
+                    f"server {record.name!r} is to have its metadata on {port.kind} {port.source!r}, for which this "
+                    "host has no metadata service; the role metadata_service makes it"
+                )
+            places.append((str(bridge), port.address, port.mac))
+        return places
+
+    def _linked(self, link: pathlib.Path) -> str | None:
+        """The name of the tree that a link leads to."""
+        try:
+            return os.path.basename(os.readlink(link))
+        except OSError:
+            return None
+
+    def _left(self, server_id: str, links: t.Collection[pathlib.Path], tree: pathlib.Path) -> bool:
+        """Whether something of the server is there beside *links* and *tree*."""
+        return any(path not in links and path != tree for path in self._owned(server_id))
+
+    def _owned(self, server_id: str) -> t.Iterator[pathlib.Path]:
+        for bridge in self.bridges():
+            for link in sorted((self._root / bridge).iterdir()):
+                if (self._linked(link) or "").startswith(f"{server_id}."):
+                    yield link
+        trees = self._root / _TREES
+        for path in sorted(trees.iterdir()) if trees.is_dir() else ():
+            if path.name.lstrip(".").startswith(f"{server_id}."):
+                yield path
+
+    # -- written and taken away ---------------------------------------------------------------------------------
+
+    def _write_tree(self, tree: pathlib.Path, answers: _Answers, made_of: str) -> None:
+        group = self._root.stat().st_gid
+        tree.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        _give(tree.parent, _FOLDER_MODE, group)
+        aside = tree.parent / f".{tree.name}"  # nobody else writes it: steps hold the server's lock
+        shutil.rmtree(aside, ignore_errors=True)
+        size = _write_folder(aside, answers.tree, answers.bodies, group, {})
+        _write(aside / _MADE_OF, f"{made_of} {size}".encode("ascii"), group)
+        if _is_whole(tree):
+            # The same answers, but of another record: only what they were made of differs.
+            os.replace(aside / _MADE_OF, tree / _MADE_OF)
+            shutil.rmtree(aside)
+            return
+        shutil.rmtree(tree, ignore_errors=True)
+        aside.rename(tree)
+
+    def _link(self, link: pathlib.Path, name: str) -> None:
+        aside = link.with_name(f".{link.name}")
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(f"../{_TREES}/{name}")
+        aside.rename(link)
+
+    def _clear(self, server_id: str, links: t.Collection[pathlib.Path], tree: pathlib.Path | None) -> bool:
+        """Take away all of the server but *links* and *tree*: links first, so that none leads nowhere."""
+        gone = [path for path in self._owned(server_id) if path not in links and path != tree]
+        for path in gone:
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        return bool(gone)
+
+    # -- DHCP ---------------------------------------------------------------------------------------------------
+
+    def _leases(self, server_id: str) -> dict[str, str]:
+        """Bridge -> what DHCP is told of the server on it."""
+        folders = sorted(self._dhcp.iterdir()) if self._dhcp.is_dir() else []
+        texts = {folder.name: _read(folder / server_id) for folder in folders}
+        return {bridge: text for bridge, text in texts.items() if text is not None}
+
+    def _given(self, server_id: str) -> set[tuple[str, str, str]]:
+        """Bridge, address and MAC of each port that DHCP knows of the server."""
+        given = set()
+        for bridge, text in self._leases(server_id).items():
+            for line in text.splitlines():
+                mac, _comma, address = line.partition(",")
+                given.add((bridge, address, mac))
+        return given
+
+    def _write_leases(self, server_id: str, places: t.Collection[tuple[str, str, str]]) -> None:
+        wanted = _lines(places)
+        for bridge in sorted(set(self._leases(server_id)) - set(wanted)):
+            (self._dhcp / bridge / server_id).unlink(missing_ok=True)
+        for bridge, text in wanted.items():
+            folder = self._dhcp / bridge
+            if _read(folder / server_id) != text:
+                aside = folder / f".{server_id}"
+                aside.unlink(missing_ok=True)
+                _write(aside, text.encode("ascii"), folder.stat().st_gid, mode=0o644)
+                aside.rename(folder / server_id)
+
+    def _tell_dhcp(self, bridges: t.Collection[str], gone: t.Collection[tuple[str, str, str]]) -> None:
+        """Have dnsmasq read its folder again, and forget what it has given to a port that is no more: an address is
+        refused to its next owner as long as its lease lasts. One that doesn't run has nothing to forget."""
+        for bridge in sorted(bridges):
+            with contextlib.suppress(OSError, ValueError):
+                pid = int((_PIDS / f"{bridge}.dnsmasq.pid").read_text(encoding="ascii"))
+                if pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dnsmasq":
+                    os.kill(pid, signal.SIGHUP)
+        for bridge, address, mac in sorted(gone):
+            if pathlib.Path("/run/netns", _NAMESPACE.format(bridge)).exists():
+                release = ["dhcp_release", _INTERFACE, address, mac]
+                command = ["ip", "netns", "exec", _NAMESPACE.format(bridge), *release]
+                with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                    subprocess.run(command, env=_PATH, capture_output=True, check=False, timeout=10)
+
+
+def _bring(job: Job) -> tuple[bool, str]:
+    """The tree of a server that is about to come from another host: it is served from its first moment here."""
+    packed = job.host.trees.get(job.order.server_id)
+    if packed is None:
+        raise InvalidInput(f"the step {job.order.kind!r} of server {job.order.name!r} came without the metadata")
+    changed = Trees(job.host.conn, job.host.state_dir).write(job.order.target, packed)
+    return changed, "its metadata is here" if changed else "its metadata was here"
+
+
+def settle(trees: Trees, server_id: str, record: Record | None, packed: bytes | None) -> bool:
+    """After a step: the tree of a server that is here as the step's run has brought it, of one that isn't none.
+
+    ``record`` is the one in its domain, None where it has none here. Whether anything changed.
+    """
+    if record is None or not is_here(record) or not ports(record):
+        return trees.remove(server_id)
+    return packed is not None and trees.write(record, packed)
+
+
+def facts(trees: Trees, records: t.Iterable[Record]) -> dict[str, t.Any]:
+    """For a survey: the bridges that have the service, and the ids of servers whose trees are missing or old."""
+    bridges = trees.bridges()
+    served = [record for record in records if ports(record) and is_here(record)] if bridges else []
+    return {"bridges": bridges, "old": sorted(record.id for record in served if not trees.is_current(record))}
+
+
+def _lines(places: t.Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """What DHCP is told, by bridge. A MAC that has several addresses there is given the first."""
+    told: dict[str, dict[str, str]] = {}
+    for bridge, address, mac in places:
+        told.setdefault(bridge, {}).setdefault(mac, address)
+    return {bridge: "".join(f"{mac},{address}\n" for mac, address in its.items()) for bridge, its in told.items()}
+
+
+def _unpacked(packed: bytes) -> _Answers:
+    """{"bodies": [base64], "answers": {path: [number of the body, content type]}}; refused where it isn't that."""
+    try:
+        data = json.loads(packed)
+        bodies = [base64.b64decode(body, validate=True) for body in data["bodies"]]
+        tree: dict[str, t.Any] = {}
+        for path, (number, kind) in data["answers"].items():
+            segments = [segment for segment in path.split("/") if segment]
+            if not all(map(_SEGMENT.fullmatch, segments)) or number not in range(len(bodies)):
+                raise ValueError(f"no answer can be {path!r}")
+            folder = tree
+            for segment in segments:
+                folder = folder.setdefault(segment, {})
+            folder[_FILES[kind]] = number
+    except (binascii.Error, KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise InvalidInput(f"a server's metadata can't be unpacked ({exc!r}): was it cut short on its way?") from exc
+    return _Answers(hashlib.sha256(packed).hexdigest(), bodies, tree)
+
+
+def _write_folder(
+    folder: pathlib.Path,
+    content: t.Mapping[str, t.Any],
+    bodies: t.Sequence[bytes],
+    group: int,
+    first: dict[str, pathlib.Path],
+) -> int:
+    """Write what is in a folder; how many bytes that were. Of all folders of equal content, of which versions of the
+    metadata have many, the first is written and the others are links to it."""
+    _make(folder, group)
+    size = 0
+    for name, below in sorted(content.items()):
+        path = folder / name
+        if isinstance(below, int):
+            _write(path, bodies[below], group)
+            size += len(bodies[below])
+            continue
+        key = json.dumps(below, sort_keys=True)
+        if key in first:
+            path.symlink_to(os.path.relpath(first[key], folder))
+        else:
+            first[key] = path
+            size += _write_folder(path, below, bodies, group, first)
+    return size
+
+
+def _make(folder: pathlib.Path, group: int) -> None:
+    folder.mkdir(mode=_FOLDER_MODE)
+    _give(folder, _FOLDER_MODE, group)
+
+
+def _give(path: pathlib.Path, mode: int, group: int) -> None:
+    now = path.stat()
+    if now.st_gid != group:
+        os.chown(path, -1, group)
+    if now.st_mode & 0o7777 != mode:
+        os.chmod(path, mode)
+
+
+def _write(file: pathlib.Path, data: bytes, group: int, *, mode: int = _FILE_MODE) -> None:
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as stream:
+        os.fchown(stream.fileno(), -1, group)
+        os.fchmod(stream.fileno(), mode)
+        stream.write(data)
+
+
+def _is_whole(tree: pathlib.Path) -> bool:
+    """Whether its answers have the bytes that were written: after a power cut files may be there and have none."""
+    folders = os.walk(tree)
+    sizes = [os.path.getsize(os.path.join(at, name)) for at, _below, names in folders for name in names if "=" in name]
+    return (_read(tree / _MADE_OF) or "").partition(" ")[2] == str(sum(sizes))
+
+
+def _read(file: pathlib.Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+
+
+HANDLERS: t.Final[t.Mapping[str, t.Callable[[Job], tuple[bool, str]]]] = {BRING: _bring}
+
+__all__ = ["HANDLERS", "Trees", "facts", "settle"]

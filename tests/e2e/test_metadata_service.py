@@ -116,8 +116,17 @@ def test_the_service_comes_and_goes_with_servers_and_networks(fleet: Fleet, tmp_
         fleet.reconcile(fleet_allow="migrate,restart")
         assert (_trees(lab, "kvm1"), _trees(lab, "kvm2")) == ([addresses["db"]], [addresses["web"]])
         server = fleet.look().server("web")
+        # It runs on, asks once a second, and says so when the answer is another, or none.
+        fleet.declare("web", metadata={"role": "moved"})
+        fleet.reconcile()
+        lab.wait_for("kvm2", server.id, "asked role: ")
+        assert lab.console("kvm2", server.id).partition("asked role: ")[2].startswith("moved\n")
+        fleet.declare("web", state="stopped")
+        fleet.reconcile()
+        fleet.declare("web", state="active")
+        fleet.reconcile()
         lab.wait_for("kvm2", server.id, "flotilla-guest hostname=web")
-        lab.wait_for("kvm2", server.id, "asked role: web")
+        lab.wait_for("kvm2", server.id, "asked role: moved")
         assert fleet.reconcile().all_steps == {}
         fleet.declare("db", state="absent")
         fleet.reconcile()

@@ -226,7 +226,15 @@ def _carry_out(host: Host, order: Order) -> dict[str, Json]:
     result = _carry_out_at(host, order)
     if order.kind != BRING:
         domain = found(host.conn.lookupByUUIDString, order.server_id)
-        if settle(trees, order.server_id, None if domain is None else record_of(domain), packed):
+        try:
+            settled = settle(trees, order.server_id, None if domain is None else record_of(domain), packed)
+        except FlotillaError as exc:
+            if domain is not None:
+                raise
+            # It has left: that what it was told here can't be taken away is no failure of its move.
+            result["message"] += f"; {exc}"
+            return result
+        if settled:
             result.update(changed=True, message=f"{result['message']}; its metadata is brought up to date")
     return result
 

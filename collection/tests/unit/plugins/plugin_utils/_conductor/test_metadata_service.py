@@ -144,7 +144,7 @@ def test_the_host_that_a_server_goes_to_knows_it_first() -> None:
         )
         leave = Leave(allow=frozenset({"migrate", "restart"}))
         plan = claimed(reconcile(declared, computes, leave=leave))
-        assert plan.servers[0].destination == "kvm2"
+        assert (plan.servers[0].destination, kinds(plan.servers[0])) == ("kvm2", ["live_migrate"])
         result = plan_result(plan, declared, run_id="me", fleet=None)
         return result, entry_result(plan.servers[0], declared, run_id="me", fleet=None)
 

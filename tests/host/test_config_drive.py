@@ -23,7 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Nic,
     Record,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive, tree
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "debian"
 # Only unpacked: installed, cloud-init would take this machine for a guest.
@@ -59,7 +59,7 @@ def unpacked() -> Path:
 
 
 @pytest.fixture
-def read(unpacked: Path, tmp_path: Path) -> dict[str, t.Any]:
+def drive() -> Personality:
     record = Record(
         id="5f0c1d8e-0f4e-4c0e-9d6b-6a1d3b0a7c11",
         name="Web_1",
@@ -86,7 +86,11 @@ def read(unpacked: Path, tmp_path: Path) -> dict[str, t.Any]:
         hardware=Hardware(),
     )
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO6g4bLMvR1sCQaUnvqT8Yw7Kq8xzO2QkBsCq4y0x0Sf ops@example.org"
-    drive = Personality(record, b"s" * 32, keys=(Key("ops", key),), user_data=b"#cloud-config\n")
+    return Personality(record, b"s" * 32, keys=(Key("ops", key),), user_data=b"#cloud-config\n")
+
+
+@pytest.fixture
+def read(unpacked: Path, drive: Personality, tmp_path: Path) -> dict[str, t.Any]:
     (tmp_path / "drive.iso").write_bytes(config_drive(drive))
     extract = ["-osirrox", "on", "-indev", str(tmp_path / "drive.iso"), "-extract", "/", str(tmp_path / "drive")]
     libraries = {**os.environ, "LD_LIBRARY_PATH": str(unpacked / "usr/lib/x86_64-linux-gnu")}
@@ -120,3 +124,18 @@ def test_cloud_init_makes_its_network_of_the_drive(read: dict[str, t.Any]) -> No
     assert [subnet["routes"][0]["gateway"] for subnet in lan["subnets"]] == ["192.0.2.1", "2001:db8::1"]
     assert [subnet["type"] for subnet in wan["subnets"]] == ["dhcp4"]
     assert (dns["type"], dns["address"]) == ("nameserver", "192.0.2.2")
+
+
+def test_a_drive_of_vfat_is_the_disk_that_nova_makes(drive: Personality, tmp_path: Path) -> None:
+    file = tmp_path / "drive"
+    file.write_bytes(config_drive(drive, "vfat"))
+    assert file.stat().st_size == 64 * 2**20
+    assert file.read_bytes() == config_drive(drive, "vfat"), "the same input, and the clock has gone on"
+    label = subprocess.run(["blkid", "-o", "export", str(file)], capture_output=True, text=True, check=True).stdout
+    assert {"TYPE=vfat", "LABEL=config-2"} <= set(label.split())
+    subprocess.run(["fsck.fat", "-n", str(file)], capture_output=True, check=True)
+    out = tmp_path / "read"
+    out.mkdir()
+    subprocess.run(["mcopy", "-s", "-i", str(file), "::*", str(out)], check=True)
+    found = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert found == tree(drive)

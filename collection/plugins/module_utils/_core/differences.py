@@ -13,6 +13,7 @@ import dataclasses
 import typing as t
 
 from .cpu_set import format_cpus
+from .hardware import DRIVE_ON_DISK
 from .model import Guest, Json, Record, Server, Spec
 from .tuning import Tuning
 
@@ -94,6 +95,8 @@ def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
         return IMPOSSIBLE  # Nova: "Resize error: Unable to resize disk down."
     if key == "flavor" and name == "name":
         return LIVE
+    if key == "config_drive_format" and DRIVE_ON_DISK in (old, new):
+        return REBUILD  # it is a disk of its own then, which the guest finds elsewhere
     cls = CLASSES[key]
     return NEXT_BOOT if cls == RESTART and off else cls
 

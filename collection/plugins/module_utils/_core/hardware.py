@@ -31,6 +31,8 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "hw_vif_model": ("e1000", "e1000e", "ne2k_pci", "rtl8139", "virtio", "vmxnet3"),
     "hw_video_model": ("bochs", "cirrus", "none", "qxl", "vga", "virtio", "vmvga"),
 }
+#: The format of a config drive that is a disk, as in Nova; others are CD-ROMs.
+DRIVE_ON_DISK = "vfat"
 _MACHINE = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 #: Device names per bus: (prefix, how many the bus takes). Nova's block_device names.
@@ -68,10 +70,11 @@ def disks_of(
     hardware: Hardware,
     *,
     config_drive: bool,
+    drive_format: str = "iso9660",
     image_size: int | None,
     overlay: bool = True,
 ) -> tuple[Disk, ...]:
-    """A new server's disks in Nova's order: root, ephemeral, swap, config drive.
+    """A new server's disks in Nova's order: root, ephemeral, swap, config drive (a CD-ROM, or a disk if it is vfat).
 
     ``image_size`` is the image's virtual size in bytes; None when it isn't known yet. A flavor whose disk is 0 takes
     the image's size; where that isn't known the root's size is 0, and the host that makes the volume fills it in.
@@ -99,9 +102,10 @@ def disks_of(
         for role, size, fmt, backing in sizes
     ]
     if config_drive:
-        bus = hardware.cdrom_bus
+        device = "disk" if drive_format == DRIVE_ON_DISK else "cdrom"
+        bus = hardware.disk_bus if device == "disk" else hardware.cdrom_bus
         disks.append(
-            Disk("config", pool, volume_of(server_id, "config"), "raw", 0, names.next(bus), bus, device="cdrom")
+            Disk("config", pool, volume_of(server_id, "config"), "raw", 0, names.next(bus), bus, device=device)
         )
     return tuple(disks)
 

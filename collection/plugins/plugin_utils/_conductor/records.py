@@ -208,6 +208,7 @@ def first_record(
         pool,
         hardware,
         config_drive=_wants_drive(spec),
+        drive_format=_drive_format(spec),
         image_size=None,
         overlay=_can_overlay(compute, pool),
     )
@@ -237,6 +238,10 @@ def _wants_drive(spec: Spec) -> bool:
         return bool(wanted)
     served = any(port.get("metadata_service") for port in spec.get("networks", ()))
     return not served or bool(spec.get("personality")) or spec.get("config_drive_format") == "nocloud"
+
+
+def _drive_format(spec: Spec) -> str:
+    return str(spec.get("config_drive_format") or "iso9660")
 
 
 def _can_overlay(compute: Compute, pool: str) -> bool:
@@ -413,6 +418,7 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
         record.root.pool,
         record.hardware,
         config_drive=any(disk.role == "config" for disk in record.disks),
+        drive_format=_drive_format(spec),
         image_size=None,
         overlay=record.root.format == "qcow2",
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A config drive: an ISO 9660 image with Rock Ridge and Joliet, volume label config-2 (cidata for NoCloud).
+"""A config drive: an ISO 9660 image with Rock Ridge and Joliet, volume label config-2 (cidata for NoCloud), or FAT.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
@@ -19,6 +19,7 @@ import types
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._fat import fat_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._nocloud import nocloud
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import tree
 
@@ -38,9 +39,11 @@ _FOLDER_MODE = 0o040555
 
 
 def config_drive(of: Personality, form: str = "iso9660") -> bytes:
-    """The config drive of a server. ``form``: iso9660, or nocloud for images that know no OpenStack."""
+    """The config drive of a server. ``form``: iso9660, vfat, or nocloud for images that know no OpenStack."""
     if form == "nocloud":
         return iso_of(nocloud(of), label=_NOCLOUD_LABEL)
+    if form == "vfat":
+        return fat_of(tree(of), label=LABEL)
     return iso_of(tree(of))
 
 

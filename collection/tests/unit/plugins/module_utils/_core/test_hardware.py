@@ -89,6 +89,14 @@ def test_disks_in_novas_order() -> None:
     assert found[0].backing == f"image-{SHA}"
 
 
+def test_a_config_drive_of_vfat_is_a_disk() -> None:
+    found = disks(Flavor("m", 1, 512, 10), {"hw_cdrom_bus": "ide"}, config_drive=True, drive_format="vfat")
+    assert [(disk.role, disk.device, disk.bus, disk.target) for disk in found] == [
+        ("root", "disk", "virtio", "vda"),
+        ("config", "disk", "virtio", "vdb"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("properties", "targets"),
     [

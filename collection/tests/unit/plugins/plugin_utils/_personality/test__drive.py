@@ -15,6 +15,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Address,
     Flavor,
@@ -27,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality impo
     LABEL,
     Key,
     Personality,
+    _fat,
     config_drive,
     iso_of,
     tree,
@@ -197,3 +199,10 @@ def test_a_secret_that_could_be_guessed_is_refused_and_none_is_shown() -> None:
 def test_a_large_user_data_survives() -> None:
     data = os.urandom(65535)
     assert files_of(config_drive(personality(user_data=data)))["openstack/latest/user_data"] == data
+
+
+def test_a_drive_of_vfat_asks_for_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fat, "_PATH", "/nonexistent")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(FlotillaError, match="has no dosfstools and no mtools: install that, or use server_config_d"):
+        config_drive(personality(), "vfat")

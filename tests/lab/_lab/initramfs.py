@@ -18,11 +18,11 @@ BUSYBOX = Path("/bin/busybox")
 SCRIPTS = Path(__file__).with_name("guest")
 APPLETS = tuple(
     (
-        "awk cat cut dd grep hostname insmod ip ipcalc mkdir mount nproc poweroff rm sed sh sha256sum sleep sync tr "
-        "timeout udhcpc wget"
+        "awk cat cp cut dd grep hostname insmod ip ipcalc mkdir mount nproc poweroff rm sed sh sha256sum sleep sync "
+        "timeout tr udhcpc umount wget"
     ).split()
 )
-FOLDERS = ("bin", "config", "dev", "modules", "proc", "sys")
+FOLDERS = ("bin", "config", "dev", "drive", "modules", "proc", "sys")
 # What the guest's devices and its config drive need; what these depend on is found in the modules themselves.
 MODULES = (
     "virtio_pci virtio_blk virtio_net virtio_scsi sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 "

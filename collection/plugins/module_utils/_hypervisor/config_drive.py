@@ -38,11 +38,13 @@ def renew_live(job: Job, record: Record) -> str:
     if domains.state_of(job.domain) == "shutoff":
         return "config drive made anew" if renew(job, record) else ""
     disk, data = _drive(job, record)
-    if disk is None or data is None or not job.domain.isActive() or not _differs(job, disk, data):
+    if disk is None or data is None or not job.domain.isActive():
         return ""
-    own = _disk_xml(job, disk)
+    own = _cdrom(job, disk, libvirt.VIR_DOMAIN_XML_INACTIVE)
+    if not _differs(job, disk, data):
+        return "" if own is None else _put_in_again(job, disk, own)
     if own is None:
-        return ""
+        return "its config drive is a disk, which is made anew at its next start"
     without = copy.deepcopy(own)
     for name in ("source", "backingStore"):
         for element in without.findall(name):
@@ -58,6 +60,15 @@ def renew_live(job: Job, record: Record) -> str:
     return "config drive made anew, medium changed"
 
 
+def _put_in_again(job: Job, disk: Disk, own: ET.Element) -> str:
+    """The medium that a run took out and was killed before it put it in again; nothing where it is in."""
+    live = _cdrom(job, disk, 0)
+    if live is None or live.find("source") is not None:
+        return ""
+    _change(job, own)
+    return "config drive put in again"
+
+
 def _drive(job: Job, record: Record) -> tuple[Disk | None, bytes | None]:
     disk = next((disk for disk in record.disks if disk.role == "config"), None)
     return disk, job.host.drives.get(record.id)
@@ -71,10 +82,9 @@ def _differs(job: Job, disk: Disk, data: bytes) -> bool:
     return found is None or found[: len(data)] != data
 
 
-def _disk_xml(job: Job, disk: Disk) -> ET.Element | None:
-    """The drive with its medium. From the configuration: a run that was killed may have left the live one without."""
-    xml = str(job.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+def _cdrom(job: Job, disk: Disk, flags: int) -> ET.Element | None:
+    """The drive, if it has a medium to change; with that where it is in, as in the configuration (flag INACTIVE)."""
+    root = ET.fromstring(str(job.domain.XMLDesc(flags)))  # noqa: S314 - libvirt wrote it
     found = (one for one in root.iterfind("devices/disk") if one.get("device") == "cdrom")
     return next((one for one in found if one.find(f"target[@dev='{disk.target}']") is not None), None)
 

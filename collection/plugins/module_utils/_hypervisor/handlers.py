@@ -236,10 +236,11 @@ def _pin(job: Job) -> bool:
 def _update(job: Job) -> Outcome:
     record = job.host.settle(job.order.target)
     changed = domains.set_autostart(job.domain, autostart(record))
+    # Before the record, by which the next run would take the drive for made where this one is killed.
+    drive = config_drive.renew_live(job, record)
     if record != job.record:
         job.host.write(job.domain, record)
         changed = True
-    drive = config_drive.renew_live(job, record)
     told = [*(["record written"] if changed else []), *([drive] if drive else [])]
     return changed or bool(drive), ", ".join(told) or "nothing to do"
 

@@ -30,7 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
     mac_of,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive, devices_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,8 @@ def drives(record: Record | None, user_data: str | None = None) -> dict[str, str
     if record is None:
         return {}
     data = None if user_data is None else user_data.encode()
-    drive = config_drive(Personality(record=record, secret=b"a test's own secret", user_data=data))
+    devices = devices_of(record)
+    drive = config_drive(Personality(record=record, secret=b"a test's own secret", user_data=data, devices=devices))
     return {record.id: base64.b64encode(drive).decode("ascii")}
 
 

@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import hashlib
 import typing as t
+from xml.etree import ElementTree
 
 import pytest
 from tests.host.guests import HostUnderTest, console_of, create, drives, host, lab, nothing_stays, ok, step, virsh
@@ -114,3 +115,20 @@ def test_what_has_changed_beside_the_record_is_on_the_drive_from_the_next_start_
     later = dataclasses.replace(record, name="web2")
     ok(host.run(step("start", record, 1), record=later, user_data=HOLDS))
     assert medium(record) == wanted(later)
+
+
+def test_a_drive_says_where_on_the_bus_libvirt_has_put_its_devices(host: HostUnderTest) -> None:
+    made = host.new("web1", flavor=Flavor("tiny", 1, 128, 1))
+    made = dataclasses.replace(made, nics=[dataclasses.replace(made.nics[0], tag="front")])
+    done = host.run(create(made), record=made, user_data=HOLDS)
+    ok(done)
+    record = Record.from_json(done[0]["record"])
+    interface = ElementTree.fromstring(virsh("dumpxml", record.id)).find("devices/interface/address[@type='pci']")
+    assert interface is not None
+    bus, slot = (int(str(interface.get(name)), 16) for name in ("bus", "slot"))
+    device = f'"address": "0000:{bus:02x}:{slot:02x}.0"'
+    told = lab("exec", "kvm1", "grep", "-a", "-o", '"devices": .*"mac"', _medium(record, "--inactive"))
+    assert told.count(device) == told.count("address") > 0
+    # The next start finds nothing to change.
+    ok(host.run(step("start", record, 1), record=record, user_data=HOLDS))
+    assert told == lab("exec", "kvm1", "grep", "-a", "-o", '"devices": .*"mac"', _medium(record))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import typing as t
 from pathlib import Path
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guest
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees, facts, settle
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
     Personality,
+    devices_of,
     packed_service,
     service_tree,
 )
@@ -128,6 +130,32 @@ def test_other_addresses_and_other_bridges(trees: Trees, state: Path, record: Re
     assert not list((state / "metadata-dhcp/br0").iterdir())
     assert (state / "metadata-dhcp/virbr9" / record.id).read_text() == f"{MAC},192.0.2.12\n"
     assert files(state / "metadata/virbr9/192.0.2.12") == expected(second)
+
+
+def test_it_says_where_on_the_bus_libvirt_has_put_the_devices(
+    conn: t.Any, trees: Trees, state: Path, record: Record
+) -> None:
+    record = dataclasses.replace(record, nics=(dataclasses.replace(nic("192.0.2.10"), tag="front"),))
+    given = packed_service(dataclasses.replace(of(record), devices=devices_of(record)), today=TODAY)
+
+    def told() -> t.Any:
+        assert trees.write(record, given)
+        (device,) = json.loads((state / "metadata/br0/192.0.2.10/openstack/latest/meta_data.json/=.json").read_bytes())[
+            "devices"
+        ]
+        return device
+
+    device = {"type": "nic", "bus": "pci", "mac": MAC, "tags": ["front"], "vf_trusted": False}
+    assert told() == {**device, "address": "none"}, "its domain has no such port"
+    domain = conn.lookupByUUIDString(record.id)
+    place = "<address type='pci' domain='0x0000' bus='0x00' slot='0x1d' function='0x1'/>"
+    port = f"<interface type='bridge'><mac address='{MAC}'/><source bridge='br0'/>{place}</interface>"
+    xml = domain.XMLDesc(0).replace("</devices>", f"{port}</devices>")
+    domain.destroy()
+    domain.undefine()
+    conn.defineXML(xml)
+    assert told() == {**device, "address": "0000:00:1d.1"}
+    assert not trees.write(record, given)
 
 
 def test_what_goes_takes_nothing_of_another_with_it(trees: Trees, record: Record) -> None:

@@ -71,7 +71,7 @@ def _put_in_again(job: Job, disk: Disk, own: ET.Element) -> str:
 
 def _drive(job: Job, record: Record) -> tuple[Disk | None, bytes | None]:
     disk = next((disk for disk in record.disks if disk.role == "config"), None)
-    return disk, job.host.drives.get(record.id)
+    return disk, job.host.drive(record)
 
 
 def _differs(job: Job, disk: Disk, data: bytes) -> bool:

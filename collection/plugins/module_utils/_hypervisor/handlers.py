@@ -81,6 +81,7 @@ def make(job: Job, record: Record, images: t.Mapping[str, Image] | None = None) 
         record = with_disks(job.host, record, images)
         storage.write_sidecar(record)
         job.host.define(record)
+        _tell_places(job.host, record)
     except (FlotillaError, libvirt.libvirtError):
         for pool, name in storage.made_for(record.id):
             with contextlib.suppress(FlotillaError, libvirt.libvirtError):
@@ -344,8 +345,16 @@ def _ensure(host: Host, record: Record, disk: Disk) -> Disk:
     if disk.role == "root":
         return host.storage.ensure_root(disk, record.image)
     if disk.role == "config":
-        return host.storage.ensure_config(disk, host.drives.get(record.id))
+        return host.storage.ensure_config(disk, host.drive(record))
     return host.storage.ensure_blank(disk, record.id)
+
+
+def _tell_places(host: Host, record: Record) -> None:
+    """Once libvirt has given its devices their places the server's drive says where they are."""
+    if host.drives.get(record.id) is not None:
+        for disk in record.disks:
+            if disk.role == "config":
+                host.storage.ensure_config(disk, host.drive(record))
 
 
 def volumes_to_delete(job: Job, record: Record | None) -> list[tuple[Pool, str]]:

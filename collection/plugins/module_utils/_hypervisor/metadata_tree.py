@@ -31,6 +31,7 @@ import signal
 import subprocess
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import located
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import (
     BRIDGE,
@@ -45,6 +46,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_se
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection, found
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import places as bus_places
 
 _TREES = ".trees"
 _MADE_OF = ".made_of"
@@ -107,7 +109,7 @@ class Trees:
 
     def write(self, record: Record, packed: bytes) -> bool:
         """Serve the server as its record and the answers say; whether that changed anything."""
-        answers, places = _unpacked(packed), self._places(record)
+        answers, places = self._answers(packed, record), self._places(record)
         name = f"{record.id}.{answers.digest[:16]}"
         links = {self._root / bridge / address for bridge, address, _mac in places}
         tree = self._root / _TREES / name
@@ -151,6 +153,13 @@ class Trees:
         folder = self._root / _TREES
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         return sorted({name.partition(".")[0] for name in names if not name.startswith(".")})
+
+    def _answers(self, packed: bytes, record: Record) -> _Answers:
+        """With what only the server's domain says: where its devices are on the bus."""
+        answers, places = _unpacked(packed), bus_places(self._conn, record.id)
+        bodies = [located(body, record, places) for body in answers.bodies]
+        digest = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies))
+        return answers._replace(bodies=bodies, digest=f"{answers.digest[:8]}{digest.hexdigest()[:8]}")
 
     # -- where --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import is_told, placeholder
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hostname import MAX_LENGTH, hostname_of
 
 if t.TYPE_CHECKING:
@@ -75,12 +76,13 @@ def key_of(name: str, data: str) -> Key:
 
 def devices_of(record: Record) -> list[Document]:
     """The devices that the guest is told of: ports with a tag or a VLAN (nova's libvirt driver:
-    _build_device_metadata). Where on the bus libvirt will put them is not known before the domain is defined: a port
-    is found by its MAC."""
+    _build_device_metadata). Where on the bus libvirt puts them is not known before the domain is defined: the host
+    writes it in the place of a placeholder."""
     found: list[Document] = []
     for nic in record.nics:
-        if nic.tag or nic.vlan:
-            device: Document = {"type": "nic", "bus": "pci", "address": "none", "mac": nic.mac, "vf_trusted": False}
+        if is_told(nic):
+            place = placeholder(record.id, nic.mac)
+            device: Document = {"type": "nic", "bus": "pci", "address": place, "mac": nic.mac, "vf_trusted": False}
             device.update({"tags": [nic.tag]} if nic.tag else {})
             device.update({"vlan": nic.vlan} if nic.vlan else {})
             found.append(device)

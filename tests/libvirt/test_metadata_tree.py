@@ -158,6 +158,23 @@ def test_it_says_where_on_the_bus_libvirt_has_put_the_devices(
     assert not trees.write(record, given)
 
 
+def test_an_address_is_given_to_its_owner_alone(trees: Trees, state: Path, record: Record) -> None:
+    """Though the tree of a server that never came, or whose host was off while it was deleted, is still there."""
+    late = dataclasses.replace(record, nics=(nic("192.0.2.10"), nic("192.0.2.11", mac=OTHER_MAC)))
+    trees.write(late, packed(late))
+    owner = dataclasses.replace(
+        record, id="6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a99", nics=(nic("192.0.2.10", mac="52:54:00:00:00:99"),)
+    )
+    assert trees.write(owner, packed(owner))
+    assert (state / "metadata-dhcp/br0" / owner.id).read_text() == "52:54:00:00:00:99,192.0.2.10\n"
+    assert (state / "metadata-dhcp/br0" / late.id).read_text() == f"{OTHER_MAC},192.0.2.11\n"
+    assert files(state / "metadata/br0/192.0.2.10") == expected(owner)
+    # The other's end takes nothing of it away.
+    assert trees.remove(late.id)
+    assert files(state / "metadata/br0/192.0.2.10") == expected(owner)
+    assert trees.is_current(owner)
+
+
 def test_what_goes_takes_nothing_of_another_with_it(trees: Trees, record: Record) -> None:
     other = dataclasses.replace(record, id="6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a99")
     trees.write(record, packed(record))

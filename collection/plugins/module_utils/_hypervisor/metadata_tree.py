@@ -124,7 +124,7 @@ class Trees:
             self._write_tree(tree, answers, fingerprint(record))
             for link in sorted(links):
                 self._link(link, name)
-            gone = self._given(record.id) - set(places)
+            gone = self._given(record.id) - set(places) | self._take_over(record.id, places)
             self._write_leases(record.id, places)
             self._clear(record.id, links, tree)
         except OSError as exc:
@@ -247,6 +247,21 @@ class Trees:
                 mac, _comma, address = line.partition(",")
                 given.add((bridge, address, mac))
         return given
+
+    def _take_over(self, server_id: str, places: t.Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+        """Have DHCP forget who else was to have these addresses: one of a server that never came, or that has gone with
+        its host, would be refused to their owner. What it forgets, as ``_given`` has it."""
+        wanted = {(bridge, address) for bridge, address, _mac in places}
+        folders = [self._dhcp / bridge for bridge in sorted({bridge for bridge, _address in wanted})]
+        names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+        gone: set[tuple[str, str, str]] = set()
+        for other in sorted(name for name in names if name != server_id and not name.startswith(".")):
+            given = self._given(other)
+            lost = {place for place in given if place[:2] in wanted}
+            if lost:
+                self._write_leases(other, given - lost)
+                gone |= lost
+        return gone
 
     def _write_leases(self, server_id: str, places: t.Collection[tuple[str, str, str]]) -> None:
         wanted = _lines(places)

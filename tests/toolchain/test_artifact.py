@@ -14,6 +14,11 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+_CATALOGS = {
+    "fleet_flavors": {"tiny": {"vcpus": 1, "ram": 128, "disk": 1}},
+    "fleet_images": {"tick": {"file": "/tick.qcow2", "format": "qcow2", "checksum": f"sha256:{'a' * 64}"}},
+}
+
 
 def _listing(root: Path) -> set[str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
@@ -65,3 +70,31 @@ def test_two_builds_are_the_same_to_the_last_bit(root: Path, tmp_path: Path) -> 
         manifest, files = (file.read() if file is not None else b"" for file in contents.values())
     assert json.loads(manifest)["file_manifest_file"]["chksum_sha256"] == hashlib.sha256(files).hexdigest()
     assert {entry["name"] for entry in json.loads(files)["files"]} - {"."} == set(members) - set(contents)
+
+
+def test_an_installed_artifact_runs_its_playbooks(root: Path, tmp_path: Path) -> None:
+    """In an empty folder, with no checkout and no settings beside it."""
+    artifact, collections = _built(root, tmp_path / "dist"), tmp_path / "collections"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    command = ["ansible-galaxy", "collection", "install", "--offline", "-p", str(collections), str(artifact)]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (collections / "ansible_collections/flotilla/compute/MANIFEST.json").exists()
+
+    inventory = {
+        "all": {"vars": {"fleet_ledger": f"sqlite:///{tmp_path}/fleet.db", **_CATALOGS}},
+        "computes": {"hosts": {"kvm1": {"ansible_host": "127.0.0.1", "ansible_port": 9}}},  # nobody listens there
+        "servers": {"hosts": {"web1": {"server_flavor": "tiny", "server_image": "tick"}}},
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    run = subprocess.run(
+        ["ansible-playbook", "-i", "hosts.json", "flotilla.compute.reconcile", "--check"],
+        cwd=tmp_path,
+        env={**environment, "ANSIBLE_COLLECTIONS_PATH": str(collections)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0, run.stdout
+    assert "Plan for fleet 'default'" in run.stdout, run.stdout + run.stderr
+    assert "web1 may be on kvm1 (never seen by this ledger)" in run.stdout, run.stdout
+    assert not (tmp_path / "fleet.db").exists()

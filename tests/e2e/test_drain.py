@@ -63,7 +63,10 @@ def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
 
     def hold(event: dict[str, t.Any]) -> None:
         """b's move is begun and can't go on."""
-        if event["event"] == "runner_on_ok" and event["event_data"].get("task") == "Put the host into maintenance":
+        if (
+            event["event"] == "runner_on_ok"
+            and event["event_data"].get("task") == "Put the host's service into the planned state"
+        ):
             held.enter_context(server_lock(locks, before.server("b").id, run_id="test", step="held"))
 
     with held:

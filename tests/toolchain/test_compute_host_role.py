@@ -10,6 +10,7 @@ Rendering only: that netplan, systemd-networkd, NetworkManager, ifupdown, firewa
 from __future__ import annotations
 
 import configparser
+import os
 import subprocess
 import typing as t
 from pathlib import Path
@@ -148,6 +149,68 @@ def test_firewalls(written: Path) -> None:
         "allow from 192.0.2.0/24 to any port 49152:49215 proto tcp",
         "allow from 2001:db8::/64 to any port 49152:49215 proto tcp",
     ]
+
+
+# What the role asks firewalld and ufw, answered from a file with one rule a line.
+FIREWALLD = """#!/bin/sh
+case $1$2 in
+  --state) echo running ;;
+  --permanent--query-rich-rule=*) grep -qxF -- "${2#*=}" "$RULES" ;;
+  --permanent--add-rich-rule=*) echo "${2#*=}" >>"$RULES" ;;
+  --permanent--remove-rich-rule=*) grep -vxF -- "${2#*=}" "$RULES" >"$RULES.new"; mv "$RULES.new" "$RULES" ;;
+  --reload) ;;
+  *) echo "no such call: $*" >&2; exit 64 ;;
+esac
+"""
+UFW = """#!/bin/sh
+case "$*" in
+  status) echo 'Status: active' ;;
+  'show added') cat "$RULES" ;;
+  'delete allow '*) shift; grep -vxF -- "ufw $*" "$RULES" >"$RULES.new"; mv "$RULES.new" "$RULES" ;;
+  'allow '*) echo "ufw $*" >>"$RULES" ;;
+  *) echo "no such call: $*" >&2; exit 64 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("firewall", "program"), [("firewalld", FIREWALLD), ("ufw", UFW)], ids=["firewalld", "ufw"])
+def test_what_was_opened_is_closed_and_nothing_else(root: Path, tmp_path: Path, firewall: str, program: str) -> None:
+    role = root / "collection/roles/compute_host"
+    command, rules = tmp_path / {"firewalld": "firewall-cmd", "ufw": "ufw"}[firewall], tmp_path / "rules"
+    command.write_text(program)
+    command.chmod(0o755)
+    foreign = {"firewalld": 'rule port port="22" protocol="tcp" accept', "ufw": "ufw allow 22/tcp"}[firewall]
+    rules.write_text(f"{foreign}\n")
+    tasks: list[dict[str, t.Any]] = []
+    for number, gone in enumerate((False, False, True, True)):
+        tasks += [
+            {
+                "ansible.builtin.import_role": {"name": str(role), "tasks_from": "firewall"},
+                "vars": {"__compute_host_gone": gone},
+            },
+            {"ansible.builtin.copy": {"src": str(rules), "dest": f"{rules}.{number}", "mode": "0600"}},
+        ]
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "environment": {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RULES": str(rules)},
+        "vars": {"compute_host_firewall_sources": ["192.0.2.0/24"]},
+        "tasks": tasks,
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    arguments = ["-i", "localhost,", "play.yml", "-e", "ansible_python_interpreter=/usr/bin/python3"]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(root / ".dev")}
+    done = subprocess.run(
+        ["ansible-playbook", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = [(tmp_path / f"rules.{number}").read_text().splitlines() for number in range(4)]
+    assert after[0][0] == foreign
+    assert len(after[0]) == 3, after
+    assert any("49152" in rule and "192.0.2.0/24" in rule for rule in after[0])
+    assert after[1] == after[0]
+    assert after[2] == after[3] == [foreign]
 
 
 def test_every_option_of_the_role_is_in_the_schema_and_said_once_in_the_same_words(root: Path) -> None:

@@ -22,7 +22,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._found im
     write_hosts,
     write_servers,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import parse_url, prepare_file
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location import (
+    parse_url,
+    prepare_file,
+    refuse_file_in_awx,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import fleet_row, snapshot
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._repair import Repair
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import (
@@ -52,7 +56,9 @@ class Ledger(Runs, Servers, Claims, Catalog, Repair):
 
         *readonly* (unless told: when nothing may be created, as in check mode) leaves it as it is to the last byte.
         """
-        database = Database(parse_url(url), readonly=not create if readonly is None else readonly)
+        parsed = parse_url(url)
+        refuse_file_in_awx(parsed)
+        database = Database(parsed, readonly=not create if readonly is None else readonly)
         version = _schema.version_of(database)
         if version is None and not create:
             return None

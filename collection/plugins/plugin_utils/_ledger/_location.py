@@ -20,7 +20,16 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 if t.TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["default_url", "name_of", "network_file_system", "parse_url", "prepare_file", "shown", "state_dir"]
+__all__ = [
+    "default_url",
+    "name_of",
+    "network_file_system",
+    "parse_url",
+    "prepare_file",
+    "refuse_file_in_awx",
+    "shown",
+    "state_dir",
+]
 
 _FORMS = "sqlite:////folder/fleet.db or postgresql://user@host/database"
 _POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
@@ -76,6 +85,20 @@ def _file_url(text: str) -> sa.URL:
     file = Path(urllib.parse.unquote(path)).expanduser().absolute()
     url: sa.URL = need("sqlalchemy").URL.create("sqlite", database=str(file))
     return url
+
+
+#: What AWX sets for a job, and for an update of an inventory source; one name alone other programs use, too.
+_AWX = (frozenset({"AWX_HOST", "JOB_ID"}), frozenset({"AWX_PRIVATE_DATA_DIR", "INVENTORY_UPDATE_ID"}))
+
+
+def refuse_file_in_awx(url: sa.URL, *, env: t.Mapping[str, str] | None = None) -> None:
+    """A file that a job of AWX makes ends with the job's container, and with it what was promised to whom."""
+    env = os.environ if env is None else env
+    if url.drivername == "sqlite" and any(names <= env.keys() for names in _AWX):
+        raise InvalidInput(
+            f"the ledger {shown(url)} is an SQLite file, which ends with the container of this AWX job; set "
+            "fleet_ledger to a PostgreSQL database, or give the job template a credential of the type 'Flotilla ledger'"
+        )
 
 
 def shown(url: sa.URL) -> str:

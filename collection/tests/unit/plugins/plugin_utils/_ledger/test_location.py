@@ -14,6 +14,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._location
     network_file_system,
     parse_url,
     prepare_file,
+    refuse_file_in_awx,
     shown,
 )
 
@@ -72,3 +73,23 @@ def test_what_is_shown_holds_no_password() -> None:
     url = parse_url("postgresql://ops:planted@db.example.org/fleet?sslmode=require&password=planted")
     assert url.drivername == "postgresql+psycopg"
     assert shown(url) == "postgresql://ops:***@db.example.org/fleet"
+
+
+@pytest.mark.parametrize(
+    ("url", "env", "refused"),
+    [
+        ("sqlite:////state/web.db", {"AWX_HOST": "https://awx.example.org", "JOB_ID": "7"}, True),
+        ("sqlite:////state/web.db", {"AWX_PRIVATE_DATA_DIR": "/tmp/awx_7", "INVENTORY_UPDATE_ID": "8"}, True),
+        ("sqlite:////state/web.db", {"JOB_ID": "7"}, False),  # other programs number their jobs, too
+        ("sqlite:////state/web.db", {}, False),
+        ("postgresql://ops@db/fleet", {"AWX_HOST": "https://awx.example.org", "JOB_ID": "7"}, False),
+    ],
+)
+def test_a_job_of_awx_keeps_no_ledger_in_a_file(url: str, env: dict[str, str], refused: bool) -> None:
+    if not refused:
+        refuse_file_in_awx(parse_url(url), env=env)
+        return
+    with pytest.raises(
+        InvalidInput, match=r"ends with the container of this AWX job; set fleet_ledger to a PostgreSQL"
+    ):
+        refuse_file_in_awx(parse_url(url), env=env)

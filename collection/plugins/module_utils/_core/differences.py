@@ -101,6 +101,24 @@ def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
     return NEXT_BOOT if cls == RESTART and off else cls
 
 
+def as_defined(record: Record) -> Guest:
+    """The guest that the record describes, defined and off."""
+    return Guest(
+        id=record.id,
+        name=record.name,
+        state="shutoff",
+        persistent=True,
+        autostart=False,
+        vcpus=record.flavor.vcpus,
+        memory=record.flavor.ram,
+        macs=tuple(nic.mac for nic in record.nics),
+        volumes=tuple((disk.pool, disk.volume) for disk in record.disks),
+        sources=tuple((disk.pool, disk.volume) for disk in record.disks),
+        record=record,
+        tuning=None if record.fit is None else Tuning.of(record.fit),
+    )
+
+
 def is_off(guest: Guest) -> bool:
     """Whether nothing of the guest's memory lives: a managed save holds the old hardware as much as a running guest
     does."""
@@ -177,6 +195,7 @@ __all__ = [
     "REBUILD",
     "RESTART",
     "Difference",
+    "as_defined",
     "by_class",
     "differences_of",
     "drift",

@@ -24,50 +24,22 @@ from .differences import (
     REBUILD,
     RESTART,
     Difference,
+    as_defined,
     by_class,
     differences_of,
     drift,
     is_off,
 )
+from .locked import kept_out, lock_of
 from .model import Guest, Json, Record, Server, Spec
 from .move import end_move, is_moving
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
 from .step import Leave, ServerPlan, Step
-from .tuning import Tuning
 
 #: The mark of a server that is on no host, and is kept as its snapshots.
 SHELVED = "shelved_offloaded"
-
-#: Power steps and deeds that a locked server keeps from happening (Nova's check_instance_lock).
-_LOCKED_OUT = frozenset(
-    {
-        "start",
-        "stop",
-        "pause",
-        "unpause",
-        "suspend",
-        "resume",
-        "pin",
-        "reconfigure",
-        "rebuild",
-        "soft_delete",
-        "delete",
-        "restore",
-        "rescue",
-        "unrescue",
-        "shelve",
-        "unshelve",
-        "resize",
-        "confirm_resize",
-        "revert_resize",
-        "live_migrate",
-        "migrate",
-    }
-)
-#: What stays possible on a locked server: it changes no guest.
-_HARMLESS = frozenset({"adopt", "define", "tidy", "update"})
 
 #: What people should know of a step before it is done.
 COSTS = {"pause": "; what it has in memory is lost if its host reboots"}
@@ -137,24 +109,6 @@ def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[st
     return _absent(record, guest, volumes=volumes, leave=leave, leaves="not in inventory", hold="delete")
 
 
-def as_defined(record: Record) -> Guest:
-    """The guest that the record describes, defined and off."""
-    return Guest(
-        id=record.id,
-        name=record.name,
-        state="shutoff",
-        persistent=True,
-        autostart=False,
-        vcpus=record.flavor.vcpus,
-        memory=record.flavor.ram,
-        macs=tuple(nic.mac for nic in record.nics),
-        volumes=tuple((disk.pool, disk.volume) for disk in record.disks),
-        sources=tuple((disk.pool, disk.volume) for disk in record.disks),
-        record=record,
-        tuning=None if record.fit is None else Tuning.of(record.fit),
-    )
-
-
 def _create(desired: Server, why: str) -> ServerPlan:
     first = (Step("create", why, spec=desired.spec), *_autostart(desired))
     rescue = desired.spec.get("rescue")
@@ -199,9 +153,9 @@ def _as_rescued(desired: Server, record: Record, guest: Guest, leave: Leave) -> 
         record = dataclasses.replace(record, spec=spec, marks=_without(record, "rescue"))
         # What it is on is known again once it has been defined as it was.
         rest = _present(desired, record, as_defined(record), leave)
-    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    lock = "" if "locked" in leave.allow else lock_of(desired, record)
     if lock:
-        held = _lock(steps, [], lock)[1]
+        held = kept_out(steps, [], lock)[1]
         return ServerPlan(rest.differences, (), (*held, *rest.held))
     return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
 
@@ -220,9 +174,9 @@ def _as_resized(desired: Server, record: Record, guest: Guest, leave: Leave) -> 
         rest = _present(desired, record, guest, leave)
     else:
         steps = [] if desired.state == "shelved" else list(_powers(guest.state, desired))
-    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    lock = "" if "locked" in leave.allow else lock_of(desired, record)
     if lock:
-        return ServerPlan(rest.differences, (), (*_lock(steps, [], lock)[1], *rest.held))
+        return ServerPlan(rest.differences, (), (*kept_out(steps, [], lock)[1], *rest.held))
     return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
 
 
@@ -369,12 +323,12 @@ def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> Ser
             for difference in differences
         ]
     keys = by_class(differences)
-    lock = "" if "locked" in leave.allow else _lock_of(desired, record)
+    lock = "" if "locked" in leave.allow else lock_of(desired, record)
     if lock:
         keys[LIVE].discard("state")  # the record says what was carried out, and on a locked server this isn't
     steps, held = _changes(desired, record, guest, keys, leave)
     if lock:
-        steps, held = _lock(steps, held, lock)
+        steps, held = kept_out(steps, held, lock)
     return ServerPlan(tuple(differences), tuple(steps), tuple(held))
 
 
@@ -383,23 +337,6 @@ def _at_its_pool(difference: Difference, record: Record) -> Difference:
     if difference.key == "pool" and difference.new in (None, record.root.pool):
         return dataclasses.replace(difference, cls=LIVE)
     return difference
-
-
-def _lock_of(desired: Server, record: Record) -> str:
-    """What keeps the server locked through this run: somebody's deed, or inventory if it still says so."""
-    return record.lock if "lock" in record.marks or desired.spec.get("locked") else ""
-
-
-def _lock(steps: list[Step], held: list[Step], lock: str) -> tuple[list[Step], list[Step]]:
-    """Nothing that changes the guest happens to a locked server; its record may change."""
-    if not any(step.kind in _LOCKED_OUT for step in (*steps, *held)):
-        return steps, held
-    locked = [
-        dataclasses.replace(step, hold="locked", why=f"{step.why}; locked {lock}")
-        for step in (*steps, *held)
-        if step.kind in _LOCKED_OUT
-    ]
-    return [step for step in steps if step.kind in _HARMLESS], locked
 
 
 def _changes(

@@ -119,7 +119,7 @@ def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
     domains = {domain.UUIDString(): domain.name() for domain in conn.listAllDomains(0)}
     storage = Storage(conn)
     return {
-        "servers": servers.servers(conn, copies=True),
+        "servers": servers.servers(conn, copies=True, with_agent=request.get("with_agent", False)),
         "volumes": volumes,
         "domains": domains,
         "snapshots": [kept.to_json() for kept in all_snapshots(storage)],

@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import random
 import re
-import struct
-import subprocess
 import time
 import typing as t
 import uuid
@@ -20,8 +17,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from tests.host.guests import (
-    CACHE,
-    CODE,
     POOL_ID,
     HostUnderTest,
     Json,
@@ -38,6 +33,7 @@ from tests.host.guests import (
     step,
     virsh,
 )
+from tests.host.partition import check_file_system, with_partition
 from tests.host.test_rescue import WHOLE, rescued, running
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record
@@ -181,8 +177,6 @@ def test_what_an_image_requires_is_not_passed_over(host: HostUnderTest) -> None:
 
 # -- a guest that writes all the time -----------------------------------------------------------------------------
 
-_SECOND, _LENGTH = 40 * 2048, 20 * 2048  # sectors of the second partition
-
 #: Writes and deletes files without end, and freezes as it is told to through the agent's channel.
 _WRITER = r"""#!/bin/sh
 # flotilla-guest: run
@@ -222,34 +216,7 @@ done
 
 @pytest.fixture(scope="module")
 def busy_image(host: HostUnderTest) -> Image:
-    """The guest's image with a second partition that has an ext4 file system."""
-    raw, path = CODE / "busy.raw", CODE / "busy.qcow2"
-    far = b"\xfe\xff\xff"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", str(CACHE / "tick.qcow2"), str(raw)], check=True)
-    with raw.open("r+b") as file:
-        file.truncate(64 * 1024**2)
-        file.seek(446 + 16)
-        file.write(struct.pack("<B3sB3sII", 0, far, 0x83, far, _SECOND, _LENGTH))
-    options = ["-q", "-F", "-O", "^orphan_file", "-E", f"offset={_SECOND * 512}", str(raw), f"{_LENGTH // 2}k"]
-    subprocess.run(["mkfs.ext4", *options], check=True)
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(path)], check=True)
-    wants = {"hw_qemu_guest_agent": "yes"}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    image = Image("busy", "qcow2", f"sha256:{digest}", properties=wants)
-    host.ask("image", pool="local", image=image.to_json(), path=str(path))
-    host.kept |= {image.volume, f"{image.volume}.ok"}
-    return image
-
-
-def check_file_system(host: HostUnderTest, snapshot: Snapshot) -> None:
-    """Replay the journal of the snapshot's second partition, as its next mount would, and find nothing else amiss."""
-    path = virsh("vol-path", "--pool", snapshot.pool, snapshot.image.volume).strip()
-    script = (
-        f"cd /tmp && qemu-img convert -O raw {path} whole && dd if=whole of=part bs=1M skip={_SECOND // 2048} "
-        f"count={_LENGTH // 2048} status=none && rm whole; e2fsck -E journal_only -y part; e2fsck -f -n part"
-    )
-    done = lab("exec", "kvm1", "sh", "-c", f"{script} && echo all is well", check=False)
-    assert "all is well" in done, done
+    return with_partition(host, "busy")
 
 
 def writes_again(record: Record, *, thawed: int) -> None:

@@ -75,7 +75,8 @@ options:
         and the state of before. C(fleet_resize_confirm_window) lets reconcile runs confirm by themselves. A disk never
         becomes smaller, so a flavor with a smaller one is refused, and after a revert the root disk has the size that
         it was grown to, with all that was written to it. (Nova throws that away.) Ephemeral disks that came with the
-        new flavor are lost by a revert, which then needs leave for V(data_loss).
+        new flavor are lost by a revert, which then needs leave for V(data_loss). A server with C(server_resize=live)
+        gets more vCPUs and memory while it runs, and for good, where its domain has room for them.
       - V(migrate) takes the server to O(host), or to one that the scheduler chooses. It is shut down, moved, and
         started if it ran. Disks in a pool that both hosts share stay where they are, others are copied from host to
         host. It then waits to be confirmed or reverted, as after a resize, unless O(confirm) is true. Until then the

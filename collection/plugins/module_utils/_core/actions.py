@@ -108,7 +108,9 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     if desired is None:
         return ""
     if RESIZED in record.marks:
-        return resizing.outlook(desired, record)
+        return resizing.outlook(desired, record, "the reconcile run after the resize is confirmed")
+    if record.room is not None and desired.spec["flavor"] != record.spec["flavor"]:
+        return resizing.outlook(desired, record, "a reconcile run with leave to restart")
     autostart = bool(record.spec.get("autostart"))
     shelved = SHELVED in record.marks
     guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)

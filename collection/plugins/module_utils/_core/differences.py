@@ -44,7 +44,8 @@ CLASSES: dict[str, str] = {
     "priority": LIVE,
     "project": LIVE,
     "rescue": LIVE,
-    "resize": LIVE,
+    "resize": RESTART,
+    "resize_max": RESTART,
     "security_groups": LIVE,
     "shutdown_timeout": LIVE,
     "state": LIVE,
@@ -97,6 +98,8 @@ def _class_of(key: str, name: str, old: Json, new: Json, *, off: bool) -> str:
         return LIVE
     if key == "config_drive_format" and DRIVE_ON_DISK in (old, new):
         return REBUILD  # it is a disk of its own then, which the guest finds elsewhere
+    if key in ("resize", "resize_max") and new != "live" and not isinstance(new, dict):
+        return LIVE  # a domain is defined anew only to get room
     cls = CLASSES[key]
     return NEXT_BOOT if cls == RESTART and off else cls
 

@@ -23,6 +23,7 @@ from . import metadata_service, namespace
 from .errors import InvalidInput, InvalidRecord
 from .model import MIB, Disk, Nic, Record
 from .rescue import booted
+from .room import SLOTS
 from .tuning import Tuning
 
 #: cloud-init's ds-identify knows the OpenStack datasource by this product name.
@@ -116,9 +117,7 @@ def domain_xml(record: Record, host: HostFacts, *, existing: str | None = None) 
     _text(root, "name", _checked_name(domain_name(record)))
     _text(root, "uuid", record.id)
     SubElement(root, "metadata").append(record_element(record))
-    _text(root, "memory", str(record.flavor.ram), unit="MiB")
-    _text(root, "currentMemory", str(record.flavor.ram), unit="MiB")
-    _text(root, "vcpu", str(record.flavor.vcpus), placement="static")
+    _size(root, record)
     _sysinfo(root, record)
     _os(root, record, existing)
     _features_and_clock(root, record, host)
@@ -170,6 +169,24 @@ def read_domain(xml: str) -> DomainFacts:
         record=record,
         record_error=error,
     )
+
+
+def _size(root: Element, record: Record) -> None:
+    flavor = record.flavor
+    if _most_ram(record) > flavor.ram:
+        _text(root, "maxMemory", str(_most_ram(record)), slots=str(SLOTS), unit="MiB")
+    _text(root, "memory", str(flavor.ram), unit="MiB")
+    _text(root, "currentMemory", str(flavor.ram), unit="MiB")
+    current = {"current": str(flavor.vcpus)} if _most_vcpus(record) > flavor.vcpus else {}
+    _text(root, "vcpu", str(_most_vcpus(record)), placement="static", **current)
+
+
+def _most_ram(record: Record) -> int:
+    return max(record.flavor.ram, 0 if record.room is None else record.room.ram)
+
+
+def _most_vcpus(record: Record) -> int:
+    return max(record.flavor.vcpus, 0 if record.room is None else record.room.vcpus)
 
 
 def _sysinfo(root: Element, record: Record) -> None:
@@ -244,7 +261,11 @@ def _cpu(root: Element, record: Record, host: HostFacts) -> None:
         cpu.set("mode", "host-model")
         cpu.set("check", "partial")
     # Nova's default, for pinned guests too: each vCPU a socket, whatever cores of the host share threads.
-    SubElement(cpu, "topology", sockets=str(record.flavor.vcpus), cores="1", threads="1")
+    SubElement(cpu, "topology", sockets=str(_most_vcpus(record)), cores="1", threads="1")
+    if _most_ram(record) > record.flavor.ram:
+        # Libvirt plugs memory only into a cell.
+        cpus, memory = f"0-{_most_vcpus(record) - 1}", str(record.flavor.ram)
+        SubElement(SubElement(cpu, "numa"), "cell", id="0", cpus=cpus, memory=memory, unit="MiB")
 
 
 def _devices(root: Element, record: Record, host: HostFacts) -> None:

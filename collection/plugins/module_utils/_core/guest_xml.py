@@ -49,7 +49,7 @@ def guest_of(
         state="suspended" if managed_save and state == "shutoff" else state,
         persistent=persistent,
         autostart=autostart,
-        vcpus=int(root.findtext("vcpu", "1")),
+        vcpus=_vcpus(root, record),
         memory=_mebibytes(root),
         macs=tuple(mac.get("address", "").lower() for mac in root.iterfind("devices/interface/mac")),
         volumes=tuple(dict.fromkeys(_volumes(root, locations))),
@@ -87,6 +87,14 @@ def _record(root: ET.Element, domain_id: str) -> tuple[Record | None, str | None
         copy = f"it bears the record of server {record.id} ({record.name!r}): a copy (virt-clone?), so it is foreign"
         return None, copy, False
     return record, None, False
+
+
+def _vcpus(root: ET.Element, record: Record | None) -> int:
+    """Those that it has, where we gave it room for more; else those that it may be given, for nobody tells us when."""
+    vcpu = root.find("vcpu")
+    most = 1 if vcpu is None else int(vcpu.text or "1")
+    grows = record is not None and record.room is not None
+    return int(vcpu.get("current", most)) if grows and vcpu is not None else most
 
 
 def _mebibytes(root: ET.Element) -> int:

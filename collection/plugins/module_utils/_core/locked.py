@@ -24,6 +24,7 @@ _LOCKED_OUT = frozenset(
         "suspend",
         "resume",
         "pin",
+        "grow",
         "reconfigure",
         "rebuild",
         "soft_delete",

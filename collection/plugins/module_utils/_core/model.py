@@ -22,6 +22,7 @@ import typing as t
 
 from .errors import InvalidRecord
 from .fit import Fit
+from .room import Room
 from .serial import Json, fields, from_json
 from .tuning import Tuning
 
@@ -226,7 +227,8 @@ class Record:
     are
     ``replaces``, ``evacuating``, ``resize``, ``soft_delete``, ``lock``. Times are ISO 8601 in UTC.
     ``declared`` is the state last carried out (active, stopped …): what the guest should be in. ``fit`` is what its
-    host has given it of cores, pages and devices; None for a server that asked for none.
+    host has given it of cores, pages and devices; None for a server that asked for none. ``room`` is how far it can
+    grow while it runs; None where nobody asked for that.
     """
 
     id: str
@@ -246,6 +248,7 @@ class Record:
     marks: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
     version: int = RECORD_VERSION
     fit: Fit | None = None
+    room: Room | None = None
 
     @property
     def root(self) -> Disk:
@@ -262,8 +265,9 @@ class Record:
     def to_json(self) -> dict[str, Json]:
         data = fields(self)
         # The record of an ordinary server is what it was before there were others.
-        if self.fit is None:
-            del data["fit"]
+        for rare in ("fit", "room"):
+            if data[rare] is None:
+                del data[rare]
         data["nics"] = [nic.to_json() for nic in self.nics]
         return data
 
@@ -416,6 +420,7 @@ _NESTED: dict[str, t.Callable[[Json], t.Any]] = {
     "dhcp": tuple,
     "record": lambda value: None if value is None else Record.from_json(value),
     "fit": lambda value: None if value is None else Fit.from_json(value),
+    "room": lambda value: None if value is None else Room.from_json(value),
     "tuning": lambda value: None if value is None else Tuning.from_json(value),
     "live": lambda value: None if value is None else Tuning.from_json(value),
 }

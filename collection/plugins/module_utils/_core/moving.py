@@ -26,7 +26,7 @@ from .steps import RESIZED, Leave, ServerPlan, Step
 #: Steps that take a server to another host.
 MOVES = frozenset({"live_migrate", "migrate"})
 #: Steps of a flavor that a host may have no room for.
-_RESIZES = frozenset({"reconfigure", "resize"})
+_RESIZES = frozenset({"grow", "reconfigure", "resize"})
 
 
 def cold_steps(
@@ -115,10 +115,10 @@ def declared_host(
     return ServerPlan(plan.differences, (*plan.steps, *move.steps), (*plan.held, *move.held))
 
 
-def elsewhere(plan: ServerPlan, record: Record, guest: Guest | None) -> ServerPlan | None:
+def elsewhere(plan: ServerPlan, record: Record, guest: Guest | None, *, asked: bool = False) -> ServerPlan | None:
     """*plan* with its change of flavor on another host; None if it has none, or none that can be told from the rest.
 
-    What else changes waits for the next run.
+    What else changes waits for the next run. *asked*: not declared, so that somebody is to confirm it.
     """
     step = next((step for step in plan.steps if step.kind in _RESIZES), None)
     if step is None or step.spec is None or Flavor.from_json(step.spec["flavor"]) == record.flavor:
@@ -127,7 +127,7 @@ def elsewhere(plan: ServerPlan, record: Record, guest: Guest | None) -> ServerPl
     if state not in ("running", "shutoff") or any(other.kind == "rebuild" for other in plan.steps):
         return None
     why = f"to flavor {step.spec['flavor'].get('name')}, for which its host has no room"
-    moved = cold_steps(record, state, why, spec=step.spec, confirm=step.kind != "resize")
+    moved = cold_steps(record, state, why, spec=step.spec, confirm=step.kind != "resize" and not asked)
     return dataclasses.replace(plan, steps=tuple(moved))
 
 

@@ -7,9 +7,9 @@
 Note that this module util is **PRIVATE** to the collection.
 
 The record itself is that of the new flavor. The mark has what a revert needs: {"migration": the id of its row in the
-ledger, "at": seconds since 1970, "state": what the guest was in, "flavor", "disks" and "fit" of before, "xml": the
-domain of before, without its record}. While a revert deletes disks that only the new flavor had, ``dropping`` names
-them.
+ledger, "at": seconds since 1970, "state": what the guest was in, "flavor", "disks", "fit" and (where it could grow)
+"room" of before, "xml": the domain of before, without its record}. While a revert deletes disks that only the new
+flavor had, ``dropping`` names them.
 
 There is one root disk throughout: it grows with the flavor, and stays grown, with all that was written to it, when the
 resize is reverted. (Nova copies it and throws the copy away.)
@@ -29,6 +29,7 @@ import typing as t
 from .errors import InvalidInput, InvalidRecord
 from .fit import Fit
 from .model import GIB, Disk, Flavor, Json, Record
+from .room import Room
 
 MARK = "resize"
 #: The mark of a server on its way to another host, while it is still where it was.
@@ -37,8 +38,8 @@ MIGRATING = "migrating"
 
 @dataclasses.dataclass(frozen=True)
 class Resize:
-    """The mark, read. ``disks``, ``flavor`` and ``fit`` are those of before; ``dropping`` those that a revert which
-    has begun deletes, None while none has. ``source`` is the host that it left, None if it stayed."""
+    """The mark, read. ``disks``, ``flavor``, ``fit`` and ``room`` are those of before; ``dropping`` those that a revert
+    which has begun deletes, None while none has. ``source`` is the host that it left, None if it stayed."""
 
     migration: str
     at: float
@@ -51,6 +52,7 @@ class Resize:
     source: Place | None = None
     reverting: bool = False
     confirm: bool = False
+    room: Room | None = None
 
     @property
     def undoing(self) -> bool:
@@ -123,6 +125,7 @@ def resize_of(record: Record) -> Resize | None:
             source=None if source is None else Place(str(source["host"]), str(source["host_id"])),
             reverting=bool(mark.get("reverting")),
             confirm=bool(mark.get("confirm")),
+            room=None if mark.get("room") is None else Room.from_json(mark["room"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say what it was resized from") from exc
@@ -137,6 +140,7 @@ def resize_mark(record: Record, *, state: str, migration: str, at: float) -> dic
         "flavor": record.flavor.to_json(),
         "disks": [disk.to_json() for disk in record.disks],
         "fit": None if record.fit is None else record.fit.to_json(),
+        **({} if record.room is None else {"room": record.room.to_json()}),
     }
 
 
@@ -181,7 +185,7 @@ def before(record: Record) -> Record:
     sizes = {(disk.pool_id, disk.volume): disk.size for disk in record.disks}
     grown = ((disk, sizes.get((disk.pool_id, disk.volume), 0)) for disk in its.disks)
     disks = tuple(dataclasses.replace(disk, size=max(disk.size, size)) for disk, size in grown)
-    return dataclasses.replace(record, flavor=its.flavor, disks=disks, fit=its.fit)
+    return dataclasses.replace(record, flavor=its.flavor, disks=disks, fit=its.fit, room=its.room)
 
 
 def added(record: Record) -> tuple[Disk, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from .errors import Conflict, InvalidInput
+from .growing import grow_step, obstacle
 from .model import Flavor, Guest, Json, Record, Server
 from .moving import cold_steps
 from .resize import check_flavor, resize_of
@@ -33,9 +34,15 @@ def resize(
     if options.get("host"):
         spec = {**record.spec, "flavor": data}
         return cold_steps(record, state, f"asked for, to flavor {flavor.name}", host=str(options["host"]), spec=spec)
+    spec, why = {**record.spec, "flavor": data}, ""
+    if record.spec.get("resize") == "live" and state == "running":
+        why = obstacle(record, flavor)
+        if not why:
+            return [grow_step(data, "asked for", spec)]
     down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
     up = [Step("start", "it ran before")] if state == "running" else []
-    return [*down, resize_step(data, "asked for", {**record.spec, "flavor": data}, state), *up]
+    asked = f"asked for; not while it runs: {why}" if why else "asked for"
+    return [*down, resize_step(data, asked, spec, state), *up]
 
 
 def confirm(record: Record) -> list[Step]:
@@ -50,13 +57,13 @@ def revert(record: Record, guest: Guest | None) -> list[Step]:
     return revert_steps(record, guest, "asked for")
 
 
-def outlook(desired: Server, record: Record) -> str:
-    """What becomes of a server that waits to be confirmed, by what inventory says of its flavor."""
+def outlook(desired: Server, record: Record, run: str) -> str:
+    """What *run* makes of a server that was resized, by what inventory says of its flavor."""
     wanted, flavor = desired.spec["flavor"], record.spec["flavor"]
     if wanted == flavor:
         return ""
     return (
-        f"inventory declares flavor {wanted['name']}: the reconcile run after the resize is confirmed goes back to it; "
+        f"inventory declares flavor {wanted['name']}: {run} goes back to it; "
         f"set server_flavor: {flavor['name']} to keep the new one"
     )
 

@@ -99,6 +99,7 @@ TASKS = {
     "unpause": "unpausing",
     "suspend": "suspending",
     "resume": "resuming",
+    "grow": "resize_prep",
     "reconfigure": "resize_prep",
     "rebuild": "rebuilding",
     "evacuate": "rebuilding",

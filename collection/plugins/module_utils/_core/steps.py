@@ -30,6 +30,7 @@ from .differences import (
     drift,
     is_off,
 )
+from .growing import grow_step, grows, while_it_runs
 from .locked import kept_out, lock_of
 from .model import Guest, Json, Record, Server, Spec
 from .move import end_move, is_moving
@@ -322,14 +323,32 @@ def _present(desired: Server, record: Record, guest: Guest, leave: Leave) -> Ser
             difference if difference.cls == LIVE else dataclasses.replace(difference, cls=IMPOSSIBLE)
             for difference in differences
         ]
+    differences, why_not = while_it_runs(desired, record, guest, differences)
     keys = by_class(differences)
     lock = "" if "locked" in leave.allow else lock_of(desired, record)
     if lock:
         keys[LIVE].discard("state")  # the record says what was carried out, and on a locked server this isn't
-    steps, held = _changes(desired, record, guest, keys, leave)
+    steps, held = _changes(desired, record, guest, keys, leave, why_not)
     if lock:
         steps, held = kept_out(steps, held, lock)
     return ServerPlan(tuple(differences), tuple(steps), tuple(held))
+
+
+def _as_it_runs(desired: Server, record: Record, keys: set[str]) -> tuple[list[Step], Spec]:
+    """The steps of changes that interrupt nothing, and the record's spec after them."""
+    spec: Spec = dict(record.spec)
+    steps: list[Step] = []
+    growing = "flavor" in keys and grows(record, desired.flavor)
+    written = keys - {"domain", "flavor"} if growing else keys - {"domain"}
+    if written:
+        spec = _with(spec, desired.spec, written)
+        steps.append(Step("update", _list(written), spec=spec))
+    if growing:
+        spec = _with(spec, desired.spec, {"flavor"})
+        steps.append(grow_step(desired.spec["flavor"], "declared", spec))
+    if "domain" in keys:
+        steps.append(Step("pin", "pinned otherwise on the host"))
+    return steps, spec
 
 
 def _at_its_pool(difference: Difference, record: Record) -> Difference:
@@ -340,23 +359,18 @@ def _at_its_pool(difference: Difference, record: Record) -> Difference:
 
 
 def _changes(
-    desired: Server, record: Record, guest: Guest, keys: t.Mapping[str, set[str]], leave: Leave
+    desired: Server, record: Record, guest: Guest, keys: t.Mapping[str, set[str]], leave: Leave, why_not: str
 ) -> tuple[list[Step], list[Step]]:
     """Live changes first; then, once, the way down and up again for what needs the guest off.
 
-    A rebuild that is allowed takes the changes of hardware with it: the guest goes down once.
+    A rebuild that is allowed takes the changes of hardware with it: the guest goes down once. *why_not*: why another
+    flavor takes more than it was declared to.
     """
-    spec = dict(record.spec)
-    steps: list[Step] = []
-    written = keys[LIVE] - {"domain"}
-    if written:
-        spec = _with(spec, desired.spec, written)
-        steps.append(Step("update", _list(written), spec=dict(spec)))
-    if "domain" in keys[LIVE]:
-        steps.append(Step("pin", "pinned otherwise on the host"))
+    steps, spec = _as_it_runs(desired, record, keys[LIVE])
     down = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
     interrupts = bool(down) and desired.state not in ("stopped", "shelved")
     hardware = keys[NEXT_BOOT] | keys[RESTART]
+    told = _list(hardware) + (f"; not while it runs: {why_not}" if why_not else "")
     rebuild = bool(keys[REBUILD]) and "rebuild" in leave.allow
     restart = not interrupts or rebuild or "restart" in leave.allow
     deeds: list[Step] = []
@@ -371,9 +385,9 @@ def _changes(
             held.append(dataclasses.replace(resize, hold="restart"))
     elif hardware and restart:
         spec = _with(spec, desired.spec, hardware)
-        deeds.append(Step("reconfigure", _list(hardware), spec=dict(spec)))
+        deeds.append(Step("reconfigure", told, spec=dict(spec)))
     elif hardware:
-        held.append(Step("reconfigure", _list(hardware), hold="restart"))
+        held.append(Step("reconfigure", told, hold="restart"))
     if rebuild:
         deeds.append(Step("rebuild", _list(keys[REBUILD]), spec=_with(spec, desired.spec, keys[REBUILD])))
     elif keys[REBUILD]:

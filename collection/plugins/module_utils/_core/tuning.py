@@ -110,7 +110,7 @@ class Tuning:
                 for pin in sorted(root.iterfind("cputune/vcpupin"), key=lambda pin: int(pin.get("vcpu", "0")))
             },
             emulator=_cpus(root.find("cputune/emulatorpin")),
-            nodes=tuple(_read_nodes(root)),
+            nodes=_nodes(root),
             devices=tuple(sorted(_read_devices(root))),
         )
 
@@ -178,6 +178,13 @@ def _write_nodes(numa: Element, nodes: t.Sequence[Node]) -> None:
         if any(each.page_size is not None for each in nodes):
             # As Nova does: a back end outside of QEMU (vhost-user) needs it, and a running guest can't be given it.
             cell.set("memAccess", "shared")
+
+
+def _nodes(root: Element) -> tuple[Node, ...]:
+    nodes = tuple(_read_nodes(root))
+    # A domain that memory can be plugged into must have a cell, which says nothing of where it lies.
+    plain = root.find("maxMemory") is not None and not any(node.cells or node.page_size for node in nodes)
+    return () if plain else nodes
 
 
 def _read_nodes(root: Element) -> t.Iterator[Node]:

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
     deeds,
     evacuation,
+    growing,
     handlers,
     live,
     metadata_tree,
@@ -27,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
 HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     **deeds.HANDLERS,
     **evacuation.HANDLERS,
+    **growing.HANDLERS,
     **handlers.HANDLERS,
     **live.HANDLERS,
     **metadata_tree.HANDLERS,

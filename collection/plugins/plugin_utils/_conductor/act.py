@@ -62,7 +62,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
 
 #: Steps of actions that the scheduler has a say in.
-_PLACED = frozenset({"resize", "revert_resize", "unshelve"}) | MOVES
+_PLACED = frozenset({"grow", "resize", "revert_resize", "unshelve"}) | MOVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Asked:
 
 class Act(Reconcile):
     """The plan of one action. FlotillaError says why there is none."""
+
+    _asks = True
 
     def __init__(self, situation: Situation, asked: Asked) -> None:
         self._asked = asked
@@ -107,7 +109,7 @@ class Act(Reconcile):
     def _leave_to_move(self) -> Leave:
         """Who asks for a resize asks for all that it takes, as in Nova."""
         leave = self._given.leave
-        return dataclasses.replace(leave, allow=leave.allow | {"migrate"})
+        return dataclasses.replace(leave, allow=leave.allow | {"migrate", "restart"})
 
     def _notes(self) -> tuple[str, ...]:
         return (self._outlook,) if self._outlook else ()

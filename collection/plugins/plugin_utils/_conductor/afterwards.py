@@ -16,10 +16,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moving impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft
 
 #: Steps after which a server may take more than before, or another place.
-GROWS = frozenset({"create", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"}) | MOVES
+GROWS = frozenset({"create", "grow", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"}) | MOVES
 #: Steps that bring the metadata service on the server's host up to date.
 TELLS = frozenset(
-    "adopt bring_metadata create define evacuate rebuild reconfigure restore start unshelve update".split()
+    "adopt bring_metadata create define evacuate grow rebuild reconfigure restore start unshelve update".split()
 )
 
 

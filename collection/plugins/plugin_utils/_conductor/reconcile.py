@@ -93,6 +93,9 @@ _GOES = frozenset({"delete", "soft_delete"})
 class Reconcile:
     """One plan in the making."""
 
+    #: Whether somebody asks for it, who is to confirm what has a way back.
+    _asks = False
+
     def __init__(self, situation: Situation) -> None:
         self._given = situation
         self._declared = situation.declared
@@ -222,13 +225,16 @@ class Reconcile:
         for name, draft in list(asking.items()):
             if draft.new or draft.homeless or draft.move is not None or draft.record is None:
                 continue
-            plan = elsewhere(draft.plan, draft.record, draft.location.guest)
+            plan = elsewhere(draft.plan, draft.record, draft.location.guest, asked=self._asks)
             if plan is None or scheduler.explain(self._request(draft)).host is not None:
                 continue
             moved = draft.to_do(plan)
             if scheduler.explain(self._request(moved)).host is None:
                 continue  # the reason of its own host is the one that tells
-            self._drafts[name] = asking[name] = moved = draft.to_do(by_leave(plan, draft.record, self._leave_to_move()))
+            # What was to be grown while it runs has no leave to be restarted yet.
+            needs = ("migrate", "restart") if "grow" in _kinds(draft.plan.steps) else ("migrate",)
+            held = by_leave(plan, draft.record, self._leave_to_move(), needs)
+            self._drafts[name] = asking[name] = moved = draft.to_do(held)
             if moved.move is None:
                 del asking[name]
         return asking

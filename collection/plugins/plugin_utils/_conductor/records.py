@@ -18,6 +18,7 @@ import uuid
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import grown, room_for
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import is_flavored
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
@@ -48,7 +49,7 @@ if t.TYPE_CHECKING:
 #: Steps that write a record; each makes the generation grow by one.
 WRITES = frozenset(
     (
-        "adopt confirm_resize create define live_migrate migrate rebuild reconfigure rescue resize restore "
+        "adopt confirm_resize create define grow live_migrate migrate rebuild reconfigure rescue resize restore "
         "revert_resize shelve soft_delete undo_migration unrescue unshelve update"
     ).split()
 )
@@ -362,7 +363,9 @@ def _next(
         return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
     if step.kind == "revert_resize":
         its = resize.before(record)
-        return dataclasses.replace(changed, flavor=its.flavor, disks=its.disks, fit=fit)
+        return dataclasses.replace(changed, flavor=its.flavor, disks=its.disks, fit=fit, room=its.room)
+    if step.kind == "grow":
+        return grown(changed, spec)
     if step.kind not in ("reconfigure", "rebuild", "create", "resize", *MOVES):
         return changed
     if changes_ports(record, spec):
@@ -424,7 +427,8 @@ def _with_hardware(record: Record, spec: Spec, *, image: bool) -> Record:
     )
     others = [disk for disk in record.disks if not is_flavored(disk)]
     kept = _apart([*(_keep(disk, record.disks, image=image) for disk in disks), *others], record.disks)
-    return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept)
+    room = room_for(record, spec, flavor)
+    return dataclasses.replace(record, flavor=flavor, image=taken, disks=kept, room=room)
 
 
 def _apart(disks: t.Sequence[Disk], before: t.Sequence[Disk]) -> tuple[Disk, ...]:

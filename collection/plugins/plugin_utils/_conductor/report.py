@@ -39,7 +39,7 @@ RESOURCES = (("vcpus", "vCPU"), ("memory", "MiB memory"), ("disk", "GiB disk"))
 
 _GONE = frozenset({"delete", "shelve"})
 _PLACES = frozenset({"create", "unshelve"})
-_SIZES = frozenset({"reconfigure", "resize"})
+_SIZES = frozenset({"grow", "reconfigure", "resize"})
 
 
 @dataclasses.dataclass(frozen=True)

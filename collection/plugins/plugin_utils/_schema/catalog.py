@@ -307,6 +307,9 @@ def declared(name: str, data: Data, known: Catalogs) -> Server:
     spec.update({key: written[variable] for variable, key in _AS_WRITTEN.items() if variable in written})
     if "server_networks" in written:
         spec["networks"] = ports
+    if "server_resize_max" in written:
+        most = written["server_resize_max"]
+        spec["resize_max"] = {**most, "ram": mib(most["ram"])} if "ram" in most else dict(most)
     rescue = written.get("server_rescue", False)
     if rescue is not False:
         spec["rescue"] = (chosen_image if rescue is True else known.images[rescue]).to_json()

@@ -25,6 +25,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes 
     nearest,
     shown,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.sizes import mib
 
 __all__ = ["NAME_BYTES", "check_names", "check_servers"]
 
@@ -73,6 +74,7 @@ def check_servers(review: Review) -> None:
     _references(review)
     _ids(review)
     _fit(review)
+    _growth(review)
     _places(review)
     _selection(review)
 
@@ -149,6 +151,23 @@ def _fit(review: Review) -> None:
                 f"Flavor disk is {size.disk * GIB} bytes, minimum size is {wanted.min_disk * GIB} bytes"
             )
             review.add("server_flavor", hosts=hosts, reason=reason)
+
+
+def _growth(review: Review) -> None:
+    """Room to grow is given to servers that are to grow, and holds at least their flavor."""
+    flavors = review.entries("fleet_flavors")
+    for host, data in review.servers.items():
+        most, wanted = data.get("server_resize_max"), str(data.get("server_flavor"))
+        if most is None:
+            continue
+        if data.get("server_resize") != "live":
+            review.add("server_resize_max", hosts=(host,), reason="is only for servers with server_resize: live")
+        size = flavor(wanted, flavors[wanted]) if wanted in flavors else None
+        for key, has in (("vcpus", most.get("vcpus")), ("ram", mib(most["ram"]) if "ram" in most else None)):
+            needs = getattr(size, key, 0)
+            if has is not None and has < needs:
+                reason = f"{key} is {has}, flavor {wanted!r} has {needs}; room to grow holds at least the flavor"
+                review.add("server_resize_max", (key,), hosts=(host,), reason=reason)
 
 
 def _places(review: Review) -> None:

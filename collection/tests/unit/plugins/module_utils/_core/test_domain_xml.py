@@ -33,6 +33,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
     mac_of,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.room import Room
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SHA = "cd" * 32
@@ -300,3 +302,16 @@ def attributes(root: ET.Element, path: str) -> dict[str, str]:
     found = root.find(path)
     assert found is not None, path
     return dict(found.attrib)
+
+
+def test_a_server_that_is_to_grow_has_room_in_its_domain() -> None:
+    made = dataclasses.replace(record(), room=Room(8, 4096))
+    root = tree(made)
+    vcpus, ram = made.flavor.vcpus, made.flavor.ram
+    assert attributes(root, "vcpu") == {"placement": "static", "current": str(vcpus)}
+    assert (root.findtext("vcpu"), root.findtext("maxMemory"), root.findtext("memory")) == ("8", "4096", str(ram))
+    assert attributes(root, "cpu/topology")["sockets"] == "8"
+    assert attributes(root, "cpu/numa/cell") == {"id": "0", "cpus": "0-7", "memory": str(ram), "unit": "MiB"}
+    assert Tuning.read(root) == Tuning()  # the cell says nothing of where it lies
+    full = tree(dataclasses.replace(made, room=Room(vcpus, ram)))
+    assert (full.find("maxMemory"), full.find("cpu/numa"), full.findtext("vcpu")) == (None, None, str(vcpus))

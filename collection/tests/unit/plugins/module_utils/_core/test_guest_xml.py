@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.namespace import ELEMENT, PREFIX, URI
+from ansible_collections.flotilla.compute.plugins.module_utils._core.room import Room
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 
 ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
@@ -206,3 +207,12 @@ def test_pins_of_the_running_guest_are_told_where_they_are_others() -> None:
     assert tuned(PIN.format(1), None) == (one, None, 1)
     pinned = dataclasses.replace(RECORD, fit=Fit((FitCell(0, 0, (0,), 512, pinning={0: 1}),)))
     assert tuned("", PIN.format(0), pinned) == (None, other, 1)
+
+
+def test_a_server_with_room_has_the_vcpus_that_it_has_and_any_other_guest_all_that_it_may_get() -> None:
+    vcpu = "<vcpu current='2'>8</vcpu>"
+    grows = dataclasses.replace(RECORD, room=Room(8, 4096))
+    assert read(domain(vcpu=vcpu, metadata=grows.dumps())).vcpus == 2
+    assert read(domain(metadata=grows.dumps())).vcpus == 2  # as many as it can have: libvirt leaves out current
+    assert read(domain(vcpu=vcpu, metadata=RECORD.dumps())).vcpus == 8
+    assert read(domain(vcpu=vcpu)).vcpus == 8

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell, FittedDevice, PciDevice
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import grown, room_for
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
     Disk,
@@ -41,6 +42,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning impo
 ID = "5a0c7a0e-0000-4000-8000-000000000001"
 SMALL = Flavor("m1.small", vcpus=1, ram=256, disk=1)
 BIG = Flavor("m1.big", vcpus=2, ram=512, disk=2)
+WIDE = Flavor("m1.wide", vcpus=2, ram=512, disk=1)
 TICK = Image("tick", "qcow2", "sha256:aa")
 TOCK = Image("tock", "qcow2", "sha256:bb")
 EVERYTHING = Leave(allow=frozenset({"restart", "rebuild", "delete", "locked", "migrate", "data_loss"}))
@@ -278,6 +280,13 @@ def carry_out(steps: t.Sequence[Step], desired: Server, record: Record | None, g
             image=Image.from_json(spec["image"]) if step.kind in ("create", "rebuild") else base.image,
             marks={"soft_delete": {"at": 0}} if step.kind == "soft_delete" else {},
         )
+        if step.kind == "grow":
+            record = grown(dataclasses.replace(record, flavor=base.flavor), spec)
+            size = record.flavor
+            guest = dataclasses.replace(t.cast(Guest, guest), record=record, vcpus=size.vcpus, memory=size.ram)
+            continue
+        if step.kind in ("create", "reconfigure", "rebuild"):
+            record = dataclasses.replace(record, room=room_for(record, spec, record.flavor))
         if step.kind == "update":
             guest = dataclasses.replace(t.cast(Guest, guest), record=record, autostart=bool(spec.get("autostart")))
         elif step.kind == "adopt":
@@ -300,12 +309,13 @@ SPECS = st.fixed_dictionaries(
         "networks": st.sampled_from([[{"network": "lan"}], [{"network": "dmz"}]]),
         "user_data": st.sampled_from([{"sha256": "1"}, {"sha256": "2"}]),
         "group": st.sampled_from(["g"]),
+        "resize": st.sampled_from(["direct", "live"]),
     },
 )
 SERVERS = st.builds(
     lambda state, flavor, image, spec: declared(state, flavor, image, state=state, **spec),
     st.sampled_from(["active", "stopped", "paused", "suspended", "absent"]),
-    st.sampled_from([SMALL, BIG]),
+    st.sampled_from([SMALL, BIG, WIDE]),
     st.sampled_from([TICK, TOCK]),
     SPECS,
 )
@@ -326,6 +336,8 @@ def test_after_its_steps_a_server_has_none(
 ) -> None:
     leave = Leave(allow=allow)
     record = applied(before) if there != "nothing" else None
+    if record is not None:
+        record = dataclasses.replace(record, room=room_for(record, record.spec, record.flavor))
     guest = None
     if there in ("guest", "transient") and record is not None:
         if there == "transient" and state not in ("running", "paused"):

@@ -24,6 +24,19 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "room for what does not grow",
+        lambda e: e.web1.update(server_resize_max={"vcpus": 8}),
+        "server_resize_max (host web1): is only for servers with server_resize: live.",
+    ),
+    (
+        "room for less than the flavor",
+        lambda e: e.web1.update(server_resize="live", server_resize_max={"ram": "1GiB"}),
+        (
+            "server_resize_max.ram (host web1): ram is 1024, flavor 'm1.small' has 2048; "
+            "room to grow holds at least the flavor."
+        ),
+    ),
+    (
         "image unknown",
         lambda e: e.web1.update(server_image="debian-13"),
         (

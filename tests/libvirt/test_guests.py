@@ -341,6 +341,41 @@ def test_a_rebuild_leaves_a_root_disk_that_others_have_made(
     assert f"/pools/local/{record.id}-root'" in conn.lookupByName("web1").XMLDesc()
 
 
+def test_a_rebuild_that_was_cut_off_is_told_by_its_record_and_not_started(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the host next finds no root disk, or one that nobody has filled."""
+    monkeypatch.setattr(Storage, "write_sidecar", lambda *_args, **_more: False)  # the driver has no streams
+    conn.lookupByName("web1").destroy()
+
+    def die(_self: Storage, disk: Disk, _image: t.Any) -> Disk:
+        assert f"{record.id}-root" not in Storage(conn).pool("local").names()
+        now = domains.record_of(conn.lookupByName("web1"))
+        assert now is not None
+        assert (now.generation, now.marks["rebuilding"]) == (4, {"spec": target.spec})
+        raise KeyboardInterrupt
+
+    target = dataclasses.replace(record, generation=5, spec={"description": "rebuilt"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Storage, "ensure_root", die)
+        with pytest.raises(KeyboardInterrupt):
+            run("rebuild", record=target.to_json())
+    started = run("start")[0]
+    assert started["failed"]
+    assert "a rebuild of server 'web1' was cut off" in started["message"]
+
+    def make(self: Storage, disk: Disk, _image: t.Any) -> Disk:
+        self.pool(disk.pool).make(disk.volume, 1, "qcow2")
+        return disk
+
+    monkeypatch.setattr(Storage, "ensure_root", make)
+    result = run("rebuild", record=target.to_json())[0]
+    assert not result.get("failed"), result["message"]
+    now = domains.record_of(conn.lookupByName("web1"))
+    assert now is not None
+    assert (now.generation, now.marks) == (5, {})
+
+
 class _Listed:
     """A connection whose domains, once listed, go: other module calls work on the same host."""
 

@@ -34,6 +34,7 @@ from .growing import grow_step, grows, while_it_runs
 from .locked import kept_out, lock_of
 from .model import Guest, Json, Record, Server, Spec
 from .move import end_move, is_moving
+from .rebuilding import cut_off, rebuild_again, rebuilt
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
@@ -99,7 +100,7 @@ def _plan_wanted(
     if moved or not guest.persistent:
         why = "it was moved here by hand" if moved else "its domain is transient here"
         return _after(Step("adopt", why, spec=record.spec), desired, record, guest, leave)
-    plan = (_as_resized if RESIZED in record.marks else _as_rescued)(desired, record, guest, leave)
+    plan = _by_mark(record)(desired, record, guest, leave)
     return _tidied(plan, record, volumes)
 
 
@@ -179,6 +180,24 @@ def _as_resized(desired: Server, record: Record, guest: Guest, leave: Leave) -> 
     if lock:
         return ServerPlan(rest.differences, (), (*kept_out(steps, [], lock)[1], *rest.held))
     return ServerPlan(rest.differences, (*steps, *rest.steps), rest.held)
+
+
+def _by_mark(record: Record) -> t.Callable[[Server, Record, Guest, Leave], ServerPlan]:
+    if cut_off(record):
+        return _rebuilt
+    return _as_resized if RESIZED in record.marks else _as_rescued
+
+
+def _rebuilt(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
+    """Only forward, and then as declared. One that somebody has started by hand meanwhile waits for leave."""
+    first, after = rebuild_again(record), rebuilt(record)
+    lock = "" if "locked" in leave.allow else lock_of(desired, record)
+    hold = "locked" if lock else "rebuild" if guest.active and "rebuild" not in leave.allow else None
+    if hold is not None:
+        return ServerPlan(held=(dataclasses.replace(first, hold=hold),))
+    down = tuple(Step(kind, "for the next step") for kind in route(guest.state, "stopped"))
+    plan = _after(first, desired, after, as_defined(after), leave)
+    return dataclasses.replace(plan, steps=(*down, *plan.steps))
 
 
 def resize_step(flavor: Json, why: str, spec: Spec, state: str) -> Step:

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidRecord,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.rebuilding import begun, cut_off
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import config_drive, domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
@@ -186,6 +187,11 @@ def _power(deed: t.Callable[[Job], bool], message: str) -> Handler:
 
 
 def _start(job: Job) -> bool:
+    if cut_off(job.record):
+        raise Conflict(
+            f"a rebuild of server {job.order.name!r} was cut off, so its root disk is not whole; "
+            "rebuild it, or let the reconcile playbook do so"
+        )
     renamed = _regain_name(job)
     config_drive.renew(job, job.record)
     return domains.start(job.domain) or renamed
@@ -275,6 +281,8 @@ def _rebuild(job: Job) -> Outcome:
     job.host.storage.require_image(record.root, record.image)
     ours, pool = is_ours(old.volume, record.id), job.host.storage.pool(old.pool)
     if ours:
+        # The next run must know of it: inventory may say nothing of what an action was asked for.
+        domains.write_record(job.domain, begun(job.record, record))
         delete_volume(pool, old.volume, server_id=record.id, references=job.host.references)
     record = with_disks(job.host, record)
     redefine(job, record)

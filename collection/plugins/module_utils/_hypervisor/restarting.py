@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.rebuilding import cut_off
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import found, libvirt
@@ -49,7 +50,8 @@ def _is_whole(host: Host, record: Record) -> bool:
     its = resize_of(record)
     made = {name for _pool, name in host.storage.made_for(record.id)}
     data = {disk.volume for disk in record.disks if disk.role not in ("config", "swap")}
-    return leaving(record) is None and not (its and its.undoing) and not made & data
+    whole = not (its and its.undoing) and not cut_off(record)
+    return leaving(record) is None and whole and not made & data
 
 
 __all__ = ["running_again"]

@@ -54,9 +54,10 @@ def flavor_after(draft: Draft) -> Flavor:
 
 def image_after(draft: Draft) -> Image:
     """The image that the server will have when its steps are done."""
-    if draft.record is None or any(step.kind == "rebuild" for step in draft.plan.steps):
+    if draft.record is None:
         return t.cast(Server, draft.server).image
-    return draft.record.image
+    asked = [step.spec["image"] for step in draft.plan.steps if step.kind == "rebuild" and step.spec is not None]
+    return Image.from_json(asked[-1]) if asked else draft.record.image
 
 
 #: Image properties that ask for a NUMA topology, or say how near devices must be.

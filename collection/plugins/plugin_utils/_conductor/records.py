@@ -16,7 +16,7 @@ import string
 import typing as t
 import uuid
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
+from ansible_collections.flotilla.compute.plugins.module_utils._core import rebuilding, resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import grown, room_for
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
@@ -389,6 +389,8 @@ def _marks(record: Record, step: Step, frame: Frame, left: Compute | None) -> di
     marks = dict(record.marks)
     if step.kind != "update":  # which may lock a deleted server; every other step ends or begins a deletion
         marks.pop("soft_delete", None)
+    if step.kind == "rebuild":
+        marks.pop(rebuilding.MARK, None)
     if step.kind == "soft_delete":
         marks["soft_delete"] = {"at": frame.now}
     if step.kind == "shelve":

@@ -249,6 +249,23 @@ def test_a_softly_deleted_server_that_is_declared_again_is_restored() -> None:
     assert kinds(plan(declared(), found(record, "shutoff")).steps) == ["restore", "start"]
 
 
+def test_a_rebuild_that_was_cut_off_goes_on_with_what_it_was_asked_for() -> None:
+    wanted = declared(image=TOCK, description="asked for by an action").spec
+    record = applied(declared(), marks={"rebuilding": {"spec": wanted}})
+    first, *rest = plan(declared(), found(record, "shutoff")).steps
+    assert (first.kind, first.why, first.spec) == ("rebuild", "a rebuild of it was cut off", wanted)
+    # Then inventory counts again: its own image waits for leave.
+    assert kinds(rest) == ["update", "start"]
+    assert kinds(plan(declared(), found(record, "shutoff")).held) == ["rebuild"]
+    assert kinds(plan(declared("stopped", image=TOCK), found(record, "shutoff")).steps)[0] == "rebuild"
+    # Somebody has started it by hand, and may have written to its disk.
+    (held,) = plan(declared(), found(record)).held
+    assert (held.kind, held.hold) == ("rebuild", "rebuild")
+    assert kinds(plan(declared(), found(record), EVERYTHING).steps)[:2] == ["stop", "rebuild"]
+    locked = dataclasses.replace(record, marks={**record.marks, "lock": {"by": "ops", "reason": "", "at": 0}})
+    assert [step.hold for step in plan(declared(), found(locked, "shutoff")).held] == ["locked"]
+
+
 def test_pruning_is_held() -> None:
     record = applied(declared())
     assert kinds(plan_prune(record, found(record), volumes=frozenset(), leave=NOTHING).held) == ["soft_delete"]

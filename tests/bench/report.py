@@ -96,6 +96,15 @@ def creation_findings(samples: Samples, *, count: int, states: t.Iterable[str]) 
     ]
 
 
+def moving_findings(samples: Samples) -> list[Finding]:
+    longer = median(samples["migrate"]) - median(samples["virsh migrate"])
+    downtime = median(samples["downtime, migrate"]) / max(0.001, median(samples["downtime, virsh migrate"]))
+    return [
+        Finding("the task migrate, longer than virsh migrate", longer, 1.5, "s"),
+        Finding("downtime, against virsh's with the same maximum", downtime, 1.25, "times"),
+    ]
+
+
 def placing_findings(samples: Samples, *, many: int, huge: int) -> list[Finding]:
     ours = median(samples[f"place {many} on {many}"])
     nova = median(samples[f"Nova places {many} on {many}"])

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Live migrations that break, at every kind of place and at whatever moment: one guest is left, with its disk."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import random
+import time
+
+import pytest
+from tests.host.guests import STATE, HostUnderTest, Json, host, lab, nothing_stays, ok, step
+from tests.host.test_live import (
+    DIRTY,
+    begun,
+    console,
+    end_move,
+    follow,
+    gone_from,
+    nothing_there,
+    order,
+    running,
+    ticks,
+    two,
+    virsh,
+    volumes,
+    wait,
+)
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+
+__all__ = ["host", "nothing_stays", "nothing_there", "two"]  # fixtures
+
+pytestmark = pytest.mark.soak
+SEED = int(os.environ.get("SEED", "1"))
+FILLER = "/var/lib/libvirt/pools/local/filler"
+FILL = f"fallocate -l $(($(df --output=avail -B1 {FILLER.rpartition('/')[0]} | tail -n 1) - 4194304)) {FILLER}"
+
+
+def test_post_copy_has_no_way_back_and_is_resumed(two: HostUnderTest) -> None:
+    record = running(two, "web3", "shared", user_data=DIRTY)
+    (done,) = follow(two, order(record, bandwidth=8, timeout=3, timeout_action="post_copy"))
+    assert done["told"]["migration"]["status"] == "completed", done
+    wait(lambda: ticks("kvm2", record))
+    gone_from(two, record)
+    # Its link breaks while part of the memory is here and part is there.
+    record = running(two, "web4", "shared", user_data=DIRTY)
+    asked = order(record, bandwidth=2, timeout=3, timeout_action="post_copy")
+    wait(lambda: two.run(asked)[-1].get("told", {}).get("progress", {}).get("phase") == "post-copy")
+    lab("cut", "kvm2")
+    (left,) = follow(two, asked)
+    lab("join", "kvm2")
+    assert left["failed"], left
+    assert left["told"]["migration"]["left"], left
+    assert "there is no way back" in left["message"]
+    (ended,) = follow(two, end_move(record))
+    assert (ended.get("failed"), ended["told"]["migration"]["status"]) == (None, "completed"), ended
+    before = len(ticks("kvm2", record))
+    wait(lambda: len(ticks("kvm2", record)) > before)
+    gone_from(two, record)
+
+
+def test_a_guest_whose_hand_over_is_not_answered_runs_once(two: HostUnderTest) -> None:
+    """The destination's libvirt hangs when all memory is there. Libvirt here gives up, and lets the guest go on; the
+    other one, once it goes on, may do what it was asked for and start it there."""
+    record = running(two, "web5", "local")
+    asked = begun(two, record, bandwidth=8)
+    lab("exec", "kvm2", "sh", "-c", "kill -STOP $(cat /run/libvirtd.pid)")
+    try:
+        (left,) = follow(two, asked)
+    finally:
+        lab("exec", "kvm2", "sh", "-c", "kill -CONT $(cat /run/libvirtd.pid)")
+    assert (left["failed"], left["told"]["migration"]) == (
+        True,
+        {"id": asked["options"]["migration"], "status": "running", "left": True},
+    )
+    assert virsh("kvm1", "domstate", record.id).strip() == "paused"
+    settle(two, record, None)
+
+
+#: What is done at a moment of a move, what heals it, and at which host.
+FAULTS = {
+    "the destination's libvirt dies": (("crash", "kvm2"), ("restart", "kvm2")),
+    "the destination is cut off": (("cut", "kvm2"), ("join", "kvm2")),
+    "the destination loses its power": (("power", "off", "kvm2"), ("power", "on", "kvm2")),
+    "the destination's disk is full": (("exec", "kvm2", "sh", "-c", FILL), ("exec", "kvm2", "rm", "-f", FILLER)),
+    "the source's libvirt is restarted": (("restart", "kvm1"), None),
+    "the source loses its power": (("power", "off", "kvm1"), ("power", "on", "kvm1")),
+    "the worker is killed": (None, None),
+}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_breaks_at_whatever_moment_one_guest_is_left(two: HostUnderTest, fault: str) -> None:
+    """Six moments of one move each; then what is left is ended, and there is one copy, whole, with its disk."""
+    ends = collections.Counter(broken(two, fault, turn) for turn in range(6))
+    print(f"{fault}: {dict(ends)}")
+    assert sum(ends.values()) == 6
+
+
+def broken(two: HostUnderTest, fault: str, turn: int) -> str:
+    """One move with its fault, and where the server is after it."""
+    moment = random.Random(f"{SEED} {fault} {turn}").uniform(0, 5)
+    record = running(two, f"soak{turn}", "local", user_data=DIRTY)
+    asked = order(record, bandwidth=24)
+    began = time.monotonic()
+    results = two.run(asked)
+    time.sleep(max(0, began + moment - time.monotonic()))
+    injury, cure = FAULTS[fault]
+    if injury is None:
+        kill_worker(record)
+    else:
+        lab(*injury)
+    if fault != "the source loses its power":
+        results = two.run(asked) if results[-1].get("running") else results
+    if cure is not None:
+        lab(*cure)
+    return settle(two, record, asked if results[-1].get("running") else None)
+
+
+def kill_worker(record: Record) -> None:
+    said = lab("exec", "kvm1", "cat", f"{STATE}/moves/{record.id}.json", check=False)
+    if said:
+        lab("exec", "kvm1", "kill", "-9", str(json.loads(said)["pid"]), check=False)
+
+
+def settle(two: HostUnderTest, record: Record, asked: Json | None) -> str:
+    """What further runs do: they ask again, then end the move at the host whose record speaks of it."""
+    if asked is not None:
+        follow(two, asked)
+    kvm2 = HostUnderTest(two.image, "kvm2")
+    for _turn in range(3):
+        active = [host for host in (two, kvm2) if any(each["state"] == "running" for each in host.look()["servers"])]
+        assert len(active) < 2, "it runs twice"
+        open_at = [host for host in (*active, two, kvm2) if is_open(host)]
+        if not open_at:
+            break
+        follow(open_at[0], {**end_move(record), "expects": open_at[0].look()["servers"][0]["record"]["generation"]})
+    assert not [host.name for host in (two, kvm2) if is_open(host)]
+    here, there = two.look()["servers"], kvm2.look()["servers"]
+    assert len(here) + len(there) == 1, (here, there)
+    (at, server) = ("kvm1", here[0]) if here else ("kvm2", there[0])
+    virsh(at, *(("reset",) if server["state"] == "running" else ("start",)), record.id)
+    wait(lambda: "boots=2" in console(at, record))  # the counter on its disk has not lost a boot, and is not another's
+    if there:
+        gone_from(two, record)
+    else:
+        assert not [name for name in volumes("kvm2") if name.startswith(record.id)]
+        ok(two.run(step("delete", record, record.generation)))
+    return at
+
+
+def is_open(host: HostUnderTest) -> bool:
+    return any("move" in server["record"]["marks"] for server in host.look()["servers"])

@@ -11,6 +11,7 @@ import re
 import pytest
 from tests.support.fleet import Fleet
 from tests.support.lab_hosts import until
+from tests.support.pinging import Pinging
 from tests.support.runs import Run
 
 #: A guest that writes to its memory faster than 4 MiB/s carry it away.
@@ -75,6 +76,26 @@ def test_moved_while_it_runs(fleet: Fleet) -> None:
     assert ticks(fleet, "kvm2", before.id)[0] > last
     fleet.computes["kvm2"]["compute_state"] = "enabled"
     assert fleet.reconcile().all_steps == {}
+
+
+@pytest.mark.soak
+def test_a_ping_is_answered_all_the_way(fleet: Fleet) -> None:
+    """The guest announces itself at its new host: frames to it go there at once."""
+    fleet.declare("a", pool="shared", host="kvm1")
+    fleet.reconcile()
+    fleet.console("a", "tick 2", timeout=180)
+    server = fleet.look().server("a")
+    (address, *_others) = server.addresses
+    with Pinging(address) as ping:
+        until(lambda: bool(ping.answers), "the guest to answer its first ping")
+        ping.began = ping.answers[0]
+        del fleet.servers["a"]["server_host"]
+        migrate(fleet, "kvm2").ok()
+        arrived = len(ping.answers)
+        until(lambda: len(ping.answers) > arrived, "the guest to answer at its new host")
+    print(f"longest time without an answer: {1000 * ping.longest:.0f} ms of {len(ping.answers)} answers")
+    assert fleet.look().server("a").host == "kvm2"
+    assert ping.longest <= 1.0
 
 
 @pytest.mark.soak

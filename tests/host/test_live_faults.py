@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import os
 import random
+import re
 import time
 
 import pytest
-from tests.host.guests import STATE, HostUnderTest, Json, host, lab, nothing_stays, ok, step
+from tests.host.guests import STATE, HostUnderTest, Json, create, host, lab, nothing_stays, ok, sentence, step
 from tests.host.test_live import (
     DIRTY,
+    FLAVOR,
     begun,
     console,
     end_move,
@@ -80,6 +83,64 @@ def test_a_guest_whose_hand_over_is_not_answered_runs_once(two: HostUnderTest) -
     )
     assert virsh("kvm1", "domstate", record.id).strip() == "paused"
     settle(two, record, None)
+
+
+def test_a_link_that_is_cut_for_five_seconds_ends_no_migration(two: HostUnderTest) -> None:
+    """Neither libvirt nor QEMU gives up before its keep-alives do."""
+    record = running(two, "web6", "local", user_data=DIRTY)
+    asked = begun(two, record, bandwidth=16, timeout=30, timeout_action="pause")
+    lab("cut", "kvm2")
+    time.sleep(5)  # the fault itself
+    lab("join", "kvm2")
+    (done,) = follow(two, asked)
+    assert (done.get("failed"), done["told"]["migration"]["status"]) == (None, "completed"), done
+    wait(lambda: ticks("kvm2", record))
+    gone_from(two, record)
+
+
+def test_a_destination_that_is_cut_off_for_good_is_given_up(two: HostUnderTest) -> None:
+    """The guest runs on where it was, all the time; who says that nothing of it is there ends its move."""
+    record = running(two, "web7", "local", user_data=DIRTY)
+    asked = begun(two, record, bandwidth=4)
+    lab("cut", "kvm2")
+    try:
+        (left,) = follow(two, asked)
+        assert (left["failed"], left["told"]["migration"]["left"]) == (True, True), left
+        count = len(ticks("kvm1", record))
+        wait(lambda: len(ticks("kvm1", record)) > count + 1)
+        waits = sentence(follow(two, end_move(record)))
+        assert "-e fleet_assume_absent=kvm2 ends the move without it" in waits
+        given_up = end_move(record)
+        given_up["options"]["give_up"] = True
+        ok(follow(two, given_up))
+        (server,) = two.look()["servers"]
+        assert (server["state"], server["record"]) == ("running", record.to_json())
+    finally:
+        lab("join", "kvm2")
+    assert virsh("kvm2", "list", "--all", "--name").strip() == ""
+    for name in volumes("kvm2"):  # what stayed there, as was said
+        if name.startswith(record.id):
+            virsh("kvm2", "vol-delete", "--pool", "local", name)
+
+
+def test_the_variables_of_firmware_go_along_and_stay_nowhere_else(two: HostUnderTest) -> None:
+    made = two.new("web8", flavor=FLAVOR)
+    made = dataclasses.replace(made, hardware=dataclasses.replace(made.hardware, firmware="uefi", machine="q35"))
+    done = two.run(create(made), step("start", made, 1), record=made)
+    ok(done)
+    record = Record.from_json(done[0]["record"])
+    file = re.search(r"<nvram[^>]*>([^<]+)</nvram>", virsh("kvm1", "dumpxml", record.id))
+    assert file is not None
+    (moved,) = follow(two, order(record))
+    assert moved["told"]["migration"]["status"] == "completed", moved
+    assert lab("exec", "kvm2", "sh", "-c", f"test -s {file[1]} && echo there").strip() == "there"
+    assert lab("exec", "kvm1", "sh", "-c", f"test -e {file[1]} || echo gone").strip() == "gone"
+    assert not [name for name in volumes("kvm1") if name.startswith(record.id)]
+    virsh("kvm2", "destroy", record.id)
+    virsh("kvm2", "undefine", "--nvram", record.id)
+    for name in volumes("kvm2"):
+        if name.startswith(record.id):
+            virsh("kvm2", "vol-delete", "--pool", "local", name)
 
 
 #: What is done at a moment of a move, what heals it, and at which host.

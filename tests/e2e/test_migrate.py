@@ -80,11 +80,13 @@ def test_moved_while_it_runs(fleet: Fleet) -> None:
 
 @pytest.mark.soak
 def test_a_ping_is_answered_all_the_way(fleet: Fleet) -> None:
-    """The guest announces itself at its new host: frames to it go there at once."""
+    """The guest announces itself at its new host: frames to it go there at once. It has the CPU that all hosts give."""
+    fleet.all.update(next(iter(fleet.run("cpu_model").ok().results("Show it").values()))["msg"])
     fleet.declare("a", pool="shared", host="kvm1")
     fleet.reconcile()
     fleet.console("a", "tick 2", timeout=180)
     server = fleet.look().server("a")
+    assert f">{fleet.all['fleet_cpu_model']['model']}</model>" in server.xml
     (address, *_others) = server.addresses
     with Pinging(address) as ping:
         until(lambda: bool(ping.answers), "the guest to answer its first ping")

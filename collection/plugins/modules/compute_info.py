@@ -36,6 +36,13 @@ options:
         ledger was lost. It takes a moment for each of them.
     type: bool
     default: false
+  cpus:
+    description:
+      - The CPUs of hosts, as C(host.cpu.xml) of their surveys with O(full=true) has them. The best that guests can have
+        on each of them is RV(cpu_model) then.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: flotilla.compute.compute
   - module: flotilla.compute.plan
@@ -90,6 +97,12 @@ host:
     guests:
       description: How many domains there are, also those that Flotilla does not manage.
       type: int
+cpu_model:
+  description:
+    - The best CPU that guests can have on all hosts whose O(cpus) were given, for the variable C(fleet_cpu_model).
+  returned: when O(cpus) is given
+  type: dict
+  sample: {model: Haswell-noTSX, features: {ssbd: require, pcid: disable}}
 survey:
   description:
     - The whole survey - JSON, compressed with zlib, in Base64.
@@ -105,12 +118,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flotilla.compute.plugins.module_utils._argspec import hypervisor_argument_spec, run_on_host
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import pack
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import baseline
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.survey import summary, survey
 
 
 def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
     found = survey(conn, state_dir=module.params["state_dir"], beside=module.params["records"])
+    cpus = module.params["cpus"]
     return {
+        **({"cpu_model": baseline(conn, cpus)} if cpus else {}),
         "changed": False,
         "host": found if module.params["full"] else summary(found),
         "survey": pack(found),
@@ -119,7 +135,8 @@ def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
 
 def main() -> None:
     flags = {name: {"type": "bool", "default": False} for name in ("full", "records")}
-    arguments = {**hypervisor_argument_spec(), **flags}
+    cpus = {"type": "list", "elements": "str", "default": []}
+    arguments = {**hypervisor_argument_spec(), **flags, "cpus": cpus}
     run_on_host(AnsibleModule(argument_spec=arguments, supports_check_mode=True), run)
 
 

@@ -20,6 +20,7 @@ import xml.etree.ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
 from . import metadata_service, namespace
+from .cpu_model import write_cpu
 from .errors import InvalidInput, InvalidRecord
 from .model import MIB, Disk, Nic, Record
 from .rescue import booted
@@ -255,9 +256,12 @@ def _hyperv(features: Element) -> None:
 
 
 def _cpu(root: Element, record: Record, host: HostFacts) -> None:
-    """Nova's default: host-model, under emulation too, where it means the newest model that QEMU emulates in full."""
+    """The fleet's model, or Nova's default: host-model, under emulation too, where it means the newest model that QEMU
+    emulates in full."""
     cpu = SubElement(root, "cpu")
-    if host.virt_type in ("kvm", "qemu"):
+    if record.hardware.cpu is not None:
+        write_cpu(cpu, record.hardware.cpu)
+    elif host.virt_type in ("kvm", "qemu"):
         cpu.set("mode", "host-model")
         cpu.set("check", "partial")
     # Nova's default, for pinned guests too: each vCPU a socket, whatever cores of the host share threads.

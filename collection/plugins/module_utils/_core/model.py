@@ -180,7 +180,8 @@ class Hardware:
     """Hardware defaults, frozen at first boot so that a later change of defaults never alters a guest (Nova driver
     1145).
 
-    ``machine`` None means: the host's canonical name for ``pc`` is filled in when the domain is first defined.
+    ``machine`` None means: the host's canonical name for ``pc`` is filled in when the domain is first defined. ``cpu``
+    is the model that the fleet gives to all (see `cpu_model`), None the newest that its first host could give.
     """
 
     arch: str = "x86_64"
@@ -191,6 +192,7 @@ class Hardware:
     video_model: str = "virtio"
     firmware: str = "bios"
     guest_agent: bool = True
+    cpu: t.Mapping[str, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
         return fields(self)

@@ -12,12 +12,14 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_model import read_cpu
 from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import parse_cpus
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     is_error,
     libvirt,
+    libvirt_error,
     supported,
 )
 
@@ -68,33 +70,55 @@ def _topology(root: ET.Element, info: t.Sequence[t.Any]) -> dict[str, int]:
 
 
 def _cpu_model(conn: Connection, root: ET.Element, arch: str, virt_types: t.Sequence[str]) -> Facts:
-    """The CPU that guests see (host-model of the best virt type), with every feature by name, the model's own too."""
-    cpu = _host_model(conn, arch, virt_types)
+    """The CPU that guests see (host-model of the best virt type), with every feature by name, the model's own too.
+
+    ``models`` are those with a name that work here, ``xml`` is what `baseline` takes; both are empty where libvirt
+    can't tell.
+    """
+    modes = _modes(conn, arch, virt_types)
+    mode = modes.find("mode[@name='host-model'][@supported='yes']")
+    cpu = root.find("host/cpu") if mode is None else _expanded(conn, virt_types[0], _cpu_of(arch, mode))
+    more = {
+        "models": sorted(str(model.text) for model in modes.iterfind("mode[@name='custom']/model[@usable='yes']")),
+        "xml": "" if mode is None else ET.tostring(_cpu_of(arch, mode), encoding="unicode"),
+    }
     if cpu is None:
-        cpu = root.find("host/cpu")
-    if cpu is None:
-        return {"model": None, "vendor": None, "features": []}
+        return {"model": None, "vendor": None, "features": [], **more}
     names = {feature.get("name", "") for feature in cpu.iterfind("feature") if feature.get("policy") != "disable"}
-    return {"model": cpu.findtext("model"), "vendor": cpu.findtext("vendor"), "features": sorted(names)}
+    return {"model": cpu.findtext("model"), "vendor": cpu.findtext("vendor"), "features": sorted(names), **more}
 
 
-def _host_model(conn: Connection, arch: str, virt_types: t.Sequence[str]) -> ET.Element | None:
-    if not virt_types:
-        return None
-    text = supported(conn.getDomainCapabilities, None, arch, None, virt_types[0])
-    if text is None:
-        return None
-    mode = ET.fromstring(text).find("cpu/mode[@name='host-model'][@supported='yes']")  # noqa: S314 - libvirt wrote it
-    if mode is None:
-        return None
-    return _expanded(conn, arch, virt_types[0], mode)
+def _modes(conn: Connection, arch: str, virt_types: t.Sequence[str]) -> ET.Element:
+    """The CPUs that guests of the best virt type can have; empty if libvirt can't tell."""
+    text = supported(conn.getDomainCapabilities, None, arch, None, virt_types[0]) if virt_types else None
+    found = None if text is None else ET.fromstring(text).find("cpu")  # noqa: S314 - libvirt wrote it
+    return ET.Element("cpu") if found is None else found
 
 
-def _expanded(conn: Connection, arch: str, virt_type: str, mode: ET.Element) -> ET.Element:
-    """A model with all its features written out, where libvirt can say (it can't for every architecture)."""
+def _cpu_of(arch: str, mode: ET.Element) -> ET.Element:
     cpu = ET.Element("cpu")
     ET.SubElement(cpu, "arch").text = arch
     cpu.extend(mode)
+    return cpu
+
+
+def baseline(conn: Connection, cpus: t.Sequence[str]) -> dict[str, t.Any]:
+    """The best CPU that guests can have on each of the hosts that *cpus* are of (``cpu.xml`` of their surveys), and
+    that can be migrated: {"model", "features"}."""
+    root = ET.fromstring(conn.getCapabilities())  # noqa: S314 - libvirt wrote it
+    arch = root.findtext("host/cpu/arch", "")
+    virt_type = next(iter(_virt_types(root, arch)), None)
+    flags = libvirt.VIR_CONNECT_BASELINE_CPU_MIGRATABLE
+    try:
+        text = conn.baselineHypervisorCPU(None, arch, None, virt_type, list(cpus), flags)
+    except libvirt.libvirtError as exc:
+        raise libvirt_error(exc, "find", "the CPU that all of these hosts can give") from exc
+    return read_cpu(ET.fromstring(text))  # noqa: S314 - libvirt wrote it
+
+
+def _expanded(conn: Connection, virt_type: str, cpu: ET.Element) -> ET.Element:
+    """A model with all its features written out, where libvirt can say (it can't for every architecture)."""
+    arch = cpu.findtext("arch")
     try:
         flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
         text = conn.baselineHypervisorCPU(None, arch, None, virt_type, [ET.tostring(cpu, encoding="unicode")], flags)
@@ -146,4 +170,4 @@ def _memory(conn: Connection, info: t.Sequence[t.Any]) -> dict[str, int]:
     return {"memory": stats["total"] // 1024, "memory_free": free // 1024}
 
 
-__all__ = ["machine_facts"]
+__all__ = ["baseline", "machine_facts"]

@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterw
     spec_of,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claiming import claim, pool_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.cpu_models import cpu_notes, without_cpu
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
@@ -323,10 +324,12 @@ class Reconcile:
     def _unfit(self, draft: Draft) -> set[str]:
         """Hosts that can't have the server, whatever the scheduler says."""
         computes = self._given.computes
+        cpu = self._declared.settings.cpu_model if draft.record is None else draft.record.hardware.cpu
+        lacking = set(without_cpu(cpu, computes))
         if draft.move is None:
-            return self._where.foreign.get(draft.name, set()) | self._without_image(draft)
+            return self._where.foreign.get(draft.name, set()) | self._without_image(draft) | lacking
         unreached = {compute.name for compute in computes if not compute.settings.migration_uri}
-        return self._where.foreign.get(draft.name, set()) | unreached | {str(draft.location.host)}
+        return self._where.foreign.get(draft.name, set()) | unreached | {str(draft.location.host)} | lacking
 
     def _cut_off(self, draft: Draft) -> bool:
         """Whether disks of a shelved server are still on its host: they are its own, and are used there."""
@@ -405,7 +408,8 @@ class Reconcile:
 
     def _notes(self) -> tuple[str, ...]:
         wanted = self._declared.settings.explain
-        notes = (*self._undeclared.notes, *self._assumable(), *self._placement_notes)
+        cpus = cpu_notes(self._declared.settings.cpu_model, self._given.computes)
+        notes = (*self._undeclared.notes, *self._assumable(), *cpus, *self._placement_notes)
         if not wanted:
             return notes
         if wanted not in self._explanations:
@@ -459,7 +463,10 @@ class Reconcile:
 
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[t.Any]:
         compute = self._given.by_name[str(draft.host)]
-        frame = Frame(str(self._given.fleet_id), self._declared.networks, self._given.now, self._given.computes)
+        its_cpu = self._declared.settings.cpu_model
+        frame = Frame(
+            str(self._given.fleet_id), self._declared.networks, self._given.now, self._given.computes, its_cpu
+        )
         if draft.record is not None:
             away = None if draft.move is None else compute
             here = compute if away is None else self._given.by_name[str(draft.location.host)]

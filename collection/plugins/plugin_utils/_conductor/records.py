@@ -63,12 +63,13 @@ Networks = t.Mapping[str, "Network"]
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """What records are made with, beside the server itself. ``now`` in seconds since 1970; ``hosts``: all that there
-    are, for steps that have another end."""
+    are, for steps that have another end; ``cpu``: the model that new guests get."""
 
     fleet_id: str
     networks: Networks
     now: float
     hosts: t.Sequence[Compute] = ()
+    cpu: t.Mapping[str, Json] | None = None
 
     @property
     def time(self) -> str:
@@ -201,7 +202,7 @@ def first_record(
 ) -> Record:
     """The record of a server that is to be created on *compute*, before its first step (generation 0)."""
     flavor, image = Flavor.from_json(spec["flavor"]), Image.from_json(spec["image"])
-    hardware = hardware_of(image)
+    hardware = dataclasses.replace(hardware_of(image), cpu=frame.cpu)
     disks = disks_of(
         claimed.server_id,
         flavor,
@@ -464,7 +465,7 @@ def _keep(disk: Disk, before: t.Sequence[Disk], *, image: bool) -> Disk:
 def _of_image(record: Record, image: Image) -> Record:
     """The record with the hardware that another image asks for (Nova: a rebuild takes the new image's properties). The
     machine type of first boot stays, unless one of both images names its own."""
-    hardware = hardware_of(image)
+    hardware = dataclasses.replace(hardware_of(image), cpu=record.hardware.cpu)
     if hardware.machine is None and "hw_machine_type" not in record.image.properties:
         hardware = dataclasses.replace(hardware, machine=record.hardware.machine)
     nics = tuple(dataclasses.replace(nic, model=hardware.vif_model) for nic in record.nics)

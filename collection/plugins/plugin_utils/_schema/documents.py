@@ -29,6 +29,7 @@ PREFIXES = {"fleet": "fleet_", "compute": "compute_", "server": "server_"}
 INTERNAL = frozenset(
     {
         "fleet_act",
+        "fleet_cpus",
         "fleet_declared",
         "fleet_elsewhere",
         "fleet_enrolled",

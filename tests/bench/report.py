@@ -105,6 +105,12 @@ def moving_findings(samples: Samples) -> list[Finding]:
     ]
 
 
+def evacuation_findings(samples: Samples, *, count: int) -> list[Finding]:
+    ours, by_hand = median(samples[f"evacuate {count}"]), median(samples[f"virsh, {count}"])
+    goal = f"evacuating {count} running servers, against virsh by hand"
+    return [Finding(goal, ours / by_hand, 2, "times")]
+
+
 def placing_findings(samples: Samples, *, many: int, huge: int) -> list[Finding]:
     ours = median(samples[f"place {many} on {many}"])
     nova = median(samples[f"Nova places {many} on {many}"])

@@ -33,7 +33,7 @@ def with_cpu(name: str, **cpu: t.Any) -> dict[str, t.Any]:
     return found
 
 
-def surveys(**lacking: t.Any) -> dict[str, dict[str, t.Any]]:
+def surveys(**lacking: t.Any) -> dict[str, t.Any]:
     return {name: with_cpu(name, **lacking.get(name, WHOLE)) for name in ("kvm1", "kvm2", "kvm3")}
 
 

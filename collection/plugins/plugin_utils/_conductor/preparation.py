@@ -13,12 +13,14 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image, Json
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import images_for
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claiming import pool_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostStep
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import HostPlan, HostStep
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
     from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import ImageSource
 
 Wanted = t.Sequence[tuple[Image, str]]
@@ -74,18 +76,15 @@ def _from(source: ImageSource | None, compute: Compute, image: Image) -> dict[st
     return {"from_pool": holder(compute, image)}
 
 
-def host_steps(
-    compute: Compute,
-    images: Wanted,
-    *,
-    fleet_id: str | None,
-    ledger_id: str | None,
-    declared: Declared,
-    done: set[tuple[str, str]],
-) -> tuple[HostStep, ...]:
-    """All that is to be done on a host before its servers, in order."""
-    first = enrolment(compute, fleet_id=fleet_id, ledger_id=ledger_id)
-    return (*([first] if first else []), *image_steps(compute, images, declared.image_sources, done))
+def host_plan(compute: Compute, drafts: t.Iterable[Draft], given: Situation, done: set[tuple[str, str]]) -> HostPlan:
+    """All that is to be done on a host before its servers, in order; *done*: images that a host before it gets."""
+    if not compute.up:
+        return HostPlan(compute.name, False, compute.why)
+    here = [draft for draft in drafts if draft.host == compute.name]
+    images = [(image, str(pool_of(draft, given))) for draft in here for image in images_for(draft)]
+    first = enrolment(compute, fleet_id=given.fleet_id, ledger_id=given.ledger_id)
+    fetched = image_steps(compute, images, given.declared.image_sources, done)
+    return HostPlan(compute.name, True, steps=(*([first] if first else []), *fetched))
 
 
 def whose(computes: t.Sequence[Compute], *, fleet_id: str | None, ledger_id: str | None, take_over: bool) -> str | None:
@@ -130,4 +129,4 @@ def _refuse_one_machine_twice(computes: t.Sequence[Compute]) -> None:
             )
 
 
-__all__ = ["enrolment", "host_steps", "image_steps", "whose"]
+__all__ = ["enrolment", "host_plan", "image_steps", "whose"]

@@ -19,10 +19,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import by_leave, declared_host, elsewhere
 from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
-    Step,
-    plan_server,
-)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import (
     GROWS,
     TELLS,
@@ -37,7 +34,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claimi
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.cpu_models import cpu_notes, without_cpu
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import settled
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     AWAY,
     BUSY,
@@ -46,12 +43,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
     ERROR,
     HELD,
     NO_HOST,
-    HostPlan,
-    HostStep,
     Plan,
     ServerEntry,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_steps
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import host_plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.quota import Share, refusals
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
@@ -402,7 +397,7 @@ class Reconcile:
         host can look at beforehand."""
         entries = tuple(self._entry(draft, won) for draft in self._drafts.values())
         done: set[tuple[str, str]] = set()
-        hosts = tuple(self._host_plan(compute, done) for compute in self._given.computes)
+        hosts = tuple(host_plan(each, self._drafts.values(), self._given, done) for each in self._given.computes)
         explanations = tuple(self._explanations.values())
         return Plan(self._declared.settings.name, hosts, entries, self._notes(), explanations)
 
@@ -478,25 +473,6 @@ class Reconcile:
         pool, fit = str(pool_of(draft, self._given)), draft.fitted
         record = first_record(draft.name, server.spec, claimed, compute, pool, frame, fit=fit)
         return deeds(record, draft.plan.steps, compute, frame, new=True, fit=fit)
-
-    def _host_plan(self, compute: Compute, done: set[tuple[str, str]]) -> HostPlan:
-        if not compute.up:
-            return HostPlan(compute.name, False, compute.why)
-        images = [
-            (image, str(pool_of(draft, self._given)))
-            for draft in self._drafts.values()
-            if draft.host == compute.name
-            for image in images_for(draft)
-        ]
-        steps: tuple[HostStep, ...] = host_steps(
-            compute,
-            images,
-            fleet_id=self._given.fleet_id,
-            ledger_id=self._given.ledger_id,
-            declared=self._declared,
-            done=done,
-        )
-        return HostPlan(compute.name, True, steps=steps)
 
 
 def _kinds(steps: t.Iterable[Step]) -> set[str]:

@@ -26,7 +26,7 @@ test:  ## every test that CI runs (root: real hosts in the lab)
 	@tools/bootstrap --lab
 	pytest -m "not soak" $(BESIDE)
 
-soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one (root)
+soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one, KILLS=all kills at every call (root)
 	@tools/bootstrap --lab --bench
 	pytest -m soak $(BESIDE)
 

@@ -6,8 +6,8 @@
 
 Two ways. The controller is killed, with all its processes, when the k-th event of the act plays comes by, or at a
 seeded random moment; what it had begun on the hosts goes on there. Or the module on the host is killed, at the k-th
-call that
-changes something in libvirt. ``make test`` takes a seeded sample of all k, ``make soak`` takes every one.
+call that changes something in libvirt. ``make test`` takes a seeded sample of all k, ``make soak`` every event and many
+of the calls, every one with KILLS=all.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.fleet import Fleet
+from tests.support.kills import SEED, onwards
 from tests.support.lab_hosts import until
 from tests.support.runs import KillAt, Run
 
-SEED = int(os.environ.get("SEED", "1"))
 FAULTS = Path(__file__).parents[1] / "support" / "faults" / "sitecustomize.py"
 ACTS = frozenset({"Enroll the host", "Fetch the images", "Carry out the steps"})
 STEPS = frozenset({"runner_on_start", "runner_on_ok", "runner_item_on_ok", "playbook_on_task_start"})
@@ -231,9 +231,8 @@ def test_a_module_killed_on_the_host_is_mended_by_another_run(fleet: Fleet, prep
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("prepare", "before"), [(begin, False), (begin, True), (change, False)])
-def test_a_module_killed_at_every_change(fleet: Fleet, prepare: Prepare, before: bool) -> None:
-    call = 1
-    while True:
+def test_a_module_killed_at_many_changes(fleet: Fleet, prepare: Prepare, before: bool) -> None:
+    for call in onwards(f"{prepare.__name__} {before}"):
         renewed(fleet)
         folder = with_faults(fleet, "kvm1")
         prepare(fleet)
@@ -241,5 +240,4 @@ def test_a_module_killed_at_every_change(fleet: Fleet, prepare: Prepare, before:
         mended(fleet)
         if not died:
             break
-        call += 1
     assert call > 10, "the run changed next to nothing"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import random
 import time
 import typing as t
@@ -24,11 +23,11 @@ from tests.e2e.test_doctor import findings
 from tests.e2e.test_killed import with_faults
 from tests.e2e.test_saving import act, refused, same
 from tests.support.fleet import Fleet
+from tests.support.kills import SEED, onwards
 from tests.support.lab_hosts import until
 from tests.support.runs import KillAt, Run
 from tests.support.world import Domain
 
-SEED = int(os.environ.get("SEED", "1"))
 #: Where no guest of the lab writes.
 MARK = "-P 90 600M 64k"
 TASKS = ("Plan the action", "Fetch the images", "Carry out the action")
@@ -235,7 +234,7 @@ def test_an_action_killed_at_each_boundary_of_its_steps_is_made_good(bench: Benc
         killed_at_task(bench, deed, options, task)
         made_good(bench, deed, options, waits=True)
     for way, kill in WAYS.items():
-        for call in itertools.count(1):
+        for call in onwards(f"{name} {way}"):
             prepared(bench, deed)
             options = bench.options(deed)
             was = kill(bench, deed, options, call)

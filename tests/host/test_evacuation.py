@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import typing as t
 
@@ -27,6 +26,7 @@ from tests.host.guests import (
     step,
 )
 from tests.host.test_moving import IDS, SMALL, Pair, pair
+from tests.support.kills import SEED, drawn
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
     Evacuating,
@@ -38,8 +38,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 
 __all__ = ["host", "nothing_stays", "pair"]  # fixtures
-
-SEED = int(os.environ.get("SEED", "1"))
 
 
 def dead(pair: Pair, pool: str, *, boots: bool = True) -> Record:
@@ -197,7 +195,7 @@ def kill_and_mend(pair: Pair, pool: str, kill_at: int | None, *, back: bool) -> 
 def test_an_evacuation_killed_after_any_call_and_mended(pair: Pair, pool: str, back: bool) -> None:
     calls = kill_and_mend(pair, pool, None, back=back)
     assert calls is not None
-    for kill_at in moments(calls, SEED):
+    for kill_at in drawn(moments(calls, SEED)):
         kill_and_mend(pair, pool, kill_at, back=back)
 
 

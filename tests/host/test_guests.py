@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import re
 import time
@@ -32,12 +31,11 @@ from tests.host.guests import (
     step,
     virsh,
 )
+from tests.support.kills import SEED, drawn
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Record
 
 __all__ = ["host", "nothing_stays"]  # fixtures
-
-SEED = int(os.environ.get("SEED", "1"))
 
 
 def test_a_server_lives(host: HostUnderTest) -> None:
@@ -367,5 +365,5 @@ def test_killed_after_some_call_and_mended(host: HostUnderTest, name: str) -> No
 @pytest.mark.parametrize("name", ["create", "rebuild", "delete", "hard_reboot"])
 def test_killed_after_any_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = _kill_and_mend(host, name, None)
-    for kill_at in moments(calls, SEED):
+    for kill_at in drawn(moments(calls, SEED)):
         _kill_and_mend(host, name, kill_at)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import typing as t
 
@@ -26,6 +25,7 @@ from tests.host.guests import (
     ok,
     step,
 )
+from tests.support.kills import SEED, drawn
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Guest, Record, Server
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import cold_steps
@@ -52,7 +52,6 @@ if t.TYPE_CHECKING:
 
 __all__ = ["host", "nothing_stays"]  # fixtures
 
-SEED = int(os.environ.get("SEED", "1"))
 SMALL = Flavor("small", 1, 128, 1, swap=64)
 LARGE = Flavor("large", 1, 160, 2, ephemeral=1)
 IDS = {"kvm1": HOST_ID, "kvm2": "2f1b3c4d-0000-4000-8000-000000000002"}
@@ -273,5 +272,5 @@ def test_a_move_killed_after_some_call_and_mended(pair: Pair, action: str) -> No
 def test_a_move_killed_after_any_call_and_mended(pair: Pair, action: str, pool: str) -> None:
     calls = kill_and_mend(pair, action, pool, None)
     assert calls is not None
-    for kill_at in moments(calls, SEED):
+    for kill_at in drawn(moments(calls, SEED)):
         kill_and_mend(pair, action, pool, kill_at)

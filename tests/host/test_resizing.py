@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import typing as t
 
@@ -26,6 +25,7 @@ from tests.host.guests import (
     virsh,
 )
 from tests.host.test_rescue import plain_xml
+from tests.support.kills import SEED, drawn
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resizing import confirm, resize, revert
@@ -36,7 +36,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.settings 
 
 __all__ = ["host", "nothing_stays"]  # fixtures
 
-SEED = int(os.environ.get("SEED", "1"))
 SMALL = Flavor("small", 1, 128, 1, swap=64)
 LARGE = Flavor("large", 2, 192, 2, ephemeral=1)
 FLAVORS = {"small": SMALL, "large": LARGE}
@@ -174,5 +173,5 @@ def test_killed_after_some_call_and_mended(host: HostUnderTest, action: str) -> 
 @pytest.mark.parametrize("action", PREPARED)
 def test_killed_after_any_call_and_mended(host: HostUnderTest, action: str) -> None:
     calls = kill_and_mend(host, action, None)
-    for kill_at in moments(calls, SEED):
+    for kill_at in drawn(moments(calls, SEED)):
         kill_and_mend(host, action, kill_at)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import re
 import time
@@ -35,13 +34,13 @@ from tests.host.guests import (
 )
 from tests.host.partition import check_file_system, with_partition
 from tests.host.test_rescue import WHOLE, rescued, running
+from tests.support.kills import SEED, drawn
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Flavor, Image, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot, snapshot_of
 
 __all__ = ["host", "nothing_stays"]  # fixtures
 
-SEED = int(os.environ.get("SEED", "1"))
 PLAIN = Flavor("plain", 1, 128, 1)
 
 
@@ -452,5 +451,5 @@ def test_killed_before_a_call_and_mended(host: HostUnderTest, name: str) -> None
 @pytest.mark.parametrize("name", DECISIVE)
 def test_killed_after_any_call_and_mended(host: HostUnderTest, name: str) -> None:
     calls = kill_and_mend(host, name)
-    for kill_at in moments(calls, SEED):
+    for kill_at in drawn(moments(calls, SEED)):
         kill_and_mend(host, name, kill_at=kill_at)

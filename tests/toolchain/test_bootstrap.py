@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,15 +25,18 @@ def checkout(root: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     shutil.copytree(root / "tools", folder / "tools")
+    shutil.copytree(root / "tests/lab", folder / "tests/lab")
     shutil.copy(root / "pyproject.toml", folder)
     yield folder
     shutil.rmtree(folder)
 
 
-def _bootstrap(checkout: Path, *arguments: str, user: int | None = None, **environment: str) -> str:
+def _bootstrap(
+    checkout: Path, *arguments: str, under: Sequence[str] = (), user: int | None = None, **environment: str
+) -> str:
     """Its one sentence; the test fails unless it is one, the exit status is 2 and nothing was made."""
     result = subprocess.run(
-        [str(checkout / "tools" / "bootstrap"), *arguments],
+        [*under, str(checkout / "tools" / "bootstrap"), *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -50,6 +53,17 @@ def test_the_lab_wants_root(checkout: Path) -> None:
     sentence = _bootstrap(checkout, "--lab", user=NOBODY if os.geteuid() == 0 else None)
     assert sentence.startswith("bootstrap: the lab makes network namespaces")
     assert sentence.endswith("run as root; nothing was changed")
+
+
+def test_a_container_that_can_have_no_lab_is_told_before_anything_is_installed(checkout: Path) -> None:
+    """Root without the right to make namespaces, and a package that is missing."""
+    (checkout / "tools" / "debian-packages").write_text("hello-of-a-package-that-is-not-there\n")
+    sentence = _bootstrap(checkout, "--lab", under=("setpriv", "--bounding-set", "-sys_admin"))
+    assert sentence.startswith(
+        "bootstrap: This kernel, or the container around it, doesn't let the lab make namespaces"
+    )
+    assert sentence.endswith("run it on a machine or virtual machine where root may; nothing was changed")
+    assert not (checkout / ".cache").exists()
 
 
 def test_a_package_index_out_of_reach(checkout: Path) -> None:

@@ -93,6 +93,11 @@ def _packages(_options: argparse.Namespace) -> int:
     return _say("\n".join(needs.PACKAGES))
 
 
+def _check(_options: argparse.Namespace) -> int:
+    needs.check_kernel()
+    return 0
+
+
 def _image(_options: argparse.Namespace) -> int:
     needs.check_all()
     return _say(str(image.build()))
@@ -143,5 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     host_command("console", _console, "print what a server wrote to its serial console").add_argument("server")
     command("inventory", _inventory, "print the group `computes` as an Ansible inventory in YAML")
     command("packages", _packages, "print the Debian packages that the lab needs")
+    command("check", _check, "see whether this machine can have a lab at all, packages apart; changes nothing")
     command("image", _image, "build the tiny guest image if need be, and print its path")
     return parser

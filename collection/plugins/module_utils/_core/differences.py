@@ -80,7 +80,7 @@ def differences_of(desired: Spec, applied: Spec, *, off: bool) -> list[Differenc
 
 def _split(key: str, old: Json, new: Json, *, off: bool) -> list[Difference]:
     """A changed mapping is shown key by key where that says more than the whole would."""
-    if key not in ("flavor", "metadata") or not isinstance(old, dict) or not isinstance(new, dict):
+    if key not in ("flavor", "image", "metadata") or not isinstance(old, dict) or not isinstance(new, dict):
         return [Difference(key, _class_of(key, "", old, new, off=off), old, new)]
     return [
         Difference(

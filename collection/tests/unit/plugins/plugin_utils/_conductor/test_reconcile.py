@@ -311,6 +311,44 @@ def test_the_plan_is_told_in_lines() -> None:
     ]
 
 
+def test_each_difference_is_told_with_its_class_and_both_values() -> None:
+    names = ("live", "off", "running", "image", "pool")
+    before = fleet({name: {**WEB, "server_state": "stopped" if name == "off" else "active"} for name in names})
+    guests = {
+        host: [dataclasses.replace(guest, state="shutoff" if guest.name == "off" else "running") for guest in its]
+        for host, its in applied(reconcile(before, hosts(before))).items()
+    }
+    changes: dict[str, dict[str, t.Any]] = {
+        "live": {"server_metadata": {"role": "new"}},
+        "off": {"server_flavor": "big", "server_state": "stopped"},
+        "running": {"server_flavor": "big"},
+        "image": {"server_image": "tock"},
+        "pool": {"server_pool": "shared"},
+    }
+    tock = {"file": "/tock.qcow2", "format": "qcow2", "checksum": "sha256:" + "b" * 64}
+    images = {**FLEET["fleet_images"], "tock": tock}
+    after = fleet({name: {**WEB, **changes[name]} for name in names}, fleet_images=images)
+    text = plan_text(reconcile(after, hosts(after, guests)).plan())
+    assert 'metadata [live]: (none) -> {"role": "new"}' in text
+    assert "flavor.ram [next boot]: 1024 -> 4096" in text
+    assert "flavor.ram [restart]: 1024 -> 4096" in text
+    assert 'image.name [rebuild]: "tick" -> "tock"' in text
+    assert 'pool [impossible]: (none) -> "shared"' in text
+
+
+@pytest.mark.parametrize(("state", "said"), [("disabled", ""), ("maintenance", "maintenance: "), ("down", "down: ")])
+def test_nothing_new_goes_to_a_host_whose_own_marker_keeps_it_out(state: str, said: str) -> None:
+    """Said with module compute, on the host itself: the ledger may have been lost since."""
+    kept = survey("kvm1")
+    kept["marker"]["service"] = {"state": state, "reason": "smells of smoke"}
+    declared = fleet({"web1": {**WEB, "server_host": "kvm1"}, "web2": WEB})
+    plan = reconcile(declared, hosts(declared, kvm1=kept, kvm3=None)).plan()
+    told = entries(plan)
+    assert told["web2"].host == "kvm2"
+    assert told["web1"].steps == ()
+    assert f"kvm1: disabled ({said}smells of smoke)" in plan_text(plan)
+
+
 def test_what_may_be_on_a_host_that_was_never_seen_is_held_with_one_flag_for_all() -> None:
     declared = fleet({"web1": WEB, "web2": WEB})
     plan = reconcile(declared, hosts(declared, kvm3=None), rows(hosts={})).plan()

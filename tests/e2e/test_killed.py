@@ -43,12 +43,12 @@ def begin(fleet: Fleet) -> None:
 def change(fleet: Fleet) -> None:
     """Three servers are there; each is to become another: one of each kind of step that can be half done."""
     fleet.declare("a", "b", "c", "d", state="stopped")
-    fleet.all["fleet_images"]["tick2"] = dict(fleet.all["fleet_images"]["tick"])
+    fleet.another_image("tick2")
     fleet.reconcile()
     fleet.declare("a", flavor="small", metadata={"role": "new"})
     fleet.declare("b", state="absent")
     fleet.declare("c", state="active", flavor="small", resize="verify")
-    fleet.declare("d", key_name="ops")
+    fleet.declare("d", key_name="ops", image="tick2")
     fleet.declare("e", state="stopped", pool="shared")
     fleet.all["fleet_keypairs"] = {"ops": {"public_key": KEY}}
     fleet.all["fleet_reclaim"] = 0
@@ -71,12 +71,21 @@ def mended(fleet: Fleet) -> None:
     assert after.all_steps == {}, str(after)
 
 
-def killed_at(fleet: Fleet, count: int) -> bool:
-    """A run killed at its *count*-th step event; False if it had none left to be killed at."""
+def killed_at(fleet: Fleet, count: int) -> Run | None:
+    """A run killed at its *count*-th step event: None; the run, whole, if it had none left to be killed at."""
     handler = KillAt(count, is_step)
     run = fleet.start(on_event=handler).wait()
     assert handler.killed.is_set() == (run.rc != 0), str(run)
-    return handler.killed.is_set()
+    return None if handler.killed.is_set() else run
+
+
+def boundaries(run: Run) -> set[tuple[str, str, str]]:
+    """Every moment between steps by a run's plan: before and after each task of a host and the steps of a server."""
+    hosts = run.plan["hosts"].items()
+    tasks = {("Enroll the host", host) for host, its in hosts if its["enroll"] is not None}
+    tasks |= {("Fetch the images", host) for host, its in hosts if its["images"]}
+    tasks |= {("Carry out the steps", name) for name in (*run.plan["act_together"], *run.plan["act_rounds"])}
+    return {(moment, *task) for task in tasks for moment in ("runner_on_start", "runner_on_ok")}
 
 
 # -- the controller ---------------------------------------------------------------------------------------------
@@ -93,23 +102,25 @@ def killed_at(fleet: Fleet, count: int) -> bool:
 )
 def test_a_controller_killed_between_steps_is_mended_by_another_run(fleet: Fleet, prepare: Prepare, count: int) -> None:
     prepare(fleet)
-    assert killed_at(fleet, count)
+    assert killed_at(fleet, count) is None
     mended(fleet)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("prepare", [begin, change])
 def test_a_controller_killed_at_every_step(fleet: Fleet, prepare: Prepare) -> None:
-    count = 1
-    while True:
+    count, whole = 0, None
+    while whole is None:
+        count += 1
         renewed(fleet)
         prepare(fleet)
-        killed = killed_at(fleet, count)
+        whole = killed_at(fleet, count)
         mended(fleet)
-        if not killed:
-            break
-        count += 1
-    assert count > 5, "the run had next to no step to be killed at"
+    # At each of the whole run's events a run before it was killed: its plan must have no moment beside them.
+    data = [(event["event"], event["event_data"]) for event in whole.events if is_step(event)]
+    planned = boundaries(whole)
+    assert len(planned) > 5, "the plan has next to no step"
+    assert planned - {(kind, its["task"], its.get("host", "")) for kind, its in data} == set()
 
 
 def renewed(fleet: Fleet) -> None:
@@ -202,8 +213,8 @@ def with_faults(fleet: Fleet, host: str) -> Path:
     return folder
 
 
-def died_at(fleet: Fleet, folder: Path, call: int, *, before: bool) -> bool:
-    """A run whose module dies at its *call*-th change; False if it made fewer."""
+def died_at(fleet: Fleet, folder: Path, call: int, *, before: bool) -> Run | None:
+    """A run whose module dies at its *call*-th change: None; the run, whole, if it made fewer."""
     (folder / "calls").unlink(missing_ok=True)
     (folder / "die_at").write_text(str(call))
     (folder / "before").touch() if before else (folder / "before").unlink(missing_ok=True)
@@ -211,7 +222,7 @@ def died_at(fleet: Fleet, folder: Path, call: int, *, before: bool) -> bool:
     died = not (folder / "die_at").exists()
     (folder / "die_at").unlink(missing_ok=True)
     assert died == (run.rc != 0), str(run)
-    return died
+    return None if died else run
 
 
 @pytest.mark.parametrize(
@@ -225,7 +236,7 @@ def died_at(fleet: Fleet, folder: Path, call: int, *, before: bool) -> bool:
 def test_a_module_killed_on_the_host_is_mended_by_another_run(fleet: Fleet, prepare: Prepare, call: int) -> None:
     folder = with_faults(fleet, "kvm1")
     prepare(fleet)
-    assert died_at(fleet, folder, call, before=False)
+    assert died_at(fleet, folder, call, before=False) is None
     mended(fleet)
 
 
@@ -236,8 +247,9 @@ def test_a_module_killed_at_many_changes(fleet: Fleet, prepare: Prepare, before:
         renewed(fleet)
         folder = with_faults(fleet, "kvm1")
         prepare(fleet)
-        died = died_at(fleet, folder, call, before=before)
+        whole = died_at(fleet, folder, call, before=before)
         mended(fleet)
-        if not died:
+        if whole is not None:
             break
-    assert call > 10, "the run changed next to nothing"
+    planned = sum(map(len, whole.all_steps.values())) if whole is not None else 0
+    assert call > planned > 3, "each step of the plan changes something, so there is a kill between any two"

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,23 @@ def test_no_file_names_a_package_registry(root: Path, tracked: list[Path]) -> No
 def test_no_file_grows_beyond_reading(root: Path, tracked: list[Path]) -> None:
     long = {str(f): len((root / f).read_text().splitlines()) for f in tracked if f.suffix == ".py"}
     assert not {name: lines for name, lines in long.items() if lines > MOST_LINES}
+
+
+def _sleeps(tree: ast.AST, *, in_loop: bool = False) -> Iterator[tuple[int, bool]]:
+    """The line of each call of time.sleep, and whether it is in a loop of its function: between two looks at a fact."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep", "asyncio.sleep"):
+            yield node.lineno, in_loop
+        entered = isinstance(node, (ast.For, ast.While)) or (in_loop and not isinstance(node, ast.FunctionDef))
+        yield from _sleeps(node, in_loop=entered)
+
+
+def test_nothing_sleeps_for_a_fixed_time(root: Path, tracked: list[Path]) -> None:
+    found = {str(f): list(_sleeps(ast.parse((root / f).read_text()))) for f in tracked if f.suffix == ".py"}
+    assert sum(map(len, found.values())) > 10, "the calls are spelt in another way now"
+    assert not {name: line for name, its in found.items() for line, in_loop in its if not in_loop}
+    wrong = ast.parse("import time\nwhile True:\n    def f():\n        time.sleep(1)\n")
+    assert list(_sleeps(wrong)) == [(4, False)]
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["beside a good one", "alone"])

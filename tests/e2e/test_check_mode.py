@@ -15,8 +15,7 @@ def everything(fleet: Fleet) -> dict[str, t.Any]:
     """Hosts and ledger, to the last byte."""
     ledger = {file.name: file.read_bytes() for file in fleet.folder.glob("fleet.db*")}
     return {
-        "domains": fleet.look().but(),
-        "pools": {name: host.pools for name, host in fleet.look().hosts.items()},
+        "hosts": fleet.look().hosts,
         "files": {host: fleet.lab.files(host) for host in fleet.lab.hosts},
         "ledger": ledger,
     }

@@ -44,13 +44,16 @@ def test_a_cut_link_with_a_warm_connection_delays_the_run_by_its_timeout_alone(f
     fleet.declare("here", host="kvm1", state="stopped")
     fleet.declare("there", host="kvm2")
     fleet.all["fleet_timeout"] = 12
-    warm = fleet.reconcile()
+    fleet.reconcile()
+    fleet.declare("here", metadata={"still": "whole"})
+    usual = fleet.reconcile()
     fleet.lab.ok("cut", "kvm2")
     fleet.declare("here", metadata={"still": "served"})
     run = fleet.run().failed()
     assert run.all_steps == {"here": ["update"]}
     assert [cause.partition(":")[0] for cause in run.failures] == ["there"]
-    assert run.seconds < warm.seconds + 6 + 10, (run.seconds, warm.seconds)
+    # The same work on the same warm connections; 3 s are for what else the machine does.
+    assert run.seconds < usual.seconds + fleet.all["fleet_timeout"] + 3, (run.seconds, usual.seconds)
     assert fleet.lab.look("kvm2").states == {"there": "running"}  # cut off, it runs on
     fleet.lab.heal()
     assert fleet.reconcile().changed == 0

@@ -77,7 +77,7 @@ def test_a_run_without_the_ledger_only_reads_until_it_takes_over(known: Fleet) -
     run = fleet.reconcile(fleet_take_over=True)
     assert run.all_steps == {}
     assert remembered(fleet) == before
-    assert "lost" in run.text  # what modules had put into the catalogs, and the journal
+    assert "catalogs (flavors, keypairs and the like) and its journal are lost: they are not on the hosts" in run.text
     assert fleet.look().but() == world.but()
     fleet.whole()
     assert fleet.reconcile().changed == 0

@@ -16,6 +16,8 @@ if t.TYPE_CHECKING:
 
 _SERVER_VOLUME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\w+")
 
+_IMAGE = re.compile(r"image-[0-9a-f]{64}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
@@ -169,8 +171,8 @@ def _volumes_wrong(world: World) -> t.Iterator[str]:
                 match = _SERVER_VOLUME.fullmatch(name)
                 if match and not _has_owner(world, host, pool, match[1]):
                     seen.add(f"the volume {name} in pool {pool} of {host.name} belongs to no domain")
-                if re.search(r"\.(part|tmp|new)\b", name):
-                    seen.add(f"the volume {name} in pool {pool} of {host.name} is half made")
+                if _IMAGE.fullmatch(name) and f"{name}.ok" not in volumes:
+                    seen.add(f"the image {name} in pool {pool} of {host.name} is half made")
     for domain in world.domains:
         for disk in domain.record["disks"] if domain.record else ():
             if disk["volume"] not in world.hosts[domain.host].pools[disk["pool"]]:

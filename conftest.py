@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A law holds however slowly its inputs are made: two workers, and the hosts of their labs, share two cores.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
 
 # Each of them does what other tests sample, as often as there are samples.
 SOAK_TIMEOUT = 4 * 3600

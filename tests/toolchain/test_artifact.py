@@ -35,12 +35,15 @@ def test_the_artifact_holds_what_git_tracks(root: Path, tmp_path: Path) -> None:
     )  # where somebody works in the checkout meanwhile, only what was there throughout is asked for
 
     with tarfile.open(tmp_path / "flotilla-compute-0.1.0.tar.gz") as artifact:
-        packed = {member.name for member in artifact if not member.isdir()}
+        files = [(member.name, artifact.extractfile(member)) for member in artifact if not member.isdir()]
+        packed = {name: file.read() for name, file in files if file is not None}
 
     assert "WARNING" not in built.stderr
     made_by_the_build = {"MANIFEST.json", "FILES.json"}
-    assert packed - made_by_the_build <= (before | after) - {"galaxy.yml"}
-    assert (before & after) - {"galaxy.yml"} <= packed
+    assert packed.keys() - made_by_the_build <= (before | after) - {"galaxy.yml"}
+    there = (before & after) - {"galaxy.yml"}
+    assert there <= packed.keys()
+    assert [name for name in sorted(there) if packed[name] != (root / "collection" / name).read_bytes()] == []
 
 
 def _built(root: Path, target: Path, **environment: str) -> Path:

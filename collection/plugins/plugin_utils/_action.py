@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     BuildAbort,
     FlotillaError,
+    InvalidInput,
     NoValidHost,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
@@ -83,14 +84,22 @@ class FleetAction(ActionBase):
         """fleet_ledger, else FLOTILLA_LEDGER, else the fleet's own SQLite file."""
         from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import default_url
 
-        return str(self.variable("fleet_ledger") or default_url(self.fleet_name, self.variable("fleet_state_dir")))
+        return str(self.variable("fleet_ledger") or default_url(self.fleet_name, self._state_folder))
 
     @property
     def state_dir(self) -> Path:
         """Where the controller keeps what is the fleet's and not the ledger's: the generated private keys."""
         from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import state_dir
 
-        return Path(state_dir(self.variable("fleet_state_dir")))
+        return Path(state_dir(self._state_folder))
+
+    @property
+    def _state_folder(self) -> str | None:
+        """fleet_state_dir: not every action has had the inventory checked before it opens the ledger."""
+        folder = self.variable("fleet_state_dir")
+        if folder is not None and not isinstance(folder, str):
+            raise InvalidInput(f"fleet_state_dir: found {folder!r}, allowed is an absolute path")
+        return folder
 
     @t.overload
     def open_ledger(self, *, create: t.Literal[True]) -> Ledger: ...

@@ -21,11 +21,17 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import FleetAction
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
-from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import BadTemplate, Variables, read_inventory
+from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import (
+    BadTemplate,
+    RawInventory,
+    Variables,
+    read_inventory,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import merge
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.personality import doubts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.planned import planned
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.shapes import Shapes
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.validate import (
     InventoryInput,
     Mistake,
@@ -43,6 +49,8 @@ _CATALOGS = {
     "aggregate": "aggregates",
     "image": "images",
 }
+#: What says where the ledger is.
+_WHERE = ("fleet_ledger", "fleet_name", "fleet_state_dir")
 
 
 class Planner(FleetAction):
@@ -59,7 +67,8 @@ class Planner(FleetAction):
         mistake in one go.
         """
         raw = read_inventory(self._task_vars, self._templar, servers=servers is None)
-        ledger = self.open_ledger(create=False)
+        found = _says_where(raw)
+        ledger = self.open_ledger(create=False) if found else None
         written = {name: ledger.catalog(kind) for kind, name in _CATALOGS.items()} if ledger is not None else {}
         for name, entries in (beside or {}).items():
             known = raw.fleet.get(f"fleet_{name}") or {}
@@ -72,7 +81,7 @@ class Planner(FleetAction):
             fleet=raw.fleet,
             computes=raw.computes,
             servers=wanted,
-            ledger=written,
+            ledger=written if found else None,
             mistakes=[_mistake(bad) for bad in raw.bad],
         )
         mistakes = [*validate(given), *merge(planned(given))]
@@ -101,6 +110,13 @@ class Planner(FleetAction):
         """Who does this: AWX's user where it is a job of AWX, which are all one user of the system; else that one."""
         names = (self.variable(name) for name in ("awx_user_name", "tower_user_name"))
         return str(next((name for name in names if name), None) or Controller.here().user)
+
+
+def _says_where(raw: RawInventory) -> bool:
+    """Whether the ledger can be looked for. If not, what keeps it from that is one of the mistakes that are told."""
+    shapes, bad = Shapes(), {one.variable for one in raw.bad}
+    given = {name: raw.fleet[name] for name in _WHERE if raw.fleet.get(name) is not None}
+    return bad.isdisjoint(_WHERE) and not any(shapes.findings(name, value) for name, value in given.items())
 
 
 def _mistake(bad: BadTemplate) -> Mistake:

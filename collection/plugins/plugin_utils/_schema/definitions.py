@@ -168,8 +168,8 @@ def _pool(
 
 def _twice(review: Review) -> None:
     """A name may be in inventory or, put there by a module, in the ledger: in both nobody could say which counts."""
-    for variable, kind in CATALOGS.items():
-        for name in sorted(review.fleet.get(variable, {}).keys() & review.inventory.ledger.get(kind, {}).keys()):
+    for variable in CATALOGS:
+        for name in sorted(review.fleet.get(variable, {}).keys() & review.written(variable).keys()):
             reason = (
                 "the ledger has this name too, from a module; allowed is one of both: rename this one or remove that"
             )

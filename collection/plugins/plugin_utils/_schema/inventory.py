@@ -44,16 +44,16 @@ class InventoryInput:
 
     ``fleet`` has the fleet_* variables, ``computes`` and ``servers`` the compute_* or server_* variables of each host
     of the groups. ``ledger`` has the catalogs that modules have filled: ``{"flavors": {name: data}, "keypairs": …}``,
-    data as in the inventory's catalogs. ``sources`` says where a variable was set, where that is known: host ("" for
-    the fleet's) -> variable -> text. ``names`` are further names with our prefixes that were seen: host -> names.
-    ``mistakes`` are those that the caller has found already, such as templating errors: their variables are not looked
-    at.
+    data as in the inventory's catalogs; None where a mistake keeps the ledger from being found, so that nobody knows
+    what names there are. ``sources`` says where a variable was set, where that is known: host ("" for the fleet's) ->
+    variable -> text. ``names`` are further names with our prefixes that were seen: host -> names. ``mistakes`` are
+    those that the caller has found already, such as templating errors: their variables are not looked at.
     """
 
     fleet: Variables
     computes: c.Mapping[str, Variables]
     servers: c.Mapping[str, Variables]
-    ledger: c.Mapping[str, c.Mapping[str, Json]] = dataclasses.field(default_factory=dict)
+    ledger: c.Mapping[str, c.Mapping[str, Json]] | None = dataclasses.field(default_factory=dict)
     sources: c.Mapping[str, c.Mapping[str, str]] = dataclasses.field(default_factory=dict)
     names: c.Mapping[str, c.Iterable[str]] = dataclasses.field(default_factory=dict)
     mistakes: c.Sequence[Mistake] = ()
@@ -92,16 +92,18 @@ class Review:
 
     def entries(self, catalog: str) -> Variables:
         """The fit entries of a catalog variable, and the ledger's."""
-        return {**self.inventory.ledger.get(CATALOGS[catalog], {}), **self.fleet.get(catalog, {})}
+        return {**self.written(catalog), **self.fleet.get(catalog, {})}
+
+    def written(self, catalog: str) -> Variables:
+        """What modules have written of a catalog into the ledger."""
+        return (self.inventory.ledger or {}).get(CATALOGS[catalog], {})
 
     def names(self, catalog: str) -> frozenset[str] | None:
         """All names in the catalog, of entries with mistakes too; None when they can't be known."""
-        if self.spoilt(catalog):
+        if self.spoilt(catalog) or self.inventory.ledger is None:
             return None
-        written = self.inventory.fleet.get(catalog) or {}
-        return frozenset(self.inventory.ledger.get(CATALOGS[catalog], {})) | {
-            name for name in written if isinstance(name, str)
-        }
+        declared = self.inventory.fleet.get(catalog) or {}
+        return frozenset(self.written(catalog)) | {name for name in declared if isinstance(name, str)}
 
     def _shaped(self, host: str, prefix: str, data: Variables) -> dict[str, Json]:
         """The variables, or of catalogs the entries, that have the right shape. Null counts as not given."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import random
 import typing as t
 
@@ -106,6 +107,17 @@ def test_mistake_of_the_caller_hides_what_follows_from_it(example: Example) -> N
     assert example.mistaken() == [
         "fleet_images: 'mirror' is undefined.",
         "server_flavor (host web1): 'size' is undefined.",
+    ]
+
+
+def test_a_ledger_that_is_not_found_may_have_any_name(example: Example) -> None:
+    example.fleet["fleet_name"] = "a/b"
+    example.web1.update(server_flavor="from-a-module", server_state="runing")
+    given = dataclasses.replace(example.input(), ledger=None)
+
+    assert [str(mistake).partition(": ")[0] for mistake in validate(given)] == [
+        "fleet_name",
+        "server_state (host web1)",
     ]
 
 

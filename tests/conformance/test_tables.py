@@ -53,12 +53,19 @@ OVERCOMMIT = [
     (16, 0.5, 0, 9, False),
     (16, 1.5, 8, 16, True),
     (16, 1.5, 9, 16, False),
-    (0, 4.0, 0, 1, False),
+    (1, 4.0, 0, 2, False),
 ]
+# Of a host whose vCPUs nobody has counted Nova says nothing bad; without memory or disk it takes nothing.
+UNKNOWN_TOTAL = [("RamFilter", False), ("CoreFilter", True), ("DiskFilter", False)]
 
 
-@pytest.mark.parametrize("name", ["RamFilter", "CoreFilter", "DiskFilter"])
-@pytest.mark.parametrize(("total", "ratio", "used", "asked", "expected"), OVERCOMMIT)
+@pytest.mark.parametrize(
+    ("name", "total", "ratio", "used", "asked", "expected"),
+    [
+        *((name, *case) for name, _passes in UNKNOWN_TOTAL for case in OVERCOMMIT),
+        *((name, 0, 4.0, used, 1, expected) for name, expected in UNKNOWN_TOTAL for used in (0, 3)),
+    ],
+)
 def test_ram_core_and_disk(name: str, total: int, ratio: float, used: int, asked: int, expected: bool) -> None:
     inventory = Inventory(total, used=used, allocation_ratio=ratio)
     host = HostState(
@@ -69,6 +76,10 @@ def test_ram_core_and_disk(name: str, total: int, ratio: float, used: int, asked
     )
     amounts = {"RamFilter": (0, asked, 0), "CoreFilter": (asked, 0, 0), "DiskFilter": (0, 0, asked)}[name]
     assert passes(name, host, Request("web1", Flavor("flavor", *amounts))) is expected
+
+
+def test_core_passes_a_host_that_tells_no_vcpus() -> None:
+    assert passes("CoreFilter", HostState("kvm1"), Request("web1", Flavor("flavor", 4, 512, 1)))
 
 
 @pytest.mark.parametrize(("swap", "ephemeral", "expected"), [(0, 0, True), (0, 6, True), (0, 7, False), (1, 6, False)])

@@ -121,24 +121,33 @@ def _canonical(value: t.Any, aliases: t.Mapping[str, str]) -> str:
 
 def _version_shortage(host: HostState, request: Request) -> str | None:
     wanted = request.image_properties.get("img_hv_requested_version")
-    if not wanted or not host.hypervisor_version:
-        return None
     number = host.hypervisor_version
-    found = (number // 1000000, number // 1000 % 1000, number % 1000)
-    for predicate in str(wanted).split(","):
-        parsed = _PREDICATE.fullmatch(predicate)
-        if parsed is None or not re.fullmatch(r"\d+(\.\d+)*", parsed[2]):
-            raise InvalidInput(f"img_hv_requested_version {wanted!r} should be like '>=6.0,<8.2'")
-        version = tuple([*map(int, parsed[2].split(".")), 0, 0, 0][:3])
-        if not _COMPARE[parsed[1]](found, version):
+    for compare, version in _predicates(str(wanted)) if wanted else ():
+        found = ((number or 0) // 1000000, (number or 0) // 1000 % 1000, (number or 0) % 1000)
+        if number and not compare(found, version):
             return f"the image needs hypervisor version {wanted}, has {'.'.join(map(str, found))}"
     return None
 
 
+def _predicates(wanted: str) -> list[tuple[t.Callable[[t.Any, t.Any], bool], tuple[int, ...]]]:
+    """``>=6.0,<8.2`` as comparisons; what can't be read is wrong wherever it is asked."""
+    found = []
+    for predicate in wanted.split(","):
+        parsed = _PREDICATE.fullmatch(predicate)
+        if parsed is None or not re.fullmatch(r"\d+(\.\d+)*", parsed[2]):
+            raise InvalidInput(f"img_hv_requested_version {wanted!r} should be like '>=6.0,<8.2'")
+        found.append((_COMPARE[parsed[1]], tuple([*map(int, parsed[2].split(".")), 0, 0, 0][:3])))
+    return found
+
+
 def _address_shortage(host: HostState, request: Request) -> str | None:
     wanted = request.image_properties.get("hw_maxphysaddr_bits")
+    if not wanted:
+        return None
+    if not str(wanted).isdecimal():
+        raise InvalidInput(f"image property 'hw_maxphysaddr_bits' should be a whole number, found {wanted!r}")
     found = dig(host.cpu_info, ("maxphysaddr", "bits"))
-    if not wanted or not found or int(found) >= int(wanted):
+    if not found or int(found) >= int(wanted):
         return None
     return f"the image needs {wanted} bits of physical addresses, has {found}"
 

@@ -30,6 +30,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.words 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Ints, Mask
 
+_NO_END = 1 << 40
+
 
 class AllHostsFilter(HostFilter):
     def concerns(self, request: Request) -> bool:  # noqa: ARG002  # no request at all
@@ -59,6 +61,8 @@ class _Overcommit(Filter):
     """total >= requested, and total x ratio - used >= requested: what is reserved counts as used, without the ratio."""
 
     resource: t.ClassVar[str]
+    #: Whether a host passes of which nobody knows how much it has.
+    uncounted_passes: t.ClassVar[bool] = False
 
     def stock(self, table: Table) -> Stock:
         return table.stock(self.resource)
@@ -71,12 +75,13 @@ class _Overcommit(Filter):
         np = need("numpy")
         stock = self.stock(table)
         whole = np.floor(_capacity(stock, slice(None))).astype("int64")
+        whole[self._uncounted(stock)] = _NO_END
         amount = request.resources.get(self.resource, 0)
         return [Limit(self.name, amount, lambda rows: whole[rows] - stock.used[rows], self.providers(table, request))]
 
     def mask(self, table: Table, request: Request) -> Mask:
         amount, stock = request.resources.get(self.resource, 0), self.stock(table)
-        fits = (amount <= stock.total) & (amount <= _capacity(stock, slice(None)) - stock.used)
+        fits = (amount <= stock.total) & (amount <= _capacity(stock, slice(None)) - stock.used) | self._uncounted(stock)
         rows = self.providers(table, request)
         if rows is None:
             return t.cast("Mask", fits)
@@ -93,6 +98,8 @@ class _Overcommit(Filter):
         if index < 0:
             return f"needs {size(amount)}, has none" if amount else None
         total = int(stock.total[index])
+        if self._uncounted(stock)[index]:
+            return None
         if amount > total:
             return f"needs {size(amount)}, has {size(total)} in all"
         free = float(_capacity(stock, index)) - int(stock.used[index])
@@ -100,13 +107,19 @@ class _Overcommit(Filter):
             return f"needs {size(amount)}, {size(max(free, 0))} free of {size(total)} x {stock.ratio[index]}"
         return None
 
+    def _uncounted(self, stock: Stock) -> Mask:
+        return t.cast("Mask", (stock.total == 0) & self.uncounted_passes)
+
 
 def _capacity(stock: Stock, rows: t.Any) -> t.Any:
     return stock.total[rows] * stock.ratio[rows] - (stock.total[rows] - stock.unreserved[rows])
 
 
 class CoreFilter(_Overcommit):
+    """A host without a number of vCPUs passes, as in Nova: it takes that for a collection that is broken."""
+
     resource = VCPU
+    uncounted_passes = True
 
 
 class RamFilter(_Overcommit):

@@ -177,6 +177,7 @@ CASES: list[tuple[str, HostState, Request, str | None]] = [
     ("RetryFilter", host(), request(retry_hosts=["kvm2"]), None),
     ("RetryFilter", host(), request(retry_hosts=["kvm1"]), "this build has failed there already"),
     ("CoreFilter", host(vcpus=2), request(vcpus=3), "needs 3 vCPUs, has 2 vCPUs in all"),
+    ("CoreFilter", host(inventories={}), request(vcpus=3), None),
     ("CoreFilter", host(inventories={VCPU: Inventory(4, used=7, allocation_ratio=2.0)}), request(vcpus=2), "needs 2 vCPUs, 1 vCPU free of 4 vCPUs x 2.0"),
     ("CoreFilter", host(inventories={VCPU: Inventory(4, used=7, allocation_ratio=2.0)}), request(vcpus=1), None),
     ("RamFilter", host(**memory(2048)), request(ram=2048), None),
@@ -262,6 +263,7 @@ def test_every_filter_has_a_case() -> None:
         ("SameHostFilter", request(hints={"same_host": 5}), "'same_host' should be text or a list of text, found 5"),
         ("SimpleCIDRAffinityFilter", request(hints={"build_near_host_ip": "here"}), "give no network"),
         ("ImagePropertiesFilter", request(image_properties={"hw_vm_mode": "hvm", "img_hv_requested_version": "6"}), "should be like '>=6.0,<8.2'"),
+        ("ImagePropertiesFilter", request(image_properties={"hw_vm_mode": "hvm", "hw_maxphysaddr_bits": "many"}), "'hw_maxphysaddr_bits' should be a whole number, found 'many'"),
         ("Placement", request(extra_specs={"resources:VCPU": "-1"}), "should be a whole number, found '-1'"),
         ("ComputeCapabilitiesFilter", request(extra_specs={"hypervisor_version": ">= new"}), "compares numbers, found 'new'"),
     ],
@@ -270,6 +272,14 @@ def test_what_nova_crashes_on_is_a_sentence(name: str, asked: Request, sentence:
     with pytest.raises(InvalidInput) as caught:
         EVERY_FILTER[name](Settings()).mask(Table([host(**KVM)]), asked)
     assert sentence in str(caught.value)
+
+
+def test_a_version_that_can_not_be_read_is_told_where_no_host_tells_its_own() -> None:
+    asked = request(image_properties={"hw_vm_mode": "hvm", "img_hv_requested_version": "new"})
+    with pytest.raises(InvalidInput, match="img_hv_requested_version 'new' should be like"):
+        EVERY_FILTER["ImagePropertiesFilter"](Settings()).mask(
+            Table([host(supported_instances=[["x86_64", "kvm", "hvm"]])]), asked
+        )
 
 
 def test_an_unknown_filter_is_named_with_the_nearest() -> None:

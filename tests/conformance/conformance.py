@@ -80,11 +80,12 @@ def check_weigher(vector: Vector) -> None:
         if found != expected:
             raise MismatchError(f"{name} has multipliers {found}, Nova's are {expected}")
         weights = weigher.weigh(table, rows, request)
-        total = total if weights is None else [a + float(b) for a, b in zip(total, weights)]
-    ranking = sorted(zip([host.name for host in table.hosts], total), key=lambda item: -item[1])
-    for (host, weight), (nova_host, nova_weight) in zip(ranking, vector["result"]):
-        if host != nova_host or not math.isclose(weight, nova_weight, abs_tol=1e-12):
-            raise MismatchError(f"{', '.join(vector['weighers'])} give {ranking}, Nova {vector['result']}")
+        total = total if weights is None else [a + float(b) for a, b in zip(total, weights, strict=True)]
+    ranking = sorted(zip([host.name for host in table.hosts], total, strict=True), key=lambda item: -item[1])
+    order = [host for host, _weight in ranking] == [host for host, _weight in vector["result"]]
+    pairs = zip((weight for _host, weight in ranking), (weight for _host, weight in vector["result"]))
+    if not order or not all(math.isclose(ours, theirs, abs_tol=1e-12) for ours, theirs in pairs):
+        raise MismatchError(f"{', '.join(vector['weighers'])} give {ranking}, Nova {vector['result']}")
 
 
 def settings_of(conf: Vector) -> Settings:

@@ -41,6 +41,7 @@ def test_every_vector_passes() -> None:
             "weighers.json",
             lambda vector: {**vector, "result": [[host, weight + 1] for host, weight in vector["result"]]},
         ),
+        ("weighers.json", lambda vector: {**vector, "result": vector["result"][:-1]}),
     ],
 )
 def test_a_wrong_answer_is_found(tmp_path: Path, file: str, change: object) -> None:

@@ -61,6 +61,18 @@ def test_the_fourth_of_three_is_refused_with_a_table() -> None:
     )
 
 
+def test_a_refusal_is_told_host_by_host_where_somebody_asks_for_it() -> None:
+    declared = fleet(APART, fleet_explain="web4")
+    plan = reconcile(declared, hosts(declared)).plan()
+
+    (told,) = explanations(plan, declared)
+    searched, note = plan.notes
+    assert searched.startswith("no placement of all 4 exists (proved in ")
+    assert (told["servers"], told["host"], note) == (["web4"], None, told["text"])
+    assert note.splitlines()[0].startswith("No valid host was found for web4 (1 GiB, 1 vCPU, 1 GiB disk): kvm1, kvm2, ")
+    assert [line.split(": ")[0].strip() for line in note.splitlines()[-3:]] == ["kvm1", "kvm2", "kvm3"]
+
+
 def test_servers_that_are_refused_alike_share_one_explanation() -> None:
     big = {f"db{n}": {**WEB, "server_flavor": "big"} for n in range(40)}
     declared = fleet({**big, **APART})

@@ -40,6 +40,7 @@ FLAVORS = {
     "pinned": {"vcpus": 1, "ram": 256, "disk": 1, "extra_specs": DEDICATED},
     "pinned2": {"vcpus": 2, "ram": 256, "disk": 1, "extra_specs": DEDICATED},
     "two-cells": {"vcpus": 2, "ram": 512, "disk": 1, "extra_specs": {**DEDICATED, "hw:numa_nodes": "2"}},
+    "three-cells": {"vcpus": 3, "ram": 768, "disk": 1, "extra_specs": {"hw:numa_nodes": "3"}},
     "huge": {"vcpus": 1, "ram": 256, "disk": 1, "extra_specs": {"hw:mem_page_size": "2048"}},
     "nic": {"vcpus": 1, "ram": 256, "disk": 1, "extra_specs": {"pci_passthrough:alias": "nic:1"}},
 }
@@ -119,6 +120,16 @@ def test_a_host_without_dedicated_cores_takes_no_pinned_server_and_one_without_s
     assert entries(reconcile(declared, found(declared)).plan())["db1"].verdict == "no valid host"
     declared = fleet({"web1": "plain"}, cpu_dedicated_set="0-7")
     assert entries(reconcile(declared, found(declared)).plan())["web1"].verdict == "no valid host"
+
+
+def test_cells_that_no_host_has_are_told_by_host_and_filter() -> None:
+    declared = fleet({"db1": "three-cells"}, names=("kvm1", "kvm2"))
+    plan = reconcile(declared, found(declared)).plan()
+    assert entries(plan)["db1"].message == (
+        "No valid host was found for db1 (768 MiB, 3 vCPUs, 1 GiB disk): kvm1, kvm2: needs 3 NUMA cells, has 2"
+    )
+    (told,) = plan.explanations
+    assert {refusal.filter for refusal in told.refusals.values()} == {"NUMATopologyFilter"}
 
 
 def test_a_host_that_lacks_a_cpu_of_its_settings_says_so() -> None:

@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     hosts,
     survey,
 )
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.examples import examples
 
 FLAVORS: dict[str, dict[str, t.Any]] = {
     "small": {"vcpus": 1, "ram": 1024, "disk": 10},
@@ -148,7 +149,5 @@ class Controllers(RuleBasedStateMachine):
         assert len({claim.name for claim in claims}) == len(claims) <= QUOTA
 
 
-Controllers.TestCase.settings = settings(
-    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Controllers.TestCase.settings = settings(examples(8), stateful_step_count=20, suppress_health_check=list(HealthCheck))
 TestControllers = Controllers.TestCase

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
@@ -39,6 +39,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Placement, Scheduler, place
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.examples import examples
 
 ALIASES = (PciAlias("nic", "8086", "1520"), PciAlias("port", "8086", "1521", TYPE_PF, "preferred"))
 
@@ -137,7 +138,7 @@ def fits(placement: Placement, host: str) -> list[Fit]:
     return [placed.fit for placed in placement.placed.values() if placed.host == host and placed.fit is not None]
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(FLEETS, BATCHES, SETTINGS)
 def test_mask_and_reason_agree(fleet: t.Any, batch: t.Any, options: Settings) -> None:
     scheduler = Scheduler(fleet, options)
@@ -148,7 +149,7 @@ def test_mask_and_reason_agree(fleet: t.Any, batch: t.Any, options: Settings) ->
             assert rule.mask(scheduler.table, request).tolist() == [reason is None for reason in reasons]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(FLEETS, BATCHES, SETTINGS)
 def test_nothing_is_given_twice(fleet: t.Any, batch: t.Any, options: Settings) -> None:
     """Cores, pages, devices: counted anew from the placement, not read from the table that made it."""
@@ -168,7 +169,7 @@ def test_nothing_is_given_twice(fleet: t.Any, batch: t.Any, options: Settings) -
                 assert memory * 1024 <= pages.free * pages.size_kb
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(FLEETS, BATCHES, SETTINGS)
 def test_a_server_gets_what_it_asked_for(fleet: t.Any, batch: t.Any, options: Settings) -> None:
     placement = place(fleet, batch, options)
@@ -187,7 +188,7 @@ def test_a_server_gets_what_it_asked_for(fleet: t.Any, batch: t.Any, options: Se
         assert sum(len(cell.reserved) for cell in fit.cells) == (wanted.reserved if wanted else 0)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(FLEETS, BATCHES, st.randoms(use_true_random=False))
 def test_the_same_input_gives_the_same_fit(fleet: t.Any, batch: t.Any, chance: t.Any) -> None:
     mixed_fleet, mixed_batch = list(fleet), list(batch)
@@ -196,7 +197,7 @@ def test_the_same_input_gives_the_same_fit(fleet: t.Any, batch: t.Any, chance: t
     assert place(mixed_fleet, mixed_batch) == place(fleet, batch)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(FLEETS, BATCHES)
 def test_a_fit_counts_the_same_from_records_as_in_the_batch(fleet: t.Any, batch: t.Any) -> None:
     """What a survey finds of the servers leads to the table that the batch ended with."""

@@ -12,7 +12,7 @@ import sys
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._sched
     parse_case,
     request,
 )
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.examples import examples
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.test_laws import (
     PLAIN_BATCHES,
     PLAIN_CLUSTERS,
@@ -298,7 +299,7 @@ def fits_somehow(cluster: t.Sequence[HostState], batch: t.Sequence[Request], opt
     return fits([], batch)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(TIGHT_CLUSTERS, TIGHT_BATCHES, st.integers(1, 3))
 def test_it_finds_a_placement_if_and_only_if_there_is_one(cluster: t.Any, batch: t.Any, instances: int) -> None:
     options = Settings(
@@ -313,7 +314,7 @@ def test_it_finds_a_placement_if_and_only_if_there_is_one(cluster: t.Any, batch:
         assert proved or len(alone) < 2 or {server.name for server in alone} == set(both.placed)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(PLAIN_CLUSTERS, PLAIN_BATCHES, st.integers(1, 3))
 def test_it_places_at_least_as_many_and_repeats(cluster: t.Any, batch: t.Any, subset: int) -> None:
     options = Settings(host_subset_size=subset)

@@ -13,7 +13,7 @@ import sys
 import typing as t
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -33,6 +33,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler, place
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.table import Table
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.examples import examples
 
 EVERY_FILTER = tuple(dict.fromkeys((*ALWAYS, *FILTERS.values())))
 GROUPS = {
@@ -212,11 +213,17 @@ PLAIN = st.builds(
     allocation_ratio=st.sampled_from([1.0, 1.5]),
     used=st.integers(0, 12),
 )
-PLAIN_SETTINGS = st.builds(Settings, batch=st.sampled_from(["auto", "off"]), host_subset_size=st.integers(1, 3))
+PLAIN_SETTINGS = st.builds(
+    Settings,
+    batch=st.sampled_from(["auto", "off"]),
+    host_subset_size=st.integers(1, 3),
+    shuffle_best_same_weighed_hosts=st.booleans(),
+)
 CLUSTERS = several(hosts, "kvm", 0, 5)
 BATCHES = several(requests, "server", 0, 8)
 PLAIN_CLUSTERS = several(plain_hosts, "kvm", 1, 4)
 PLAIN_BATCHES = several(plain_requests, "server", 4, 14)
+ANY = st.one_of(st.tuples(CLUSTERS, BATCHES, SETTINGS), st.tuples(PLAIN_CLUSTERS, PLAIN_BATCHES, PLAIN_SETTINGS))
 
 
 def answer(ask: t.Callable[..., t.Any], *about: t.Any) -> t.Any:
@@ -227,8 +234,8 @@ def answer(ask: t.Callable[..., t.Any], *about: t.Any) -> t.Any:
         return "wrong"
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.one_of(st.tuples(CLUSTERS, BATCHES, SETTINGS), st.tuples(PLAIN_CLUSTERS, PLAIN_BATCHES, PLAIN_SETTINGS)))
+@examples(150)
+@given(ANY)
 def test_mask_and_reason_agree(given_all: t.Any) -> None:
     cluster, batch, options = given_all
     scheduler = Scheduler(cluster, options)
@@ -241,11 +248,12 @@ def test_mask_and_reason_agree(given_all: t.Any) -> None:
             if isinstance(mask, str):
                 assert "wrong" in reasons or not reasons, rule.name
                 continue
+            assert "wrong" not in reasons, rule.name
             assert mask.tolist() == [reason is None for reason in reasons], rule.name
             assert answer(rule.concerns, request) or mask.all(), rule.name
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(PLAIN_CLUSTERS, PLAIN_BATCHES, PLAIN_SETTINGS)
 def test_no_provider_is_ever_over_capacity(cluster: t.Any, batch: t.Any, options: Settings) -> None:
     """Counted anew from the placement, not read from the table that made it."""
@@ -265,7 +273,7 @@ def test_no_provider_is_ever_over_capacity(cluster: t.Any, batch: t.Any, options
             assert not amount or inventory.used + amount <= limit
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(PLAIN_CLUSTERS, PLAIN_BATCHES, PLAIN_SETTINGS)
 def test_group_policies_hold(cluster: t.Any, batch: t.Any, options: Settings) -> None:
     placed = place(cluster, batch, options).placed
@@ -286,7 +294,7 @@ def test_group_policies_hold(cluster: t.Any, batch: t.Any, options: Settings) ->
             assert len({where for member, where in members if member == name}) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(PLAIN_CLUSTERS, PLAIN_BATCHES, PLAIN_SETTINGS, st.randoms(use_true_random=False))
 def test_the_order_of_what_is_given_makes_no_difference(
     cluster: t.Any, batch: t.Any, options: Settings, chance: t.Any
@@ -298,7 +306,7 @@ def test_the_order_of_what_is_given_makes_no_difference(
     assert place(mixed_hosts, mixed_batch, options) == place(cluster, batch, options)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(CLUSTERS, requests("server0"), SETTINGS)
 def test_one_host_more_never_makes_a_server_unplaceable(cluster: t.Any, request: Request, options: Settings) -> None:
     more = (*cluster, HostState("new", pools={"local": Pool("new", Inventory(1000))}, default_pool="local"))
@@ -306,7 +314,7 @@ def test_one_host_more_never_makes_a_server_unplaceable(cluster: t.Any, request:
         assert place(more, [request], options).placed
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(CLUSTERS, BATCHES, SETTINGS)
 def test_every_server_is_placed_or_explained(cluster: t.Any, batch: t.Any, options: Settings) -> None:
     placement = place(cluster, batch, options)
@@ -317,7 +325,7 @@ def test_every_server_is_placed_or_explained(cluster: t.Any, batch: t.Any, optio
         assert explanation.host is None
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(CLUSTERS, requests("server0"), SETTINGS)
 def test_the_explanation_names_the_host_that_is_chosen(cluster: t.Any, request: Request, options: Settings) -> None:
     scheduler = Scheduler(cluster, options)
@@ -326,17 +334,18 @@ def test_the_explanation_names_the_host_that_is_chosen(cluster: t.Any, request: 
     assert explanation.host == (placed and placed.host)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(CLUSTERS)
 def test_pools_are_counted_once(cluster: t.Any) -> None:
     keys = {pool.key for host in cluster for pool in host.pools.values()}
     assert len(Table(cluster).disk.inventories) == len(keys)
 
 
-@settings(max_examples=60, deadline=None)
-@given(CLUSTERS, BATCHES, SETTINGS)
-def test_the_same_input_gives_the_same_placement(cluster: t.Any, batch: t.Any, options: Settings) -> None:
+@examples(60)
+@given(ANY)
+def test_the_same_input_gives_the_same_placement(given_all: t.Any) -> None:
     """With host_subset_size and shuffle too: chance is seeded by the server's name."""
+    cluster, batch, options = given_all
     again = [dataclasses.replace(request, flavor=dataclasses.replace(request.flavor)) for request in batch]
     assert place(list(cluster), again, options) == place(cluster, batch, options)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -24,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.order 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.select import Scheduler
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.settings import Settings
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.builders import host, request
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.examples import examples
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._scheduler.test_laws import (
     BATCHES,
     CLUSTERS,
@@ -60,7 +61,7 @@ COUNTED = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.one_of(
         st.tuples(CLUSTERS, BATCHES, st.one_of(SETTINGS, COUNTED)), st.tuples(PLAIN_CLUSTERS, PLAIN_BATCHES, COUNTED)

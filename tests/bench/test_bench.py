@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from tests.bench import placing, rehearsing, report
+from tests.bench import claiming, placing, rehearsing, report
 from tests.bench.creation import Creation
 from tests.bench.fleet import Fleet, unchanged
 from tests.bench.measure import BenchError, Sample, measured
@@ -166,6 +166,20 @@ def test_findings_of_placing() -> None:
         (1600, False),
         (30, True),
     ]
+
+
+def test_claiming_is_measured_with_each_server_claimed_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    sample = claiming.claimed_at_once(f"sqlite:///{tmp_path}/fleet.db", log, controllers=2, each=3)
+    assert len(log.read_text(encoding="utf-8").split()) == claiming.servers(2, 3)
+    assert sample.seconds > 0
+    assert sample.cpu > 0
+    assert sample.peak > 1
+
+
+def test_what_is_claimed_in_a_second_is_told_by_database() -> None:
+    samples = {"claim 328 by 8 controllers, SQLite": _taken(4, 2), "place 1000 on 1000": _taken(1)}
+    assert claiming.a_second(samples) == {"claim 328 by 8 controllers, SQLite": [82, 164]}
 
 
 def test_rehearsing_is_measured_by_itself_on_a_fleet_that_ganeti_reads(tmp_path: Path) -> None:

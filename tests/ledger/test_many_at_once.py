@@ -11,13 +11,12 @@ import contextlib
 import random
 import sqlite3
 import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
 from tests.ledger import pinner
 from tests.ledger.claimer import COMMON, RAM
+from tests.support.controllers import programs, won
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, HostSeen, Ledger
@@ -39,39 +38,6 @@ def new_ledger(url: str) -> Ledger:
 
 def claimers(url: str, numbers: t.Iterable[int]) -> contextlib.AbstractContextManager[list[subprocess.Popen[str]]]:
     return programs("claimer.py", url, numbers, EACH)
-
-
-@contextlib.contextmanager
-def programs(name: str, url: str, numbers: t.Iterable[int], each: int) -> t.Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, str(Path(__file__).parent / name), url]
-    started = [
-        subprocess.Popen(
-            [*command, str(number), str(each)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in numbers
-    ]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def won(process: subprocess.Popen[str]) -> list[str]:
-    """What a claimer got, once it has done."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        if line == "done\n":
-            return lines
-        lines.append(line.strip())
-    raise AssertionError(process.stderr.read())
 
 
 def check(ledger: Ledger, url: str) -> set[str]:

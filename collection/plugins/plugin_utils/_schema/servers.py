@@ -198,3 +198,7 @@ def _selection(review: Review) -> None:
         if servers and not matching(pattern, servers):
             allowed = "a server of inventory or a pattern that matches one"
             review.add("fleet_servers", (index,), found=shown(pattern), allowed=allowed, hint=nearest(pattern, servers))
+    explained = review.fleet.get("fleet_explain")
+    if servers and explained is not None and explained not in servers:
+        allowed = "a server of inventory"
+        review.add("fleet_explain", found=shown(explained), allowed=allowed, hint=nearest(explained, servers))

@@ -124,6 +124,11 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "explanation of nobody",
+        lambda e: e.fleet.update(fleet_explain="wbe1"),
+        "fleet_explain: found 'wbe1', allowed is a server of inventory; did you mean 'web1'?",
+    ),
+    (
         "flavor disk too small",
         lambda e: e.image.update(min_disk=40),
         (

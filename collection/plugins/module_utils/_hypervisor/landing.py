@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
@@ -80,8 +81,9 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         return arrived(job.host, job.order.server_id, far, job.told)
     if not here.isActive():
         there = _landed(far, job.order.server_id)
-        if is_migrated(*here.state()[:2]) or (there is not None and there.isActive()):
+        if is_migrated(*here.state()[:2]) or (there is not None and _has_run(there)):
             return arrived(job.host, job.order.server_id, far, job.told)
+        _must_be_told(there, far.end.host)
         # The guest went off by itself while it was moved: it is where it was.
         raise _failed(job, far, mark, Ended(f"{ended.cause or 'no cause is known'}, and the guest is off"))
     if domains.is_post_copy(here):
@@ -96,9 +98,11 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
     if ended.handed_over or mark.doubt:
         mark = _doubted(job, here, mark)
     stands = domains.is_waiting_for_memory(here) and not has_job(here)  # libvirt was restarted here meanwhile
-    if (stands or mark.doubt) and _landed(far, job.order.server_id) is not None:
+    there = _landed(far, job.order.server_id) if stands or mark.doubt else None
+    if there is not None and _has_run(there):
         domains.kill(here)
         return arrived(job.host, job.order.server_id, far, job.told)
+    _must_be_told(there, far.end.host)
     raise _failed(job, far, mark, ended)
 
 
@@ -145,9 +149,40 @@ def _landed(far: Far, server_id: str) -> Domain | None:
     return found(far.conn.lookupByUUIDString, server_id)
 
 
+def _has_run(there: Domain) -> bool:
+    """Whether a guest that is no longer waited for has ever run there. Libvirt makes it persistent just before its CPUs
+    start: one that fails then, or that is destroyed, is off there, and is still where it comes from."""
+    off = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+    return bool(there.isActive()) or tuple(there.state()[:2]) == off
+
+
+def _has_failed(there: Domain) -> bool:
+    """Whether libvirt says that a guest failed just as it was to run there."""
+    return tuple(there.state()[:2]) == (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
+
+
+def _must_be_told(there: Domain | None, host: str) -> None:
+    """Refuse to go on with either copy where libvirt doesn't say whether the other ever ran."""
+    if there is not None and not _has_failed(there):
+        _must_have_run(there, host)
+
+
+def _must_have_run(domain: Domain, host: str) -> None:
+    if not _has_run(domain):
+        name = shlex.quote(domain.name())
+        raise Conflict(
+            f"its domain on {host} is off, and whether it ever ran there can't be told: nothing is touched. If it did, "
+            f"`virsh start {name}` there, else `virsh undefine {name}` there; then run again"
+        )
+
+
 def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     """The same, from the host that the server has come to: ``far`` is the one that it has left."""
+    must_have_come(job)
     old = found(far.conn.lookupByUUIDString, job.order.server_id)
+    # Where nothing was copied either copy is as good, if both are off.
+    if old is not None and not is_migrated(*old.state()[:2]) and (mark.disks or old.isActive()):
+        _must_have_run(job.domain, own_name(job))
     if old is not None and old.isActive() and domains.state_of(old) == "paused" and not has_job(old):
         _must_be_left(old, mark)
         domains.kill(old)  # it was handed over, and stands still since
@@ -165,6 +200,15 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     job.told["record"] = final.to_json()
     job.told["migration"] = {"id": mark.migration, "status": "completed"}
     return True, f"what was left of it on {far.end.host} is gone"
+
+
+def must_have_come(job: Job) -> None:
+    """Refuse a guest whose memory is still on its way: until it runs here it is where it comes from."""
+    if domains.is_waiting_for_memory(job.domain):
+        raise Conflict(
+            f"server {job.order.name!r} waits here for its memory: it is still where it comes from, and nothing is "
+            "touched; run again when that has ended (`virsh domjobinfo`)"
+        )
 
 
 def _must_be_left(old: Domain, mark: Move) -> None:
@@ -218,7 +262,12 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
         raise FlotillaError("it does not answer")
 
     def gone() -> bool:
-        return found(far.conn.lookupByUUIDString, job.order.server_id) is None
+        there = found(far.conn.lookupByUUIDString, job.order.server_id)
+        if there is not None and _has_failed(there):
+            _must_be_left(there, mark)
+            domains.undefine(there)
+            return True
+        return there is None
 
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
@@ -269,4 +318,4 @@ def _statistics(domain: Domain) -> dict[str, Json]:
     return {}
 
 
-__all__ = ["arrived", "completed_from_here", "finished", "over", "own_name"]
+__all__ = ["arrived", "completed_from_here", "finished", "must_have_come", "over", "own_name"]

@@ -47,6 +47,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landi
     arrived,
     completed_from_here,
     finished,
+    must_have_come,
     over,
     own_name,
 )
@@ -119,7 +120,9 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
     """The operator says that the other end has nothing of it (fleet_assume_absent): its move is over, it is here."""
     if has_job(job.domain) or domains.is_post_copy(job.domain):
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
-    if not mark.paused and (mark.doubt or domains.is_waiting_for_memory(job.domain)):
+    if mark.role == DESTINATION:
+        must_have_come(job)
+    elif not mark.paused and (mark.doubt or domains.is_waiting_for_memory(job.domain)):
         job.domain.resume()
     finished(job.domain, job.host.storage, job.record)
     status = "completed" if mark.role == DESTINATION else "failed"
@@ -167,7 +170,6 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> han
 
 def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     """A move that was begun by a worker that is gone."""
-    ended = Ended("it was cut off")
     copied = tuple(disk for disk in mark.disks if disk.role != "config")
     steering = Steering(job.domain, wish, job.record.flavor, Layout((), copied, (), {}), job.host.report)
     try:
@@ -175,6 +177,8 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
             ended = steering.resume(far)
         elif has_job(job.domain):
             ended = steering.attach()
+        else:
+            ended = steering.looked_at()
     except (FlotillaError, libvirt.libvirtError) as exc:
         ended = Ended(message_of(exc))
     return over(job, far, mark, ended)

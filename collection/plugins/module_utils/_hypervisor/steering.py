@@ -121,6 +121,10 @@ class Steering:
         self._watch(lambda: not has_job(self._domain), time.sleep)
         return self._end(None)
 
+    def looked_at(self) -> Ended:
+        """One that somebody else has begun, and that is over."""
+        return Ended("it was cut off", handed_over=self._is_sent())
+
     # -- what is asked of libvirt ---------------------------------------------------------------------------------
 
     def _flags(self) -> int:
@@ -232,7 +236,8 @@ class Steering:
         if exc is None:
             acted = self._acted if self._wish.timeout_action == "abort" else ""
             if self._stays():
-                return Ended(acted or "its migration ended early", cancelled=bool(acted))
+                # Libvirt lets the guest go on here when no word came back, and it may run there.
+                return Ended(acted or "its migration ended early", cancelled=bool(acted), handed_over=self._is_sent())
             return Ended(last=self._last)
         if is_error(exc, "VIR_ERR_OPERATION_ABORTED"):
             return Ended(self._acted or "somebody aborted it", cancelled=True)

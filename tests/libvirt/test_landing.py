@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of a live migration by a model of two hosts' libvirt: no history gives up the copy that counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing as t
+
+import libvirt
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import metadata_xml, read_metadata
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import (
+    DESTINATION,
+    SOURCE,
+    End,
+    Move,
+    marked,
+    move_of,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, landing, live
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
+
+# ruff: noqa: N802 - libvirt's names
+
+State = tuple[int, int]
+RUNNING: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
+BY_HAND: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
+COMING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+FAILED: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
+SHUT_DOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
+UNKNOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN)
+MIGRATED: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED)
+
+
+def error(code: int) -> libvirt.libvirtError:
+    exc = libvirt.libvirtError("made up")
+    exc.err = (code, 0, "made up", 0, None, None, None, 0, 0)
+    return exc
+
+
+class Guest:
+    """A domain, persistent and without a job at work; ``sent``: all of its memory has been sent away."""
+
+    def __init__(self, at: Conn, record: Record, state: State, *, sent: bool = False) -> None:
+        self.at, self.record, self.now, self.sent = at, record, state, sent
+
+    def name(self) -> str:
+        return self.record.name
+
+    def state(self) -> State:
+        return self.now
+
+    def isActive(self) -> bool:
+        return bool(self.now[0] != libvirt.VIR_DOMAIN_SHUTOFF)
+
+    def isPersistent(self) -> bool:
+        return True
+
+    def hasManagedSaveImage(self) -> bool:
+        return False
+
+    def autostart(self) -> int:
+        return 0
+
+    def suspend(self) -> None:
+        self.now = BY_HAND
+
+    def resume(self) -> None:
+        self.now = RUNNING
+
+    def destroy(self) -> None:
+        self.now = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
+
+    def undefineFlags(self, _flags: int) -> None:
+        self.at.guest = None
+
+    def metadata(self, *_which: t.Any) -> str:
+        return metadata_xml(self.record)
+
+    def setMetadata(self, _kind: int, text: str, *_which: t.Any) -> None:
+        self.record = read_metadata(text)
+
+    def jobInfo(self) -> list[int]:
+        return [libvirt.VIR_DOMAIN_JOB_NONE]
+
+    def jobStats(self, flags: int = 0) -> dict[str, t.Any]:
+        over = flags & libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED and self.sent
+        return {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT} if over else {}
+
+    def XMLDesc(self, _flags: int) -> str:
+        return "<domain><os/></domain>"
+
+
+class Conn:
+    """One host's libvirt, with one guest at most."""
+
+    def __init__(self) -> None:
+        self.guest: Guest | None = None
+
+    def lookupByUUIDString(self, _server_id: str) -> Guest:
+        if self.guest is None:
+            raise error(libvirt.VIR_ERR_NO_DOMAIN)
+        return self.guest
+
+    def listAllDomains(self, _flags: int) -> list[Guest]:
+        return []
+
+    def getHostname(self) -> str:
+        return "kvm1"
+
+    def isAlive(self) -> bool:
+        return True
+
+
+class Shelf:
+    """One host's storage: the pool ``local``, and what is in it."""
+
+    def __init__(self, mark: str, volumes: t.Iterable[str]) -> None:
+        self.id, self.name, self.volumes = mark, "local", set(volumes)
+
+    def pool(self, _name: str) -> Shelf:
+        return self
+
+    def identified(self, disk: Disk) -> Disk:
+        return dataclasses.replace(disk, pool_id=self.id)
+
+    def write_sidecar(self, _record: Record) -> None:
+        """It is in the domain, too."""
+
+    def markers(self, _wanted: str | None = None) -> list[str]:
+        return [self.id]
+
+    def names(self) -> list[str]:
+        return sorted(self.volumes)
+
+    def find(self, name: str, **_how: t.Any) -> t.Any:
+        if name not in self.volumes:
+            return None
+        return types.SimpleNamespace(path=lambda: f"/{self.id}/{name}", delete=lambda _flags: self.volumes.remove(name))
+
+
+class Two:
+    """A move of a server from kvm1 to kvm2 with its disk, cut off: what each host has of it."""
+
+    def __init__(self, record: Record, here: State, there: State | None, *, doubt: bool = False, sent: bool = False):
+        self.disk = record.root
+        own = dataclasses.replace(record, host_id="id-kvm1", disks=(dataclasses.replace(self.disk, pool_id="p1"),))
+        new = dataclasses.replace(
+            own, host_id="id-kvm2", generation=5, disks=(dataclasses.replace(self.disk, pool_id="p2"),)
+        )
+        self.left = Move("m1", SOURCE, End("kvm2", "qemu+tls://kvm2/system", "id-kvm2"), tuple(new.disks), doubt=doubt)
+        self.come = Move("m1", DESTINATION, End("kvm1", "qemu+tls://kvm1/system", "id-kvm1"), tuple(own.disks))
+        self.kvm1, self.kvm2 = Conn(), Conn()
+        self.pool1, self.pool2 = Shelf("p1", [self.disk.volume]), Shelf("p2", [self.disk.volume])
+        self.kvm1.guest = self.source = Guest(self.kvm1, marked(own, self.left), here, sent=sent)
+        if there is not None:
+            self.kvm2.guest = Guest(self.kvm2, marked(new, self.come), there)
+
+    def job(self, conn: Conn, pool: Shelf) -> Job:
+        guest = t.cast(Guest, conn.guest)
+        its: t.Any = {"conn": conn, "storage": pool, "references": References(conn), "drives": {}}
+        host = Host(fleet_id=guest.record.fleet_id, host_id=str(guest.record.host_id), **its)
+        order = Order("end_move", guest.record.id, guest.record.name)
+        return Job(host, order, Present(guest, guest.record), done=False)
+
+    def far(self, end: End, conn: Conn, pool: Shelf) -> Far:
+        return Far(end, conn, t.cast(t.Any, pool))
+
+    def ended_at_source(self, ended: Ended | None = None) -> t.Any:
+        """kvm1's worker, or the one that comes after it, finds libvirt's part over."""
+        job = self.job(self.kvm1, self.pool1)
+        far = self.far(self.left.other, self.kvm2, self.pool2)
+        mark = t.cast(Move, move_of(job.record))
+        return live._taken_up(job, far, mark, Wish()) if ended is None else landing.over(job, far, mark, ended)
+
+    def ended_at_destination(self) -> t.Any:
+        job = self.job(self.kvm2, self.pool2)
+        return landing.completed_from_here(job, self.far(self.come.other, self.kvm1, self.pool1), self.come)
+
+    def is_here_as_before(self) -> bool:
+        return (self.kvm1.guest, self.source.now) == (self.source, RUNNING) and move_of(self.source.record) is None
+
+    def is_there(self) -> bool:
+        guest = self.kvm2.guest
+        gone = self.kvm1.guest is None and not self.pool1.volumes and self.disk.volume in self.pool2.volumes
+        return gone and guest is not None and move_of(guest.record) is None
+
+    def whole(self) -> tuple[set[str], set[str]]:
+        return self.pool1.volumes, self.pool2.volumes
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domains, "became", lambda fact, **_within: fact())
+
+
+def test_one_that_failed_as_it_was_to_run_there_runs_on_here(record: Record) -> None:
+    """Libvirt has made it persistent there by then, and lets it go on here."""
+    two = Two(record, RUNNING, FAILED)
+    with pytest.raises(MoveFailed, match=r"was not moved to kvm2: no lock; it is on kvm1 as before$"):
+        two.ended_at_source(Ended("no lock", handed_over=True))
+    assert two.is_here_as_before()
+    assert (two.kvm2.guest, two.whole()) == (None, ({two.disk.volume}, set()))
+
+
+@pytest.mark.parametrize("there", [RUNNING, SHUT_DOWN])
+def test_one_that_ran_there_is_there_though_no_word_came_back(record: Record, there: State) -> None:
+    two = Two(record, RUNNING, there)
+    two.ended_at_source(Ended("the link broke", handed_over=True))
+    assert two.is_there()
+
+
+def test_one_that_is_off_there_for_a_cause_that_nobody_knows_is_left_to_people(record: Record) -> None:
+    two = Two(record, BY_HAND, UNKNOWN, doubt=True)
+    with pytest.raises(MoveFailed, match="whether it ever ran there can't be told: nothing is touched") as said:
+        two.ended_at_source()
+    assert said.value.left
+    assert (two.source.now, two.whole()) == (BY_HAND, ({two.disk.volume}, {two.disk.volume}))
+    assert two.kvm2.guest is not None
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_who_comes_later_knows_that_all_was_sent(record: Record, attached: bool) -> None:
+    """The worker that began it is gone; libvirt let the guest go on here, and it runs there."""
+    two = Two(record, RUNNING, RUNNING, sent=True)
+    ended = None
+    if attached:
+        layout = Layout((), (), (), {})
+        ended = Steering(two.source, Wish(), record.flavor, layout, lambda _far: None).attach()
+    two.ended_at_source(ended)
+    assert two.is_there()
+
+
+def test_what_was_never_sent_runs_on_here(record: Record) -> None:
+    two = Two(record, RUNNING, None)
+    with pytest.raises(MoveFailed, match=r"it was cut off; it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert (two.is_here_as_before(), two.pool2.volumes) == (True, set())
+
+
+@pytest.mark.parametrize(("here", "there"), [(SHUT_DOWN, FAILED), (UNKNOWN, UNKNOWN), (BY_HAND, FAILED)])
+def test_the_other_end_is_not_given_up_for_one_that_may_never_have_run(
+    record: Record, here: State, there: State
+) -> None:
+    """What the guest has written since is on the disk that it comes from."""
+    two = Two(record, here, there)
+    with pytest.raises(Conflict, match="whether it ever ran there can't be told: nothing is touched"):
+        two.ended_at_destination()
+    assert (two.kvm1.guest, two.source.now) == (two.source, here)
+    assert two.whole() == ({two.disk.volume}, {two.disk.volume})
+
+
+@pytest.mark.parametrize(("here", "there"), [(MIGRATED, UNKNOWN), (UNKNOWN, RUNNING), (BY_HAND, RUNNING)])
+def test_what_is_left_of_one_that_has_run_goes(record: Record, here: State, there: State) -> None:
+    two = Two(record, here, there)
+    two.ended_at_destination()
+    assert two.is_there()
+
+
+def test_one_whose_memory_is_still_coming_takes_nothing_away(record: Record) -> None:
+    two = Two(record, BY_HAND, COMING)
+    with pytest.raises(Conflict, match="waits here for its memory: it is still where it comes from"):
+        two.ended_at_destination()
+    with pytest.raises(Conflict, match="waits here for its memory"):
+        live._given_up(two.job(two.kvm2, two.pool2), two.come)
+    assert (two.source.now, two.pool1.volumes) == (BY_HAND, {two.disk.volume})

@@ -37,6 +37,7 @@ State = tuple[int, int]
 RUNNING: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
 BY_HAND: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
 COMING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+BROKEN: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
 FAILED: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
 SHUT_DOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
 UNKNOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN)
@@ -54,6 +55,7 @@ class Guest:
 
     def __init__(self, at: Conn, record: Record, state: State, *, sent: bool = False) -> None:
         self.at, self.record, self.now, self.sent = at, record, state, sent
+        self.resumed: list[tuple[str, int]] = []
 
     def name(self) -> str:
         return self.record.name
@@ -100,6 +102,11 @@ class Guest:
 
     def XMLDesc(self, _flags: int) -> str:
         return "<domain><os/></domain>"
+
+    def migrateToURI3(self, uri: str, _parameters: t.Any, flags: int) -> None:
+        """Only a post-copy is sent on here."""
+        self.resumed.append((uri, flags))
+        self.now = MIGRATED
 
 
 class Conn:
@@ -275,3 +282,20 @@ def test_one_whose_memory_is_still_coming_takes_nothing_away(record: Record) -> 
     with pytest.raises(Conflict, match="waits here for its memory"):
         live._given_up(two.job(two.kvm2, two.pool2), two.come)
     assert (two.source.now, two.pool1.volumes) == (BY_HAND, {two.disk.volume})
+
+
+def test_a_broken_post_copy_is_sent_on_and_never_killed(record: Record) -> None:
+    two = Two(record, BROKEN, RUNNING)
+    two.ended_at_destination()
+    ((uri, flags),) = two.source.resumed
+    assert uri == "qemu+tls://kvm2/system"
+    assert flags & libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+    assert two.is_there()
+
+
+def test_a_post_copy_whose_link_stays_broken_is_not_touched(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two(record, BROKEN, RUNNING)
+    monkeypatch.setattr(Steering, "resume", lambda _self, _far: Ended("no route"))
+    with pytest.raises(Conflict, match=r"part still on kvm1 \(post-copy\): no route. Nothing is touched"):
+        two.ended_at_destination()
+    assert (two.source.now, two.pool1.volumes) == (BROKEN, {two.disk.volume})

@@ -22,7 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     FlotillaError,
     Stale,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.live import summary
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish, summary
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Json, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import (
     Move,
@@ -46,9 +46,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends 
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import (
     Far,
+    Layout,
     has_job,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 #: How long a destination whose guest is not to be may take to let go of it.
@@ -179,7 +180,7 @@ def _must_have_run(domain: Domain, host: str) -> None:
 def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     """The same, from the host that the server has come to: ``far`` is the one that it has left."""
     must_have_come(job)
-    old = found(far.conn.lookupByUUIDString, job.order.server_id)
+    old = _handed_on(job, far, mark)
     # Where nothing was copied either copy is as good, if both are off.
     if old is not None and not is_migrated(*old.state()[:2]) and (mark.disks or old.isActive()):
         _must_have_run(job.domain, own_name(job))
@@ -209,6 +210,27 @@ def must_have_come(job: Job) -> None:
             f"server {job.order.name!r} waits here for its memory: it is still where it comes from, and nothing is "
             "touched; run again when that has ended (`virsh domjobinfo`)"
         )
+
+
+def _handed_on(job: Job, far: Far, mark: Move) -> Domain | None:
+    """Its domain at the host that it comes from. Part of its memory may still be there (post-copy): it is sent on, for
+    no other is."""
+    old = found(far.conn.lookupByUUIDString, job.order.server_id)
+    if old is None or not domains.is_post_copy(old):
+        return old
+    _must_be_left(old, mark)
+    record = t.cast(Record, domains.record_of(old))
+    cause = "it is still being sent"
+    if domains.is_broken_post_copy(old):
+        here = dataclasses.replace(far, end=t.cast(Move, move_of(record)).other)
+        steering = Steering(old, Wish(), record.flavor, Layout((), (), (), {}), job.host.report)
+        cause = steering.resume(here).cause
+    if cause:
+        raise Conflict(
+            f"part of the memory of server {job.order.name!r} is here, part still on {far.end.host} (post-copy): "
+            f"{cause}. Nothing is touched; mend the link between both hosts, then run again"
+        )
+    return found(far.conn.lookupByUUIDString, job.order.server_id)
 
 
 def _must_be_left(old: Domain, mark: Move) -> None:

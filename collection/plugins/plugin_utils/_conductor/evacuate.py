@@ -37,6 +37,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Server,
     volume_of,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import MARK as MOVING
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step, plan_server
@@ -60,7 +62,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostRow, ServerRow
 
 #: Marks of a server that is on its way somewhere, or waits for a word: Nova refuses these states, too.
-_UNSETTLED = ("resize", "migrating", "move")
+_UNSETTLED = ("resize", "migrating")
 #: What memory holds, and a dead host has lost.
 _IN_MEMORY = ("active", "paused", "suspended", "rescued")
 
@@ -220,14 +222,25 @@ class Evacuate(Reconcile):
                 f"it is known from the record beside its disk alone, which doesn't say whether it was on {home} or "
                 f"on {hosts}: evacuate all of them at once: -e fleet_host={','.join((*self._lost.hosts, *others))}"
             )
-        maybe = sorted(set(self._lost.begun.get(record.id, ())) - set(self._lost.hosts) - self._up)
+        coming = next((host for host in self._given.computes if _is_coming(record, host)), None)
+        if coming is not None:
+            return (
+                HELD,
+                f"its memory was on the way to {coming.name}, where libvirt gives it up in a minute: run again then",
+            )
+        maybe = sorted(self._ends(record) - set(self._lost.hosts) - self._up)
         if maybe:
             hosts = ", ".join(maybe)
             return HELD, (
-                f"a move of it to {hosts} was cut off, and {hosts} is down: it may run there; evacuate both hosts at "
+                f"a move of it was cut off whose other end, {hosts}, is down: it may run there; evacuate both hosts at "
                 f"once: -e fleet_host={','.join((*self._lost.hosts, *maybe))}"
             )
         return None
+
+    def _ends(self, record: Record) -> set[str]:
+        """Hosts where moves of a server that were cut off may have left its guest."""
+        its = move_of(record)
+        return {*self._lost.begun.get(record.id, ()), *(() if its is None else (its.other.host,))}
 
     @property
     def _up(self) -> set[str]:
@@ -267,11 +280,17 @@ class Evacuate(Reconcile):
         if record.hardware.firmware == "uefi":
             what.append("the variables of its UEFI firmware are made anew")
         home = str(row.host)
-        among = sorted(set(self._never_seen) & set(self._lost.hosts)) if home in self._never_seen else [home]
+        among = {*self._never_seen, *self._ends(record)} if home in self._never_seen else {home, *self._ends(record)}
         step = Step(
             "evacuate",
             f"from {home}: {'; '.join(what)}",
-            options={"rebuild": not disks.kept, "start": starts, "from": home, "lost": lost, "among": among},
+            options={
+                "rebuild": not disks.kept,
+                "start": starts,
+                "from": home,
+                "lost": lost,
+                "among": sorted(among & set(self._lost.hosts)),
+            },
         )
         if lost and not self._may_lose:
             return draft.to_do(ServerPlan(held=(dataclasses.replace(step, hold="data_loss"),)))
@@ -320,7 +339,8 @@ class Evacuate(Reconcile):
             # A copy of the server, or a volume of it that this didn't make: somebody must look at that first.
             there = any(guest.id == record.id for guest in compute.guests)
             there |= any(old.id == record.id for old in compute.replaced)
-            if there or (compute.name not in disks.hosts if disks.kept else disks.in_the_way(record, compute)):
+            there |= disks.in_the_way(record, compute)
+            if there or (disks.kept and compute.name not in disks.hosts):
                 unfit.add(compute.name)
         return unfit
 
@@ -435,9 +455,14 @@ def _in_service(given: Situation, compute: Compute) -> bool:
     return state == "enabled"
 
 
+def _is_coming(record: Record, compute: Compute) -> bool:
+    """Whether a host waits for the memory of a server's guest."""
+    return any(guest.arriving and guest.id == record.id for guest in compute.guests)
+
+
 def _whole(record: Record) -> Record:
     """The server as it comes back: not rescued, not on its way, its fit found anew."""
-    marks = {key: value for key, value in record.marks.items() if key != "rescue"}
+    marks = {key: value for key, value in record.marks.items() if key not in ("rescue", MOVING)}
     spec = {key: value for key, value in record.spec.items() if key != "rescue"}
     return dataclasses.replace(record, marks=marks, spec=spec)
 

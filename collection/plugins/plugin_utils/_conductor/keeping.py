@@ -44,9 +44,10 @@ class Disks:
         return "disk kept" + (f", what was on its disk {', '.join(lost)} is lost" if lost else "")
 
     def in_the_way(self, record: Record, compute: Compute) -> bool:
-        """Whether a host has volumes of a server that is to be built anew there: nobody knows what is in them."""
+        """Whether a host has volumes of a server where others are to be made: nobody knows what is in them."""
         pools = [compute.pools[disk.pool] for disk in record.disks if disk.pool in compute.pools]
         names = {disk.volume for disk in record.disks} | {volume_of(record.id, disk.role) for disk in record.disks}
+        names -= kept_on(record, compute) if self.kept else set()
         return any(names & set(pool.get("volumes", {})) for pool in pools)
 
 

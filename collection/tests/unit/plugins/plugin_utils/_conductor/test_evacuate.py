@@ -14,10 +14,12 @@ import pytest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, replaces
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate, Lost
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import to_be_proven
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostRow, RunRow, ServerRow
@@ -264,17 +266,10 @@ def test_a_rescued_server_comes_back_as_itself() -> None:
     assert (set(after.marks), "rescue" in after.spec) == ({"lock", "replaces"}, False)
 
 
-@pytest.mark.parametrize(
-    ("marks", "said"),
-    [
-        ({"migrating": {"migration": "m"}}, "while it is in vm_state migrating"),
-        ({"move": {}}, "while it is in vm_state migrating"),
-    ],
-)
-def test_what_waits_for_something_else_is_refused_in_nova_s_words(marks: dict[str, Json], said: str) -> None:
-    lost = dead().with_record(marks=marks)
+def test_what_waits_for_something_else_is_refused_in_nova_s_words() -> None:
+    lost = dead().with_record(marks={"migrating": {"migration": "m"}})
     entry = lost.entry(surveys=showing(lost, "kvm2"))
-    assert (entry.verdict, said in entry.message) == ("error", True)
+    assert (entry.verdict, "while it is in vm_state migrating" in entry.message) == ("error", True)
     assert entry.message.startswith(f"Cannot 'evacuate' instance {lost.records['web1'].id}")
 
 
@@ -398,6 +393,52 @@ def test_where_the_destination_died_too_both_must_be_proven_dead() -> None:
     assert "evacuate both hosts at once: -e fleet_host=kvm1,kvm2" in entry.message
     together = lost.entry(surveys=both, begun={server_id: ["kvm2"]}, hosts=("kvm1", "kvm2"))
     assert (together.verdict, together.host) == ("change", "kvm3")
+    plan = lost.plan(surveys=both, begun={server_id: ["kvm2"]}, hosts=("kvm1", "kvm2"))
+    assert to_be_proven(plan, ("kvm1", "kvm2")) == ["kvm1", "kvm2"]
+
+
+def on_its_way(lost: Dead, role: str) -> Dead:
+    """Its live migration was cut off; kvm2 is the other end of it."""
+    move = Move("m1", role, End("kvm2", "qemu+tls://kvm2/system", "id-kvm2"), lost.records["web1"].disks)
+    return lost.with_record(marks=marked(lost.records["web1"], move).marks)
+
+
+@pytest.mark.parametrize("role", [SOURCE, DESTINATION])
+def test_a_live_migration_that_was_cut_off_keeps_no_server_on_a_dead_host(role: str) -> None:
+    lost = on_its_way(dead(), role)
+    after = Record.from_json(deed(lost.entry(surveys=showing(lost, "kvm2", "kvm3")))["record"])
+    assert set(after.marks) == {"replaces"}
+    down: dict[str, t.Any] = {"kvm2": None, **showing(lost, "kvm3")}
+    held = lost.entry(surveys=down)
+    assert (held.verdict, held.steps) == ("held", ())
+    assert "a move of it was cut off whose other end, kvm2, is down" in held.message
+    both = lost.plan(surveys=down, hosts=("kvm1", "kvm2"))
+    assert [(entry.verdict, entry.host) for entry in both.servers] == [("change", "kvm3")]
+    assert to_be_proven(both, ("kvm1", "kvm2")) == ["kvm1", "kvm2"]
+
+
+def test_a_guest_whose_memory_was_on_its_way_is_waited_for() -> None:
+    lost = on_its_way(dead(), SOURCE)
+    coming = dataclasses.replace(as_defined(lost.records["web1"]), state="paused", arriving=True)
+    there = dataclasses.replace(lost, guests={"kvm2": [coming]})
+    entry = there.entry(surveys=showing(lost, "kvm2", "kvm3"))
+    assert (entry.verdict, "was on the way to kvm2" in entry.message) == ("held", True)
+
+
+def test_where_a_move_has_left_half_of_it_it_is_not_built() -> None:
+    """Its root disk is shared, and its config drive, which is local, was on the way."""
+    lost = dead()
+    record = lost.records["web1"]
+    own = {"pool": "own", "pool_id": "pool-own"}
+    disks = tuple(dataclasses.replace(disk, **own) if disk.role == "config" else disk for disk in record.disks)
+    (drive,) = (disk.volume for disk in disks if disk.role == "config")
+    surveys = showing(lost, "kvm2", "kvm3")
+    for name, its in surveys.items():
+        half = its["pools"]["local"]["volumes"].pop(drive)
+        volumes = {drive: half} if name == "kvm2" else {}
+        its["pools"]["own"] = {**its["pools"]["local"], "id": f"own-{name}", "volumes": volumes}
+    entry = lost.with_record(disks=disks).entry(surveys=surveys)
+    assert (entry.verdict, entry.host, entry.held) == ("change", "kvm3", ())
 
 
 def test_what_is_elsewhere_already_is_not_evacuated_again() -> None:

@@ -35,6 +35,8 @@ TLS_PORT = 16514
 _TCP_PORT = 16509
 #: A host that doesn't answer is told as such, soon.
 _PATIENCE = 5.0
+#: And for a program of the host's own, which loads modules and may wait for them.
+_ANSWERS = 30.0
 _VALIDATED = re.compile(r"\s*QEMU: Checking (?:for|if) (.+?)\s+: (PASS|FAIL|WARN|NOTE)(?: \((.*)\))?")
 #: What virt-host-validate says that is no business of every compute host, and what is looked at more closely below.
 _PASSED_OVER = ("hardware virtualization", "device /dev/kvm", "secure guest support", "device assignment IOMMU")
@@ -94,7 +96,10 @@ def _validated() -> t.Iterator[Check]:
     if shutil.which("virt-host-validate") is None:
         yield Check("virt-host-validate", "missing", "not installed", "install libvirt's client programs")
         return
-    done = subprocess.run(["virt-host-validate", "qemu"], capture_output=True, text=True, check=False)
+    done = _asked("virt-host-validate", "qemu")
+    if done is None:
+        yield Check("virt-host-validate", "warning", f"no answer within {_ANSWERS:g} s", "run it by hand")
+        return
     for match in map(_VALIDATED.match, done.stdout.splitlines()):
         if match is None or match.group(1).startswith(_PASSED_OVER):
             continue
@@ -262,11 +267,21 @@ def _clock() -> Check:
         return Check("Clock", "ok", "synchronised by systemd-timesyncd")
     if shutil.which("chronyc") is None:
         return Check("Clock", "warning", "nothing that keeps it is known", "install chrony")
-    done = subprocess.run(["chronyc", "-c", "tracking"], capture_output=True, text=True, check=False)
+    done = _asked("chronyc", "-c", "tracking")
+    if done is None:
+        return Check("Clock", "warning", f"chronyc gave no answer within {_ANSWERS:g} s", "look at the service chronyd")
     fields = done.stdout.strip().split(",")
     if done.returncode == 0 and len(fields) > 4 and fields[0] not in ("00000000", "7F7F0101"):
         return Check("Clock", "ok", f"chrony, {float(fields[4]) * 1000:.1f} ms off {fields[1]}")
     return Check("Clock", "warning", "chrony has no source yet", "look at chronyc sources")
+
+
+def _asked(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """What a program says; None for one that doesn't come to an end."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWERS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 __all__ = ["TLS_PORT", "Check", "Wanted", "checks"]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import types
 import typing as t
 from pathlib import Path
 
@@ -125,3 +127,16 @@ def test_what_libvirt_itself_says_becomes_rows(monkeypatch: pytest.MonkeyPatch) 
         ("Device /dev/net/tun exists", "ok", ""),
         ("Cgroup 'cpu' controller support", "missing", "Enable 'cpu'"),
     ]
+
+
+def test_a_program_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(command: t.Sequence[str], *, timeout: float, **_keywords: t.Any) -> t.NoReturn:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    nothing: t.Any = types.SimpleNamespace(exists=lambda: False)
+    monkeypatch.setattr(host_checks, "pathlib", types.SimpleNamespace(Path=lambda _path: nothing))
+    monkeypatch.setattr("subprocess.run", never)
+    rows = [*host_checks._validated(), host_checks._clock()]
+    assert [(row.name, row.result) for row in rows] == [("virt-host-validate", "warning"), ("Clock", "warning")]
+    assert all("no answer within 30 s" in row.found for row in rows)

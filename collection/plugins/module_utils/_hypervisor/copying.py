@@ -27,13 +27,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     Connection,
     Domain,
     Volume,
-    found,
     is_error,
     libvirt,
     libvirt_error,
     message_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import became, state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import became, has_job, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.freezing import frozen, thaw
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, wait_built
 
@@ -149,7 +148,7 @@ class Copying:
         )
 
     def _wait(self, watch: float | None) -> None:
-        if not became(lambda: not _has_job(self._domain), within=_COPIED_WITHIN if watch is None else watch):
+        if not became(lambda: not has_job(self._domain), within=_COPIED_WITHIN if watch is None else watch):
             stats = self._domain.jobStats()
             if watch is None or stats.get("time_elapsed", 0) > _COPIED_WITHIN * 1000:
                 hours = _COPIED_WITHIN / 3600
@@ -205,18 +204,8 @@ def _end_job(domain: Domain, path: str) -> None:
         )
     with contextlib.suppress(libvirt.libvirtError):  # it may end by itself meanwhile
         domain.abortJob()
-    if not became(lambda: not _has_job(domain), within=_ENDED_WITHIN):
+    if not became(lambda: not has_job(domain), within=_ENDED_WITHIN):
         raise FlotillaError(f"the copy that an earlier run began of domain {domain.name()!r} doesn't end; look at it")
-
-
-def _has_job(domain: Domain) -> bool:
-    try:
-        info = found(domain.jobInfo)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
-            return False
-        raise
-    return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
 
 __all__ = ["OFF", "ROLE", "Copying", "StillCopying", "remove_copy"]

@@ -77,6 +77,17 @@ def is_arriving(domain: Domain) -> bool:
     return stats is not None and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN
 
 
+def has_job(domain: Domain) -> bool:
+    """Whether libvirt has a job at work on a domain."""
+    try:
+        info = found(domain.jobInfo)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
+            return False
+        raise
+    return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
+
+
 def must_not_be_elsewhere(domain: Domain) -> None:
     """Refuse a domain that was migrated away: the guest may run on another host, on this very disk."""
     if is_migrated(*domain.state()[:2]):
@@ -248,6 +259,7 @@ def _press_until_off(domain: Domain, deadline: float) -> None:
 
 __all__ = [
     "became",
+    "has_job",
     "is_arriving",
     "is_broken_post_copy",
     "is_post_copy",

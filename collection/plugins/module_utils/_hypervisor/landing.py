@@ -47,7 +47,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job i
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import (
     Far,
     Layout,
-    has_job,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
@@ -98,7 +97,7 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         )
     if ended.handed_over or mark.doubt:
         mark = _doubted(job, here, mark)
-    stands = domains.is_waiting_for_memory(here) and not has_job(here)  # libvirt was restarted here meanwhile
+    stands = domains.is_waiting_for_memory(here) and not domains.has_job(here)  # libvirt was restarted here meanwhile
     there = _landed(far, job.order.server_id) if stands or mark.doubt else None
     if there is not None and _has_run(there):
         domains.kill(here)
@@ -184,7 +183,7 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     # Where nothing was copied either copy is as good, if both are off.
     if old is not None and not is_migrated(*old.state()[:2]) and (mark.disks or old.isActive()):
         _must_have_run(job.domain, own_name(job))
-    if old is not None and old.isActive() and domains.state_of(old) == "paused" and not has_job(old):
+    if old is not None and old.isActive() and domains.state_of(old) == "paused" and not domains.has_job(old):
         _must_be_left(old, mark)
         domains.kill(old)  # it was handed over, and stands still since
     if old is not None and old.isActive():
@@ -294,7 +293,7 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
-    if not mark.paused and (mark.doubt or (domains.is_waiting_for_memory(here) and not has_job(here))):
+    if not mark.paused and (mark.doubt or (domains.is_waiting_for_memory(here) and not domains.has_job(here))):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))

@@ -56,7 +56,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prech
     Layout,
     Look,
     check,
-    has_job,
     looks,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
@@ -118,7 +117,7 @@ def _end_move(job: Job) -> handlers.Outcome:
 
 def _given_up(job: Job, mark: Move) -> handlers.Outcome:
     """The operator says that the other end has nothing of it (fleet_assume_absent): its move is over, it is here."""
-    if has_job(job.domain) or domains.is_post_copy(job.domain):
+    if domains.has_job(job.domain) or domains.is_post_copy(job.domain):
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
@@ -133,7 +132,7 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
 def _abort(job: Job) -> handlers.Outcome:
     """Nova: abort a live migration that is running."""
     mark = move_of(job.record)
-    if mark is None or not has_job(job.domain):
+    if mark is None or not domains.has_job(job.domain):
         raise Refused(f"Cannot 'abort live migration' instance {job.order.server_id}: no migration of it is running")
     if domains.is_post_copy(job.domain):
         raise Refused(
@@ -175,7 +174,7 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     try:
         if domains.is_broken_post_copy(job.domain):
             ended = steering.resume(far)
-        elif has_job(job.domain):
+        elif domains.has_job(job.domain):
             ended = steering.attach()
         else:
             ended = steering.looked_at()

@@ -38,7 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import is_ours
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import has_job, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
@@ -258,17 +258,6 @@ def _job_free(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[s
         yield "another job is at work on its domain (`virsh domjobinfo`): wait for its end"
 
 
-def has_job(domain: t.Any) -> bool:
-    """Whether libvirt has a job at work on a domain."""
-    try:
-        info = found(domain.jobInfo)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
-            return False
-        raise
-    return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
-
-
 _LOOKS = (
     ("name", _name),
     ("versions", _versions),
@@ -380,4 +369,4 @@ def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
             yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
 
 
-__all__ = ["Far", "Layout", "Look", "check", "has_job", "is_shared", "looks"]
+__all__ = ["Far", "Layout", "Look", "check", "is_shared", "looks"]

@@ -34,7 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     message_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout, has_job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import host_of_uri
 
 #: Nova looks every half second (libvirt driver, _live_migration_monitor); a small guest is moved in less than two.
@@ -118,7 +118,7 @@ class Steering:
 
     def attach(self) -> Ended:
         """See a migration to its end that somebody else has begun."""
-        self._watch(lambda: not has_job(self._domain), time.sleep)
+        self._watch(lambda: not domains.has_job(self._domain), time.sleep)
         return self._end(None)
 
     def looked_at(self) -> Ended:

@@ -44,7 +44,8 @@ class ComputeFilter(HostFilter):
 
 
 class RequestedHost(HostFilter):
-    """The host that ``server_host`` pins the server to. The other rules hold for it all the same."""
+    """The only host that is asked for: by ``server_host``, by who moves it, or because it is there and stays. The other
+    rules hold for it all the same."""
 
     on_rebuild = True
 
@@ -55,7 +56,7 @@ class RequestedHost(HostFilter):
         return request.host or ""
 
     def why_not(self, host: HostState, request: Request) -> str | None:
-        return None if request.host in (None, host.name) else f"the server is pinned to {request.host!r}"
+        return None if request.host in (None, host.name) else f"it is to be on {request.host!r}"
 
 
 class IgnoreHosts(HostFilter):

@@ -157,7 +157,7 @@ def test_what_is_refused_says_why_for_each_host(ledger: Path) -> None:
     with pytest.raises(AnsibleError) as caught:
         look(ledger, "new1", **{**WISHES, "flavor": "huge"}, host="kvm1")
     assert "No valid host was found for new1 (64 GiB, 1 vCPU, 1 GiB disk): kvm1: needs 64 GiB" in str(caught.value)
-    assert "kvm2, kvm3: the server is pinned to 'kvm1'" in str(caught.value)
+    assert "kvm2, kvm3: it is to be on 'kvm1'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

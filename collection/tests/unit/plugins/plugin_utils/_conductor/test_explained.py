@@ -206,7 +206,7 @@ def test_an_image_that_the_host_is_not_fit_for_is_refused(name: str) -> None:
     entry = entries(plan)["web1"]
     assert (entry.verdict, entry.host, kinds(entry)) == ("no valid host", "kvm1", [])
     assert reason in entry.message
-    assert "the server is pinned to 'kvm1'" in entry.message
+    assert "it is to be on 'kvm1'" in entry.message
     assert [one.server for one in plan.explanations] == ["web1"]
 
 

@@ -66,7 +66,7 @@ CASES: list[tuple[str, HostState, Request, str | None]] = [
     ("ComputeFilter", host(enabled=False, reason="broken fan"), request(), "disabled (broken fan)"),
     ("ComputeFilter", host(up=False, enabled=False, reason="no route"), request(), "down (no route)"),
     ("RequestedHost", host(), request(host="kvm1"), None),
-    ("RequestedHost", host(), request(host="kvm2"), "the server is pinned to 'kvm2'"),
+    ("RequestedHost", host(), request(host="kvm2"), "it is to be on 'kvm2'"),
     ("IgnoreHosts", host(), request(ignore_hosts=["KVM1"]), "ruled out for this operation"),
     ("IgnoreHosts", host(), request(ignore_hosts=["kvm11"]), None),
     ("AvailabilityZoneFilter", host(zone="east"), request(), None),

@@ -137,6 +137,7 @@ def examine(patient: Patient) -> list[Finding]:
         *_left_hosts(patient),
         *_undeclared(patient),
         *_volumes(patient),
+        *_left_volumes(patient),
     ]
     return list({(one.kind, one.what, one.host): one for one in found}.values())
 
@@ -414,9 +415,9 @@ def _volumes(patient: Patient) -> t.Iterator[Finding]:
     known |= set(patient.snapshot.claims) if patient.snapshot is not None else set()
     used: set[str] = set()
     for compute in patient.computes:
+        used |= {str(volume[-1]).rpartition("/")[2] for guest in compute.guests for volume in guest.volumes}
         known |= {guest.id for guest in compute.guests} | {record.id for record in compute.shelved} | compute.at_work
         known |= {record.id for record in compute.replaced}
-        used |= {str(volume[-1]).rpartition("/")[2] for guest in compute.guests for volume in guest.volumes}
     seen = set()
     for compute in patient.computes:
         for pool, facts in compute.pools.items():
@@ -437,11 +438,46 @@ def _orphan(patient: Patient, compute: Compute, pool: str, volume: str) -> Findi
     elif patient.snapshot is None:
         command = "look again with the fleet's ledger, which may know its server"
     else:
-        delete = f"virsh vol-delete --pool {shlex.quote(pool)} {shlex.quote(volume)}"
         local = compute.pools[pool].get("type") in _LOCAL
         who = "if nobody misses it" if local else "if nobody misses it, and no other fleet has its servers in this pool"
-        command = f"{who}: {_on(compute.name, delete)}"
+        command = f"{who}: {_deletes(compute, pool, volume)}"
     return Finding("orphan_volume", volume, message, command, compute.name)
+
+
+def _left_volumes(patient: Patient) -> t.Iterator[Finding]:
+    """Disks of a server on a host that has nothing else of it, in a pool that it doesn't stand on: a move that was cut
+    off made them, and its source has died. One that can still be ended has a finding of its own."""
+    copies: dict[str, list[Record]] = {}
+    for _compute, _guest, record in patient.copies():
+        copies.setdefault(record.id, []).append(record)
+    for compute in patient.computes:
+        there = {guest.id for guest in compute.guests} | {record.id for record in (*compute.replaced, *compute.shelved)}
+        for pool, facts in compute.pools.items():
+            for volume in sorted(facts.get("volumes", {})):
+                row = patient.rows.get(volume[:36])
+                if row is None or row.id in there or row.host == compute.name or patient.at_work(row.id):
+                    continue
+                its = [record for record in (row.loads(), *copies.get(row.id, ())) if record is not None]
+                pools = {disk.pool_id for record in its for disk in record.disks if disk.volume == volume}
+                moving = any(map(move_of, copies.get(row.id, ())))
+                if pools and not moving and not pools & {None, facts.get("id"), *facts.get("markers", ())}:
+                    yield _left_volume(patient, row, compute, pool, volume)
+
+
+def _left_volume(patient: Patient, row: ServerRow, compute: Compute, pool: str, volume: str) -> Finding:
+    message = (
+        f"the volume {volume} in pool {pool} of {compute.name} bears the id of {row.name}, which is on {row.host} and "
+        "doesn't stand on it: a move that was cut off has left it"
+    )
+    home = patient.host(row.host)
+    command = f"look again when {row.host} can be read, or {row.name} has been evacuated"
+    if home is not None and home.up:
+        command = f"if {row.name} has all its data where it is: {_deletes(compute, pool, volume)}"
+    return Finding("left_volume", volume, message, command, compute.name)
+
+
+def _deletes(compute: Compute, pool: str, volume: str) -> str:
+    return _on(compute.name, f"virsh vol-delete --pool {shlex.quote(pool)} {shlex.quote(volume)}")
 
 
 def _on(host: str, command: str) -> str:

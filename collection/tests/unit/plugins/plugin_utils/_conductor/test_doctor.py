@@ -186,6 +186,40 @@ def test_an_orphan_volume_may_be_that_of_a_host_that_is_down() -> None:
     assert "vol-delete" not in found["orphan_volume"].command
 
 
+def placed(host: str, pool_id: str) -> Record:
+    """web1 with its disk in that pool."""
+    of = record(host=host)
+    return dataclasses.replace(of, disks=(dataclasses.replace(of.root, pool_id=pool_id),))
+
+
+def test_what_a_move_has_left_on_a_host_that_has_nothing_else_of_the_server() -> None:
+    """The source of a live migration died while disks were copied; the server was evacuated, or is still to be."""
+    half = {"kvm2": survey("kvm2", [f"{ONE}-root"])}
+    here = placed("kvm1", "pool-kvm1")
+    found = only(examine(patient({"kvm1": [guest(here)]}, [row(here)], surveys=half)))
+    assert (found.kind, found.what, found.host) == ("left_volume", f"{ONE}-root", "kvm2")
+    assert f"virsh vol-delete --pool local {ONE}-root" in found.command
+    dead = examine(patient(rows=[row(here)], surveys={**half, "kvm1": None}))
+    assert [one.kind for one in dead] == ["host_down", "left_volume"]
+    assert dead[1].command == "look again when kvm1 can be read, or web1 has been evacuated"
+
+
+@pytest.mark.parametrize("case", ["its own", "shared", "unknown", "replaced", "on its way", "at work"])
+def test_a_volume_that_has_its_meaning_is_left_by_nobody(case: str) -> None:
+    pool_id = {"shared": "pool-kvm2", "unknown": None}.get(case, "pool-kvm1")
+    here = placed("kvm1", t.cast(str, pool_id))
+    if case == "on its way":
+        here = marked(here, Move("m1", SOURCE, End("kvm2"), tuple(here.disks)))
+    steps = [{"server_id": ONE}] if case == "at work" else []
+    there = survey("kvm2", [] if case == "its own" else [f"{ONE}-root"], running_steps=steps)
+    surveys = {"kvm1": survey("kvm1", [f"{ONE}-root"]), "kvm2": there}
+    one = patient({"kvm1": [guest(here)]}, [row(here)], surveys=surveys)
+    if case == "replaced":
+        computes = [dataclasses.replace(c, replaced=(record(),)) if c.name == "kvm2" else c for c in one.computes]
+        one = dataclasses.replace(one, computes=computes)
+    assert "left_volume" not in {found.kind for found in examine(one)}
+
+
 def test_a_volume_that_a_foreign_domain_uses_is_none() -> None:
     foreign = Guest("x", "x", "shutoff", True, False, 1, 1, volumes=(("local", f"{TWO}-root"),))
     assert examine(patient({"kvm1": [foreign]}, surveys={"kvm1": survey("kvm1", [f"{TWO}-root"])}, servers=())) == []

@@ -16,7 +16,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout, is_shared
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
 
@@ -97,6 +97,56 @@ def test_a_running_guest_is_not_copied_without_what_is_under_its_disk(
     far: t.Any = types.SimpleNamespace(storage=storage, end=types.SimpleNamespace(host="kvm2"))
     with pytest.raises(FlotillaError, match=why):
         _layout(job, far, Wish(), lambda *_pools: False)
+
+
+class Shelf:
+    """A pool as one end sees it: the *files* in it, and those that its libvirt knows of."""
+
+    def __init__(self, mark: str, files: set[str]) -> None:
+        self.id, self.name, self.files, self.known = mark, "local", files, set(files)
+
+    def markers(self, _wanted: str | None = None) -> list[str]:
+        return [self.id]
+
+    def refresh(self) -> None:
+        self.known = set(self.files)
+
+    def make(self, name: str, _capacity: int, _format: str) -> None:
+        assert name not in self.files
+        self.files.add(name)
+        self.known.add(name)
+
+    def find(self, name: str, *, look_again: bool = True) -> t.Any:
+        if look_again:
+            self.refresh()
+
+        def delete(_flags: int) -> None:
+            self.known.discard(name)
+            self.files.discard(name)
+
+        return types.SimpleNamespace(delete=delete) if name in self.known else None
+
+
+@pytest.mark.parametrize("left", [None, "here", "there"])
+@pytest.mark.parametrize("one", [True, False])
+def test_a_pool_is_shared_if_one_end_sees_what_the_other_makes_now(one: bool, left: str | None) -> None:
+    """Nothing that a worker which was killed has left says that it is: the disk would not be copied."""
+    files: dict[str, set[str]] = {"here": set(), "there": set()}
+    if left is not None:
+        files[left].add(f"flotilla-probe-{A}")
+    if one:
+        files = dict.fromkeys(files, files["here"] | files["there"])
+    here, there = (t.cast(t.Any, Shelf(A if one else end, files[end])) for end in ("here", "there"))
+    assert is_shared(here, there, A) is one
+    assert not files["here"] | files["there"]
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_a_pool_whose_marks_say_otherwise_is_not_judged(one: bool) -> None:
+    files: set[str] = set()
+    here, there = t.cast(t.Any, Shelf(A, files)), t.cast(t.Any, Shelf(B, files) if one else Shelf(A, set()))
+    with pytest.raises(Conflict, match="nothing is moved; is it mounted on both"):
+        is_shared(here, there, A)
 
 
 def test_a_pool_without_a_mark_is_not_judged() -> None:

@@ -317,26 +317,35 @@ def _pool(far: Far, name: str) -> Pool:
 
 
 def is_shared(here: Pool, there: Pool, server_id: str) -> bool:
-    """Whether both ends see the same pool: a volume made there is looked for here (Nova: a file in instances_path)."""
+    """Whether both ends see the same pool: a volume made there is looked for here (Nova: a file in instances_path).
+
+    Their marks must say so, too: a disk that is taken for a shared one is not copied, and one that isn't is deleted.
+    """
     name = _PROBE + server_id
-    if there.find(name) is None:
-        there.make(name, 1, "raw")
+    here.refresh()
+    _remove(name, there, here)  # what a worker that was killed has left would be seen for nothing
     try:
+        there.make(name, 1, "raw")
         here.refresh()
         seen = here.find(name, look_again=False) is not None
     finally:
-        for pool in (there, here):
-            # Libvirt forgets a volume that is gone already without a word.
-            volume = pool.find(name, look_again=False)
-            if volume is not None:
-                with contextlib.suppress(libvirt.libvirtError):
-                    volume.delete(0)
-    if not seen and is_same(here, there):
+        _remove(name, there, here)
+    if seen != is_same(here, there):
+        ids, sees = ("other ids", "sees") if seen else ("the same id", "does not see")
         raise Conflict(
-            f"pool {here.name!r} has the same id on both hosts, and what one writes in it the other does not see: "
+            f"pool {here.name!r} has {ids} on both hosts, and what one writes in it the other {sees}: "
             "nothing is moved; is it mounted on both, or was it copied with its marker?"
         )
     return seen
+
+
+def _remove(name: str, *pools: Pool) -> None:
+    for pool in pools:
+        # Libvirt forgets a volume that is gone already without a word.
+        volume = pool.find(name, look_again=pool is pools[0])
+        if volume is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                volume.delete(0)
 
 
 def by_marks(here: Pool, there: Pool, _server_id: str) -> bool:

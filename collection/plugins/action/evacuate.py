@@ -112,6 +112,7 @@ class ActionModule(Carrier):
     def _lost(self, args: Arguments, ledger: Ledger, here: str | None) -> Lost:
         return Lost(
             hosts=tuple(dict.fromkeys(args["host"])),
+            named=tuple(args["host"]),
             server=args["server"],
             to=args["to"] or here,
             on_shared_storage=args["on_shared_storage"],

@@ -69,12 +69,12 @@ _IN_MEMORY = ("active", "paused", "suspended", "rescued")
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """What is asked for. ``hosts`` are dead; ``server``: the only one (name or id); ``to``: the host to go to.
+    """What is asked for. ``hosts`` are dead, ``named`` all that were named; ``server``: the only one (name or id);
+    ``to``: the host to go to.
 
     ``on_shared_storage``: auto, true or false, what the caller knows of the disks; ``target_state``: declared, started
     or stopped; ``password``: whether a new one is given; ``by_word``: that the hosts are dead is a person's word, no
-    fence's. ``begun``: server id -> hosts where unfinished moves of it may
-    have left a guest.
+    fence's. ``begun``: server id -> hosts where unfinished moves of it may have left a guest.
     """
 
     hosts: tuple[str, ...]
@@ -85,6 +85,7 @@ class Lost:
     target_state: str = "declared"
     password: bool = False
     by_word: bool = False
+    named: tuple[str, ...] = ()
     begun: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)
 
 
@@ -274,12 +275,15 @@ class Evacuate(Reconcile):
             return draft.refuse(ERROR, "admin password can't be changed on existing disk")
         starts = self._starts(record)
         lost = disks.lost(record)
+        twice = disks.kept and bool(record.spec.get("autostart"))
         what = [disks.told(record), "started" if starts else "left off"]
         if row.vm_state in _IN_MEMORY and row.vm_state != "active":
             what.append(f"what it had in memory ({row.vm_state}) is lost")
         if record.hardware.firmware == "uefi":
             what.append("the variables of its UEFI firmware are made anew")
         home = str(row.host)
+        if twice:
+            what.append(f"{home} starts it on the same disk when it is back (server_autostart): keep {home} off")
         among = {*self._never_seen, *self._ends(record)} if home in self._never_seen else {home, *self._ends(record)}
         step = Step(
             "evacuate",
@@ -292,7 +296,7 @@ class Evacuate(Reconcile):
                 "among": sorted(among & set(self._lost.hosts)),
             },
         )
-        if lost and not self._may_lose:
+        if (lost or twice) and not self._may_lose:
             return draft.to_do(ServerPlan(held=(dataclasses.replace(step, hold="data_loss"),)))
         return draft.to_do(ServerPlan(steps=(step,)))
 
@@ -438,7 +442,7 @@ def _check_hosts(given: Situation, lost: Lost) -> None:
 
 def _check_quorum(given: Situation, lost: Lost) -> None:
     """Who hears of nobody may have a fault of his own, and would have hosts fenced that live."""
-    others = [compute for compute in given.computes if compute.name not in lost.hosts]
+    others = [compute for compute in given.computes if compute.name not in {*lost.hosts, *lost.named}]
     silent = sorted(compute.name for compute in others if not compute.up and _in_service(given, compute))
     if lost.by_word or 2 * len(silent) <= len(others):
         return

@@ -207,7 +207,10 @@ def test_who_hears_of_nobody_fences_nobody() -> None:
     assert lost.plan(surveys={**showing(lost, "kvm4"), **silent}, by_word=True).servers
     assert lost.plan(surveys={**showing(lost, "kvm4"), "kvm2": None}).servers
     seen = {name: HostRow(name, f"id-{name}", 1, "enabled", None, 1.0, {}) for name in ("kvm2", "kvm3")}
-    assert lost.plan(hosts=("kvm1", "kvm2", "kvm3"), surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
+    three = ("kvm1", "kvm2", "kvm3")
+    assert lost.plan(hosts=three, surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
+    # Only kvm1 had servers, and was fenced: those that were named with it are no silent ones now.
+    assert lost.plan(named=three, surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
 
 
 def test_a_volume_that_lies_in_the_way_keeps_a_host_out() -> None:
@@ -280,11 +283,19 @@ def test_a_vtpm_guest_is_refused() -> None:
 
 
 def test_what_starts_by_itself_needs_a_fence() -> None:
+    lost = dead(pool="pool-kvm1")
+    lost = lost.with_record(spec={**lost.records["web1"].spec, "autostart": True})
+    held = lost.entry(accept_data_loss=True, by_word=True)
+    assert (held.verdict, "only a fence proves" in held.message) == ("held", True)
+    assert lost.entry(accept_data_loss=True).verdict == "change"
+
+
+def test_what_starts_by_itself_on_a_shared_disk_would_run_twice_when_its_host_is_back() -> None:
     lost = dead()
     lost = lost.with_record(spec={**lost.records["web1"].spec, "autostart": True})
-    held = lost.entry(surveys=showing(lost, "kvm2"), by_word=True)
-    assert (held.verdict, "only a fence proves" in held.message) == ("held", True)
-    assert lost.entry(surveys=showing(lost, "kvm2")).verdict == "change"
+    (step,) = lost.entry(surveys=showing(lost, "kvm2")).held
+    assert (step.hold, "kvm1 starts it on the same disk when it is back" in step.why) == ("data_loss", True)
+    assert lost.entry(surveys=showing(lost, "kvm2"), accept_data_loss=True).verdict == "change"
 
 
 def test_an_adopted_server_is_made_anew_under_names_of_ours_and_never_beside_its_own_disk() -> None:

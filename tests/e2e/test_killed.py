@@ -41,7 +41,7 @@ def begin(fleet: Fleet) -> None:
 
 
 def change(fleet: Fleet) -> None:
-    """Three servers are there; each is to become another: one of each kind of step that can be half done."""
+    """Four servers are there; each is to become another, and one more: each kind of step that can be half done."""
     fleet.declare("a", "b", "c", "d", state="stopped")
     fleet.another_image("tick2")
     fleet.reconcile()

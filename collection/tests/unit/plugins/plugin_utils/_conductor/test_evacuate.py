@@ -410,7 +410,7 @@ def test_where_the_destination_died_too_both_must_be_proven_dead() -> None:
 
 def on_its_way(lost: Dead, role: str) -> Dead:
     """Its live migration was cut off; kvm2 is the other end of it."""
-    move = Move("m1", role, End("kvm2", "qemu+tls://kvm2/system", "id-kvm2"), lost.records["web1"].disks)
+    move = Move("m1", role, End("kvm2", "qemu+tls://kvm2/system", "id-kvm2"), tuple(lost.records["web1"].disks))
     return lost.with_record(marks=marked(lost.records["web1"], move).marks)
 
 
@@ -440,7 +440,7 @@ def test_where_a_move_has_left_half_of_it_it_is_not_built() -> None:
     """Its root disk is shared, and its config drive, which is local, was on the way."""
     lost = dead()
     record = lost.records["web1"]
-    own = {"pool": "own", "pool_id": "pool-own"}
+    own: dict[str, t.Any] = {"pool": "own", "pool_id": "pool-own"}
     disks = tuple(dataclasses.replace(disk, **own) if disk.role == "config" else disk for disk in record.disks)
     (drive,) = (disk.volume for disk in disks if disk.role == "config")
     surveys = showing(lost, "kvm2", "kvm3")

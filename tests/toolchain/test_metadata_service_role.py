@@ -13,6 +13,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 
@@ -142,3 +143,18 @@ def test_the_units_are_of_one_bridge_each(role: Path) -> None:
         text = (role / "files" / name).read_text()
         assert "%I" in text
         assert "WantedBy=" in text
+
+
+@pytest.mark.parametrize("bridge", ["br0", "br-lan", "br_a.5", "b-0-1"])
+@pytest.mark.parametrize("tasks", ["start", "restart", "remove"])
+def test_systemd_reads_the_name_of_the_bridge_from_the_name_of_the_unit(role: Path, tasks: str, bridge: str) -> None:
+    """%I in the units: a dash stands for a slash, and \\xNN for the character of this number."""
+    variables = yaml.safe_load((role / "vars" / "main.yml").read_text())
+    read = yaml.safe_load((role / "tasks" / f"{tasks}.yml").read_text())
+    (name,) = (
+        task["ansible.builtin.systemd_service"]["name"] for task in read if "ansible.builtin.systemd_service" in task
+    )
+    given = {"unit": "u@", "item": {"bridge": bridge}, "__metadata_service_bridge": bridge}
+    unit = jinja2.Template(name).render(**variables, **given)
+    instance = unit.removeprefix("u@").removesuffix(".service").replace("-", "/")
+    assert re.sub(r"\\x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), instance) == bridge

@@ -10,6 +10,7 @@ import dataclasses
 import types
 import typing as t
 
+import libvirt
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
@@ -147,6 +148,35 @@ def test_a_pool_whose_marks_say_otherwise_is_not_judged(one: bool) -> None:
     here, there = t.cast(t.Any, Shelf(A, files)), t.cast(t.Any, Shelf(B, files) if one else Shelf(A, set()))
     with pytest.raises(Conflict, match="nothing is moved; is it mounted on both"):
         is_shared(here, there, A)
+
+
+@pytest.mark.parametrize(
+    ("device", "copied", "config"), [("cdrom", ["root"], ["config"]), ("disk", ["root", "config"], [])]
+)
+def test_a_config_drive_that_a_guest_may_write_to_is_copied_while_it_runs(
+    conn: t.Any, host_uri: str, record: Record, device: str, copied: list[str], config: list[str]
+) -> None:
+    """Libvirt refuses to move a guest whose local disk it neither copies nor knows for one that is only read."""
+    here, there = Storage(conn), Storage(libvirt.open(host_uri))
+    disks = [
+        dataclasses.replace(record.root, role=role, volume=f"{record.id}-{role}", format="raw", target=target)
+        for role, target in (("root", "vda"), ("config", "vdb"))
+    ]
+    disks[1] = dataclasses.replace(disks[1], device=device)
+    for disk in disks:
+        if here.pool("local").find(disk.volume) is None:
+            here.pool("local").make(disk.volume, 1024, "raw")
+        left = there.pool("local").find(disk.volume)
+        if left is not None:
+            left.delete(0)
+    job: t.Any = types.SimpleNamespace(
+        record=types.SimpleNamespace(disks=tuple(disks)),
+        host=types.SimpleNamespace(storage=here),
+        order=types.SimpleNamespace(server_id=record.id),
+    )
+    far: t.Any = types.SimpleNamespace(storage=there, end=types.SimpleNamespace(host="kvm2"))
+    layout = _layout(job, far, Wish(), lambda *_pools: False)
+    assert ([disk.role for disk in layout.copied], [disk.role for disk in layout.config]) == (copied, config)
 
 
 def test_a_pool_without_a_mark_is_not_judged() -> None:

@@ -56,6 +56,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prech
     Layout,
     Look,
     check,
+    is_read_alone,
     looks,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
@@ -169,7 +170,7 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> han
 
 def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     """A move that was begun by a worker that is gone."""
-    copied = tuple(disk for disk in mark.disks if disk.role != "config")
+    copied = tuple(disk for disk in mark.disks if not is_read_alone(disk))
     steering = Steering(job.domain, wish, job.record.flavor, Layout((), copied, (), {}), job.host.report)
     try:
         if domains.is_broken_post_copy(job.domain):

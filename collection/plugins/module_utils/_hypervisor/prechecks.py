@@ -65,7 +65,7 @@ class Far:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the server's disks are to be: ``shared`` stay, ``copied`` are copied by libvirt, ``config`` is made anew.
+    """Where the server's disks are to be: ``shared`` stay, ``copied`` are copied by libvirt, ``config`` comes along.
 
     ``paths``: by target, where each is at the destination.
     """
@@ -272,12 +272,18 @@ _LOOKS = (
 # -- disks --------------------------------------------------------------------------------------------------------
 
 
+def is_read_alone(disk: Disk) -> bool:
+    """Whether it is a config drive that no guest writes to. One that is a disk (vfat) is copied as any other: the guest
+    may have written to it, and libvirt moves no guest on a local disk that it doesn't copy."""
+    return disk.role == "config" and disk.device == "cdrom"
+
+
 def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str], bool]) -> Layout:
     pools = {disk.pool for disk in job.record.disks}
     shared = {
         name: is_one(job.host.storage.pool(name), _pool(far, name), job.order.server_id) for name in sorted(pools)
     }
-    data = [disk for disk in job.record.disks if disk.role != "config"]
+    data = [disk for disk in job.record.disks if not is_read_alone(disk)]
     staying = tuple(disk for disk in job.record.disks if shared[disk.pool])
     copied = tuple(disk for disk in data if not shared[disk.pool])
     if wish.block_migration and len(copied) < len(data):
@@ -289,7 +295,7 @@ def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str]
             f"{job.order.server_id} is not on shared storage: Shared storage live-migration requires either shared "
             "storage or boot-from-volume with no local disks."
         )
-    config = tuple(disk for disk in job.record.disks if disk.role == "config" and not shared[disk.pool])
+    config = tuple(disk for disk in job.record.disks if is_read_alone(disk) and not shared[disk.pool])
     layout = Layout(staying, copied, config, {})
     _check_copied(job, layout)
     _check_free_names(far, layout)
@@ -360,7 +366,7 @@ def _check_free_names(far: Far, layout: Layout) -> None:
             raise Conflict(
                 f"The supplied disk path ({pool.path_of(disk.volume)}) already exists, it is expected not to exist."
             )
-        if not pool.can("create") or (disk.role == "config" and not pool.can("upload")):
+        if not pool.can("create") or (is_read_alone(disk) and not pool.can("upload")):
             raise Refused(f"no volume can be made in pool {disk.pool!r} of {far.end.host}")
         if disk.format == "qcow2" and not pool.can("overlay"):
             raise Refused(f"pool {disk.pool!r} of {far.end.host} holds plain disks, and volume {disk.volume} is qcow2")
@@ -378,4 +384,4 @@ def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
             yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
 
 
-__all__ = ["Far", "Layout", "Look", "check", "is_shared", "looks"]
+__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "is_shared", "looks"]

@@ -9,27 +9,20 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import dataclasses
-import hashlib
 import time
 import typing as t
-import zlib
 
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
-from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import ports
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import TELLS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import (
     COMPLETED,
     needs_image,
-    rebuilds_drive,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move, move_of
@@ -49,30 +42,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import 
     last_record,
     may_try_again,
     nothing_left,
-    record_after,
     watched,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
-    Personality,
-    config_drive,
-    devices_of,
-    key_of,
-    packed_service,
-)
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import Hash, hasher
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import (
-    composed,
-    digest,
-    packed,
-)
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._vendor_data import (
-    ask_all,
-    request_of,
-    static,
-)
-from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
-from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 from ansible_collections.flotilla.compute.plugins.plugin_utils._progress import how_far
+from ansible_collections.flotilla.compute.plugins.plugin_utils._teller import Teller
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -86,15 +59,11 @@ _SLOT_TIMEOUT = 3600.0
 _MOVE_TIMEOUT = 86400.0
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
-_MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
-#: What of a server's spec is on its drive and changes without one of these.
-_ON_DRIVE = ("config_drive_format", "key_name", "metadata", "project")
-
 #: Steps that are what Nova's task state shows, whatever comes before them.
 _SHOWN = frozenset({"live_migrate", "migrate", "resize", "revert_resize"})
 
 
-class Carrier(Planner):
+class Carrier(Teller):
     """An action that has a compute host carry out what is planned for one server."""
 
     def secrets(self, _entry: Arguments) -> dict[str, str]:
@@ -275,95 +244,6 @@ class Carrier(Planner):
         )
         return called
 
-    def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
-        """The config drive, compressed for the way: an ISO is mostly empty."""
-        needed = any(deed["kind"] in _MAKES_DRIVE or rebuilds_drive(deed) for deed in deeds)
-        if not needed and not _may_renew_drive(entry, deeds):
-            return {}
-        record = record_after(entry, deeds)
-        if record is None or not any(disk.role == "config" for disk in record.disks):
-            return {}
-        try:
-            drive = self._drive(entry, record)
-        except FlotillaError as exc:
-            if any(map(rebuilds_drive, deeds)):
-                # A dead host's server comes back all the same, and the run says without what.
-                entry["without"] = f"its user data or files: {str(exc).removeprefix(f'{record.name}: ')}"
-                spec = {key: value for key, value in record.spec.items() if key not in ("personality", "user_data")}
-                drive = self._drive(entry, dataclasses.replace(record, spec=spec))
-                return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
-            if needed:
-                raise
-            # It has a drive: that it is not made anew is no reason not to start it.
-            Display().vv(f"{record.name}: its config drive is left as it is: {exc}")
-            return {}
-        return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
-
-    def _trees(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
-        """What the metadata service of the host is to answer, where the server has a port that it serves."""
-        kinds = {deed["kind"] for deed in deeds}
-        record = record_after(entry, deeds) if kinds & TELLS and not entry.get("destination") else None
-        if record is None or not ports(record):
-            return {}
-        try:
-            tree = packed_service(self.personality(entry, record), today=time.strftime("%Y-%m-%d", time.gmtime()))
-        except FlotillaError as exc:
-            if "create" in kinds:
-                raise
-            Display().warning(f"{record.name}: the metadata service goes on to answer what it does: {exc}")
-            return {}
-        return {record.id: base64.b64encode(zlib.compress(tree)).decode("ascii")}
-
-    def _drive(self, entry: Arguments, record: Record) -> bytes:
-        return config_drive(self.personality(entry, record), record.spec.get("config_drive_format") or "iso9660")
-
-    def personality(self, entry: Arguments, record: Record) -> Personality:
-        """Everything that the server of *record* is told about itself."""
-        secret = self._seed(entry)
-        hashed = hasher(secret, record.id)
-        user_data = self._user_data(record, hashed)
-        password = self.own(record.name, "server_admin_password")
-        targets = self.variable("fleet_vendor_data_targets") or {}
-        fatal = bool(self.variable("fleet_vendor_data_failure_fatal", False))
-        keys = record.spec.get("key_name") or []
-        return Personality(
-            record=record,
-            secret=secret,
-            keys=[key_of(key["name"], key["public_key"]) for key in ([keys] if isinstance(keys, dict) else keys)],
-            user_data=user_data,
-            vendor_data=static(
-                self.variable("fleet_vendor_data") or {},
-                password_hash=hashed(str(password)) if password else None,
-            ),
-            dynamic_vendor_data=ask_all(targets, request_of(record, user_data), fatal=fatal, warn=Display().warning),
-            availability_zone=entry.get("zone") or "nova",
-            project_id=record.spec.get("project"),
-            dhcp_domain=str(self.variable("fleet_dhcp_domain") or ""),
-            files=self._files(record),
-            devices=devices_of(record),
-        )
-
-    def own(self, _server: str, variable: str) -> Json:
-        """A variable of the server's own, from inventory."""
-        return self.variable(variable)
-
-    def _files(self, record: Record) -> dict[str, bytes]:
-        """The injected files, which plan, record and ledger have digests of alone."""
-        wanted = record.spec.get("personality")
-        if not wanted:
-            return {}
-        given = {path: str(text).encode() for path, text in (self.own(record.name, "server_personality") or {}).items()}
-        if {path: hashlib.sha256(data).hexdigest() for path, data in given.items()} != wanted:
-            raise FlotillaError(
-                f"{record.name}: its files in inventory (server_personality) are not what this step is for; "
-                "run the reconcile playbook, which takes inventory's"
-            )
-        return {path: given[path] for path in sorted(given)}
-
-    def _seed(self, entry: Arguments) -> bytes:
-        """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
-        return str(self.variable("fleet_secret_key") or entry["fleet_id"]).encode()
-
     def target_host(self) -> str:
         """The compute host that the task is for."""
         return str(self._task.delegate_to or self._task_vars["inventory_hostname"])
@@ -388,28 +268,6 @@ class Carrier(Planner):
         if self.surveyed_since(now, declared) < now:
             return self.computes(declared, {host: survey})
         return surveyed(declared.computes, {host: survey})
-
-    def user_data_of(self, server: str) -> Json:
-        """The user data of a server as inventory has it: from the task, else from the server's own variables."""
-        given = self._task.args.get("user_data")
-        return self.own(server, "server_user_data") if given is None else plain(given)
-
-    def _user_data(self, record: Record, hashed: Hash) -> bytes | None:
-        """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
-        if "user_data" not in record.spec:
-            return None
-        value = self.user_data_of(record.name)
-        if value is None:
-            raise FlotillaError(
-                f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
-                "run the reconcile playbook with the server in inventory"
-            )
-        if digest(value) != (record.spec["user_data"] or {}).get("sha256"):
-            raise FlotillaError(
-                f"{record.name}: its user data in inventory (server_user_data) is not what this step is for; "
-                "give it as the option user_data, or run the reconcile playbook, which takes inventory's"
-            )
-        return packed(composed(value, hashed=hashed))
 
     def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
         last = outcome["results"][-1]
@@ -472,16 +330,6 @@ class Carrier(Planner):
             found["without"] = entry["without"]
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
-
-
-def _may_renew_drive(entry: Arguments, deeds: t.Sequence[Json]) -> bool:
-    """Whether a drive that is there may have become another: by what a step changes of it, or by anything since the
-    guest's last start."""
-    applied = (entry.get("record") or {}).get("spec") or {}
-    specs = [deed["record"]["spec"] for deed in deeds if deed["kind"] == "update" and deed.get("record")]
-    if any(spec.get(key) != applied.get(key) for spec in specs for key in _ON_DRIVE):
-        return True
-    return any(deed["kind"] == "start" for deed in deeds)
 
 
 def names_of(record: Record) -> dict[str, str]:

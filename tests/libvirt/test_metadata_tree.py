@@ -116,8 +116,21 @@ def test_a_second_writing_changes_nothing_and_a_change_is_seen_at_once(
 def test_a_tree_that_a_power_cut_has_emptied_is_written_again(trees: Trees, state: Path, record: Record) -> None:
     trees.write(record, packed(record))
     (state / "metadata/br0/192.0.2.10/openstack/latest/meta_data.json/=.json").write_bytes(b"")
+    assert not trees.is_current(record)
+    assert facts(trees, [record])["old"] == [record.id]
     assert trees.write(record, packed(record))
+    assert trees.is_current(record)
     assert files(state / "metadata/br0/192.0.2.10") == expected(record)
+
+
+def test_a_tree_that_lacks_something_is_written_again_by_who_knows_it(
+    trees: Trees, state: Path, record: Record
+) -> None:
+    assert trees.write(record, packed_service(of(record), today=TODAY, whole=False))
+    assert files(state / "metadata/br0/192.0.2.10") == expected(record)
+    assert facts(trees, [record])["old"] == [record.id]
+    assert trees.write(record, packed(record))
+    assert facts(trees, [record])["old"] == []
 
 
 def test_other_addresses_and_other_bridges(trees: Trees, state: Path, record: Record) -> None:
@@ -189,13 +202,29 @@ def test_a_server_that_is_not_here_is_not_served(trees: Trees, record: Record) -
     data = packed(record)
     assert settle(trees, record.id, record, data)
     assert not settle(trees, record.id, record, None)
-    assert facts(trees, [record]) == {"bridges": ["br0", "virbr9"], "old": []}
+    assert facts(trees, [record]) == {"bridges": ["br0", "virbr9"], "old": [], "left": []}
     assert settle(trees, record.id, dataclasses.replace(record, marks={"soft_delete": {"at": 1}}), data)
     assert trees.servers() == []
     assert facts(trees, [record])["old"] == [record.id]
     assert settle(trees, record.id, record, data)
     assert settle(trees, record.id, None, data)
     assert trees.servers() == []
+
+
+def test_what_is_left_of_a_server_that_is_not_here_is_seen_whatever_it_is(
+    trees: Trees, state: Path, record: Record
+) -> None:
+    trees.write(record, packed(record))
+    assert facts(trees, [record])["left"] == []
+    assert facts(trees, [])["left"] == [record.id]
+    # Its network has the service no longer, and it has been restarted since.
+    assert facts(trees, [dataclasses.replace(record, nics=())])["left"] == [record.id]
+    trees.remove(record.id)
+    for part in (f"metadata/.trees/.{record.id}.0123", f"metadata-dhcp/br0/.{record.id}"):
+        (state / part).mkdir() if "trees" in part else (state / part).touch()
+        assert facts(trees, [])["left"] == [record.id]
+        trees.remove(record.id)
+        assert facts(trees, [])["left"] == []
 
 
 def test_a_bridge_without_the_service_is_refused_before_anything_is_made(
@@ -263,7 +292,9 @@ def test_steps_write_the_tree_and_deletion_takes_it_away(conn: t.Any, state: Pat
     )
     trees, given = Trees(conn, str(state)), packed(record)
 
-    def run(kind: str, *, bring: bool = True, generation: int | None = record.generation) -> dict[str, t.Any]:
+    def run(
+        kind: str, *, bring: bool = True, generation: int | None = record.generation, fails: bool = False
+    ) -> dict[str, t.Any]:
         step = {"kind": kind, "server_id": record.id, "name": record.name, "timeout": 0, "expects": generation}
         record_after = record.to_json() if kind == "bring_metadata" else None
         (result,) = run_steps(
@@ -274,14 +305,24 @@ def test_steps_write_the_tree_and_deletion_takes_it_away(conn: t.Any, state: Pat
             fleet_id=record.fleet_id,
             trees={record.id: given} if bring else {},
         )
-        assert "failed" not in result, result["message"]
+        assert result.get("failed", False) is fails, result["message"]
         return result
 
     assert run("stop", bring=False)["message"] == "stopped"
     assert trees.servers() == []
+    # What a step has done is told, also where the service has been taken from the host since.
+    (state / "metadata/br0").rename(state / "aside")
+    failed = run("start", fails=True)
+    assert failed["message"].startswith("started; server 'web1' is to have its metadata on bridge 'br0', for which")
+    assert (failed["changed"], failed["state"]) == (True, "running")
+    assert failed["record"]["id"] == record.id
+    (state / "aside").rename(state / "metadata/br0")
+    run("stop", bring=False)
     assert run("start")["message"] == "started; its metadata is brought up to date"
     assert trees.is_current(record)
     assert run("start") == {**run("start"), "changed": False, "message": "nothing to do"}
+    assert run("forget_metadata", generation=None)["message"] == "it is here"
+    assert trees.is_current(record)
     domain = conn.lookupByUUIDString(record.id)
     domain.destroy()
     domain.undefine()  # which the driver can't do as the step does
@@ -292,3 +333,7 @@ def test_steps_write_the_tree_and_deletion_takes_it_away(conn: t.Any, state: Pat
     assert run("bring_metadata", generation=None)["changed"]
     assert trees.is_current(record)
     assert not run("bring_metadata", generation=None)["changed"]
+    # It never came.
+    assert run("forget_metadata", bring=False, generation=None)["changed"]
+    assert everything(state) == {"host.json"}
+    assert not run("forget_metadata", bring=False, generation=None)["changed"]

@@ -19,11 +19,11 @@ import zlib
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
-from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import ports
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING, ports
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import TELLS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import rebuilds_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import TELLS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import record_after
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
     Personality,
@@ -50,6 +50,9 @@ _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelv
 #: What of a server's spec is on its drive and changes without one of these.
 _ON_DRIVE = ("config_drive_format", "key_name", "metadata", "project")
 
+#: Steps after which a server is on a host that had nothing to tell it.
+_ARRIVES = frozenset({"adopt", BRING, "define", "evacuate", "restore", "unshelve"})
+
 
 class Teller(Planner):
     """An action that knows from inventory what servers are told about themselves."""
@@ -67,9 +70,7 @@ class Teller(Planner):
         except FlotillaError as exc:
             if any(map(rebuilds_drive, deeds)):
                 # A dead host's server comes back all the same, and the run says without what.
-                entry["without"] = f"its user data or files: {str(exc).removeprefix(f'{record.name}: ')}"
-                spec = {key: value for key, value in record.spec.items() if key not in ("personality", "user_data")}
-                drive = self._drive(entry, dataclasses.replace(record, spec=spec))
+                drive = self._drive(entry, _without(entry, record, exc))
                 return {record.id: base64.b64encode(zlib.compress(drive)).decode("ascii")}
             if needed:
                 raise
@@ -84,13 +85,18 @@ class Teller(Planner):
         record = record_after(entry, deeds) if kinds & TELLS and not entry.get("destination") else None
         if record is None or not ports(record):
             return {}
+        today = time.strftime("%Y-%m-%d", time.gmtime())
         try:
-            tree = packed_service(self.personality(entry, record), today=time.strftime("%Y-%m-%d", time.gmtime()))
+            tree = packed_service(self.personality(entry, record), today=today)
         except FlotillaError as exc:
             if "create" in kinds:
                 raise
-            Display().warning(f"{record.name}: the metadata service goes on to answer what it does: {exc}")
-            return {}
+            if not kinds & _ARRIVES:
+                Display().warning(f"{record.name}: the metadata service goes on to answer what it does: {exc}")
+                return {}
+            # Nobody here knows it yet, and a guest that is not told its id takes itself for a new one.
+            Display().warning(f"{record.name}: the metadata service of {entry['host']} does not know all of it: {exc}")
+            tree = packed_service(self.personality(entry, _without(entry, record, exc)), today=today, whole=False)
         return {record.id: base64.b64encode(zlib.compress(tree)).decode("ascii")}
 
     def _drive(self, entry: Arguments, record: Record) -> bytes:
@@ -164,6 +170,13 @@ class Teller(Planner):
                 "give it as the option user_data, or run the reconcile playbook, which takes inventory's"
             )
         return packed(composed(value, hashed=hashed))
+
+
+def _without(entry: Arguments, record: Record, why: FlotillaError) -> Record:
+    """A server that comes all the same, as if it had no user data and no files; the run says so."""
+    entry["without"] = f"its user data or files: {str(why).removeprefix(f'{record.name}: ')}"
+    spec = {key: value for key, value in record.spec.items() if key not in ("personality", "user_data")}
+    return dataclasses.replace(record, spec=spec)
 
 
 def _may_renew_drive(entry: Arguments, deeds: t.Sequence[Json]) -> bool:

@@ -31,6 +31,8 @@ DHCP_FOLDER = "metadata-dhcp"
 FILTER = "clean-traffic"
 #: The step that has a host know a server that is about to come.
 BRING = "bring_metadata"
+#: The step that has a host forget a server that never came, or has left without a word.
+FORGET = "forget_metadata"
 #: What of the name of a bridge nginx, nftables and unit files take as it is.
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 
@@ -92,6 +94,7 @@ __all__ = [
     "DHCP_FOLDER",
     "FILTER",
     "FOLDER",
+    "FORGET",
     "Port",
     "fingerprint",
     "is_here",

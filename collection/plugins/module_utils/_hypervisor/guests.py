@@ -29,7 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
     Stale,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING, FORGET
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.building import after_failure
@@ -61,6 +61,7 @@ _LARGEST_DRIVE = 64 * MIB
 _WITHOUT_DOMAIN = (
     *("create", "define", "delete", "drop_stale", "evacuate", "reclaim", "shelve", "tidy", "undefine"),
     *("end_move", "live_migrate", "undo_evacuation", "unshelve"),
+    *(BRING, FORGET),
 )
 #: Steps that a worker of this host's own carries out, and that calls watch.
 _WATCHED = ("end_move", "live_migrate")
@@ -157,11 +158,19 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
                 results.append(_run(host, order))
                 if results[-1].get("failed"):
                     results[-1].update(after_failure(host, orders, results, undo=undo))
+                    _forget_if_gone(host, orders[0].server_id, results[-1])
                 if results[-1].get("failed") or results[-1].get("running"):
                     break
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
     return results
+
+
+def _forget_if_gone(host: Host, server_id: str, result: t.Mapping[str, Json]) -> None:
+    """A build of which nothing is left has written what the guest was to be told, too."""
+    if result.get("nothing_left"):
+        with contextlib.suppress(FlotillaError):  # the next survey finds it
+            Trees(host.conn, host.state_dir).remove(server_id)
 
 
 def _watch(host: Host, orders: t.Sequence[Order], *, wait: float) -> dict[str, Json]:
@@ -224,16 +233,15 @@ def _carry_out(host: Host, order: Order) -> dict[str, Json]:
     if packed is not None and order.record is not None and order.kind in _WITHOUT_DOMAIN:
         trees.check(order.record)  # before anything of it is made
     result = _carry_out_at(host, order)
-    if order.kind != BRING:
+    if order.kind not in (BRING, FORGET):
         domain = found(host.conn.lookupByUUIDString, order.server_id)
         try:
             settled = settle(trees, order.server_id, None if domain is None else record_of(domain), packed)
         except FlotillaError as exc:
-            if domain is not None:
-                raise
-            # It has left: that what it was told here can't be taken away is no failure of its move.
-            result["message"] += f"; {exc}"
-            return result
+            # What the step has done it has done, and the controller is to know its record. If the server has left, that
+            # what it was told here can't be taken away is no failure of its move.
+            failed = {} if domain is None else {"failed": True}
+            return {**result, **failed, "message": f"{result['message']}; {exc}"}
         if settled:
             result.update(changed=True, message=f"{result['message']}; its metadata is brought up to date")
     return result
@@ -273,8 +281,8 @@ def _present(host: Host, order: Order) -> Present | None:
 
 def _check(order: Order, present: Present | None) -> bool:
     """Whether the record there is already the step's own; Stale when it is neither that nor the one planned from."""
-    # It changes nothing of the server, whatever of it is here.
-    if order.kind == BRING or (present is None and order.kind in _WITHOUT_DOMAIN):
+    # These change nothing of the server, whatever of it is here.
+    if order.kind in (BRING, FORGET) or (present is None and order.kind in _WITHOUT_DOMAIN):
         return False
     if present is None:
         raise Stale(

@@ -38,6 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_se
     BRING,
     DHCP_FOLDER,
     FOLDER,
+    FORGET,
     Port,
     fingerprint,
     is_here,
@@ -50,6 +51,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job i
 
 _TREES = ".trees"
 _MADE_OF = ".made_of"
+#: What no record's fingerprint is: the next run that knows more writes the tree again.
+_INCOMPLETE = "-"
 #: An answer is a file in a folder of its path, since a path can be an answer and have others below it.
 _FILES = {"text/plain": "=.txt", "application/json": "=.json"}
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -63,11 +66,13 @@ _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class _Answers(t.NamedTuple):
-    """``tree``: name -> what is in the folder of that name, or the number of the file's body."""
+    """``tree``: name -> what is in the folder of that name, or the number of the file's body. What is not ``whole``
+    lacks something that the run didn't know."""
 
     digest: str
     bodies: list[bytes]
     tree: dict[str, t.Any]
+    whole: bool
 
 
 class Trees:
@@ -104,8 +109,9 @@ class Trees:
         name = trees.pop() if len(trees) == 1 else None
         if name is None or not name.startswith(record.id) or self._leases(record.id) != _lines(places):
             return False
-        made_of = _read(self._root / _TREES / name / _MADE_OF) or ""
-        return made_of.partition(" ")[0] == fingerprint(record)
+        tree = self._root / _TREES / name
+        made_of = (_read(tree / _MADE_OF) or "").partition(" ")[0]
+        return made_of == fingerprint(record) and _is_whole(tree)
 
     def write(self, record: Record, packed: bytes) -> bool:
         """Serve the server as its record and the answers say; whether that changed anything."""
@@ -116,12 +122,11 @@ class Trees:
         if (
             {self._linked(link) for link in links} == {name}
             and self.is_current(record)
-            and _is_whole(tree)
             and not self._left(record.id, links, tree)
         ):
             return False
         try:
-            self._write_tree(tree, answers, fingerprint(record))
+            self._write_tree(tree, answers, fingerprint(record) if answers.whole else _INCOMPLETE)
             for link in sorted(links):
                 self._link(link, name)
             gone = self._given(record.id) - set(places) | self._take_over(record.id, places)
@@ -139,7 +144,8 @@ class Trees:
         gone = self._given(server_id)
         try:
             for folder in self._dhcp.iterdir() if self._dhcp.is_dir() else ():
-                (folder / server_id).unlink(missing_ok=True)
+                for name in (server_id, f".{server_id}"):
+                    (folder / name).unlink(missing_ok=True)
             changed = self._clear(server_id, set(), None)
         except OSError as exc:
             raise FlotillaError(
@@ -149,10 +155,10 @@ class Trees:
         return changed or bool(gone)
 
     def servers(self) -> list[str]:
-        """The ids of the servers that have a tree here."""
-        folder = self._root / _TREES
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return sorted({name.partition(".")[0] for name in names if not name.startswith(".")})
+        """The ids of the servers of which anything is here, half written or whole."""
+        folders = [self._root / _TREES, *(self._dhcp / bridge for bridge in self.bridges())]
+        names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        return sorted({name.lstrip(".").partition(".")[0] for name in names})
 
     def _answers(self, packed: bytes, record: Record) -> _Answers:
         """With what only the server's domain says: where its devices are on the bus."""
@@ -259,7 +265,7 @@ class Trees:
             given = self._given(other)
             lost = {place for place in given if place[:2] in wanted}
             if lost:
-                self._write_leases(other, given - lost)
+                self._write_leases(other, sorted(given - lost))
                 gone |= lost
         return gone
 
@@ -300,6 +306,14 @@ def _bring(job: Job) -> tuple[bool, str]:
     return changed, "its metadata is here" if changed else "its metadata was here"
 
 
+def _forget(job: Job) -> tuple[bool, str]:
+    """Unless it has come since it was seen that it isn't here."""
+    if job.present is not None and is_here(job.present.record) and ports(job.present.record):
+        return False, "it is here"
+    changed = Trees(job.host.conn, job.host.state_dir).remove(job.order.server_id)
+    return changed, "its metadata is taken away" if changed else "its metadata was gone"
+
+
 def settle(trees: Trees, server_id: str, record: Record | None, packed: bytes | None) -> bool:
     """After a step: the tree of a server that is here as the step's run has brought it, of one that isn't none.
 
@@ -311,10 +325,13 @@ def settle(trees: Trees, server_id: str, record: Record | None, packed: bytes | 
 
 
 def facts(trees: Trees, records: t.Iterable[Record]) -> dict[str, t.Any]:
-    """For a survey: the bridges that have the service, and the ids of servers whose trees are missing or old."""
+    """For a survey: the bridges that have the service, and ids of servers: ``old`` are those whose trees are missing or
+    old, ``left`` those of which there is something, though they are not here, or not served."""
     bridges = trees.bridges()
     served = [record for record in records if ports(record) and is_here(record)] if bridges else []
-    return {"bridges": bridges, "old": sorted(record.id for record in served if not trees.is_current(record))}
+    left = set(trees.servers()) - {record.id for record in served} if bridges else set()
+    old = sorted(record.id for record in served if not trees.is_current(record))
+    return {"bridges": bridges, "old": old, "left": sorted(left)}
 
 
 def _lines(places: t.Iterable[tuple[str, str, str]]) -> dict[str, str]:
@@ -326,7 +343,7 @@ def _lines(places: t.Iterable[tuple[str, str, str]]) -> dict[str, str]:
 
 
 def _unpacked(packed: bytes) -> _Answers:
-    """{"bodies": [base64], "answers": {path: [number of the body, content type]}}; refused where it isn't that."""
+    """{"bodies": [base64], "answers": {path: [its body, content type]}, "whole"}; refused where it isn't that."""
     try:
         data = json.loads(packed)
         bodies = [base64.b64decode(body, validate=True) for body in data["bodies"]]
@@ -341,7 +358,7 @@ def _unpacked(packed: bytes) -> _Answers:
             folder[_FILES[kind]] = number
     except (binascii.Error, KeyError, TypeError, ValueError, AttributeError) as exc:
         raise InvalidInput(f"a server's metadata can't be unpacked ({exc!r}): was it cut short on its way?") from exc
-    return _Answers(hashlib.sha256(packed).hexdigest(), bodies, tree)
+    return _Answers(hashlib.sha256(packed).hexdigest(), bodies, tree, data.get("whole", True) is True)
 
 
 def _write_folder(
@@ -405,6 +422,9 @@ def _read(file: pathlib.Path) -> str | None:
         return None
 
 
-HANDLERS: t.Final[t.Mapping[str, t.Callable[[Job], tuple[bool, str]]]] = {BRING: _bring}
+HANDLERS: t.Final[t.Mapping[str, t.Callable[[Job], tuple[bool, str]]]] = {
+    BRING: _bring,
+    FORGET: _forget,
+}
 
 __all__ = ["HANDLERS", "Trees", "facts", "settle"]

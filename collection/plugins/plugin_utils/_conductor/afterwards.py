@@ -17,10 +17,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft 
 
 #: Steps after which a server may take more than before, or another place.
 GROWS = frozenset({"create", "grow", "reconfigure", "rebuild", "resize", "revert_resize", "unshelve"}) | MOVES
-#: Steps that bring the metadata service on the server's host up to date.
-TELLS = frozenset(
-    "adopt bring_metadata create define evacuate grow rebuild reconfigure restore start unshelve update".split()
-)
 
 
 def images_for(draft: Draft) -> t.Iterator[Image]:
@@ -82,4 +78,4 @@ def flavor_text(draft: Draft) -> str:
     return f"{flavor.name}: {flavor.vcpus} vCPU, {flavor.ram} MiB, {disk} GiB"
 
 
-__all__ = ["GROWS", "TELLS", "fits_otherwise", "flavor_after", "flavor_text", "image_after", "images_for", "spec_of"]
+__all__ = ["GROWS", "fits_otherwise", "flavor_after", "flavor_text", "image_after", "images_for", "spec_of"]

@@ -60,6 +60,10 @@ class Situation:
         owned = [(row, runs[row.run_id]) for row in self.snapshot.servers.values() if row.run_id in runs]
         return {key: run for row, run in owned for key in (row.name, row.id)}
 
+    def is_busy(self, server_id: str) -> bool:
+        """Whether another live run, or a step on a host, is at work on a server."""
+        return server_id in self.owners or any(server_id in compute.at_work for compute in self.computes)
+
     @functools.cached_property
     def half_built(self) -> dict[str, str]:
         """Name -> id of servers that a run which died or failed has left half built."""

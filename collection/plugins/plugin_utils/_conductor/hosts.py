@@ -107,6 +107,11 @@ class Compute:
         return frozenset() if self.survey is None else frozenset(self.survey.get("metadata", {}).get("old", ()))
 
     @property
+    def left_metadata(self) -> frozenset[str]:
+        """The ids of servers that the metadata service here has something of, and that are not here."""
+        return frozenset() if self.survey is None else frozenset(self.survey.get("metadata", {}).get("left", ()))
+
+    @property
     def at_work(self) -> frozenset[str]:
         """The ids of servers that a step was at work on while the host was surveyed."""
         steps = self.survey["running_steps"] if self.survey is not None else ()

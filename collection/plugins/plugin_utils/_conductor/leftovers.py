@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
 
 def after_evacuations(given: Situation, location: Location) -> t.Iterator[Draft]:
     """The copies of one server that evacuations have left beside it; none while somebody is at work on it."""
-    if location.record is not None and _is_busy(given, location.record.id):
+    if location.record is not None and given.is_busy(location.record.id):
         return
     for stale in location.stale:
         yield _drop(given, stale)
@@ -36,10 +36,6 @@ def after_evacuations(given: Situation, location: Location) -> t.Iterator[Draft]
         return  # the server itself isn't seen: what is half built stays for the run that goes on with it
     for host, guest in location.unfinished:
         yield _undo(given, location, host, guest)
-
-
-def _is_busy(given: Situation, server_id: str) -> bool:
-    return server_id in given.owners or any(server_id in compute.at_work for compute in given.computes)
 
 
 def _drop(given: Situation, stale: Stale) -> Draft:

@@ -22,7 +22,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.saving impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterwards import (
     GROWS,
-    TELLS,
     fits_otherwise,
     flavor_after,
     flavor_text,
@@ -51,13 +50,14 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.quota 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import (
     Frame,
-    blind_delete,
+    blind,
     deeds,
     first_record,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rules import mended
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import holder, sees
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.sightings import remembered, seen
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import told
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import (
     Undeclared,
     deletable,
@@ -74,7 +74,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amount
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.model import Policy, Request, ServerGroup
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan
+    from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
@@ -144,23 +144,13 @@ class Reconcile:
         if location.record is not None:
             leave, here = self._given.leave, location.host
             plan = declared_host(plan, server, location.record, location.guest, here=here, leave=leave)
-            plan = self._told(plan, server, location)
+            plan = told(self._given, plan, server, location)
         if plan.steps and location.doubt:
             return draft.refuse(HELD, location.doubt)
         missing = self.out_of_reach(draft.to_do(plan))
         if missing:
             return draft.refuse(ERROR, missing)
         return deletable(self._given, self._where, draft.to_do(plan))
-
-    def _told(self, plan: ServerPlan, server: Server, location: Location) -> ServerPlan:
-        """*plan*, and the step that brings the server's metadata up to date, if it isn't and no other step does."""
-        compute, record = self._given.by_name.get(location.host or ""), location.record
-        if compute is None or record is None or location.guest is None or server.state == "absent":
-            return plan
-        if record.id not in compute.old_metadata or any(step.kind in TELLS for step in plan.steps):
-            return plan
-        step = Step("update", "its metadata at the metadata service is not what it is to be told", spec=record.spec)
-        return dataclasses.replace(plan, steps=(step, *plan.steps))
 
     def reaching(self, draft: Draft) -> Draft:
         """The draft, if the hosts at the other ends of its steps can be reached."""
@@ -468,7 +458,7 @@ class Reconcile:
             its: dict[str, t.Any] = {"addresses": claimed.addresses, "fit": draft.fitted, "destination": away}
             return deeds(draft.record, draft.plan.steps, here, frame, **its)
         if draft.left_over is not None:
-            return [blind_delete(draft.left_over, draft.name)]
+            return [blind(step.kind, draft.left_over, draft.name) for step in draft.plan.steps]
         server = t.cast(Server, draft.server)
         pool, fit = str(pool_of(draft, self._given)), draft.fitted
         record = first_record(draft.name, server.spec, claimed, compute, pool, frame, fit=fit)

@@ -333,9 +333,9 @@ def shutdown_timeout(record: Record) -> int:
     return int(given if given is not None else image if image.isdecimal() else SHUTDOWN_TIMEOUT)
 
 
-def blind_delete(server_id: str, name: str) -> Json:
-    """The deletion of a server of which there is no record: the host looks for what bears its id."""
-    return {"kind": "delete", "server_id": server_id, "name": name, "expects": None, "record": None, "timeout": 0}
+def blind(kind: str, server_id: str, name: str) -> Json:
+    """A step on a server of which there is no record: the host looks for what bears its id."""
+    return {"kind": kind, "server_id": server_id, "name": name, "expects": None, "record": None, "timeout": 0}
 
 
 def _next(
@@ -480,7 +480,7 @@ def changes_ports(record: Record, spec: Spec) -> bool:
 __all__ = [
     "WRITES",
     "Frame",
-    "blind_delete",
+    "blind",
     "changes_ports",
     "deeds",
     "first_record",

@@ -120,7 +120,8 @@ class _Frame:
             "images": image_args(host),
             # Until a pool bears its mark nobody knows whether it is shared: one host at a time may write into it.
             "image_throttle": 1 if marking else 0,
-            "servers": [*arriving, *(self.server(entry) for entry in undeclared if entry.steps)],
+            # What is told of who is not here goes first: one of them may be about to come.
+            "servers": [*(self.server(entry) for entry in undeclared if entry.steps), *arriving],
             "steps": [step.what for step in host.steps],
         }
 

@@ -27,7 +27,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes 
 
 _SIGNS = {
     **dict.fromkeys(("adopt", "create", "define", "evacuate", "restore"), "+"),
-    **dict.fromkeys(("delete", "drop_stale", "reclaim", "soft_delete", "undo_evacuation"), "-"),
+    **dict.fromkeys(("delete", "drop_stale", "forget_metadata", "reclaim", "soft_delete", "undo_evacuation"), "-"),
 }
 _LONGEST = 60
 _TABLES = 5

@@ -105,8 +105,9 @@ def service_tree(of: Personality, *, today: str, address: str | None = None) -> 
     return answers
 
 
-def packed_service(of: Personality, *, today: str) -> bytes:
-    """What the metadata service answers, as its host takes it: {"bodies": [base64], "answers": {path: [body, type]}}.
+def packed_service(of: Personality, *, today: str, whole: bool = True) -> bytes:
+    """What the metadata service answers, as its host takes it: {"bodies": [base64], "answers": {path: [body, type]},
+    "whole"}; not *whole* is what lacks something, until a later step brings all.
 
     The same answers give the same bytes. Most of them are there several times, by version and by path.
     """
@@ -114,7 +115,8 @@ def packed_service(of: Personality, *, today: str) -> bytes:
     bodies = sorted({answer.body for answer in answers.values()})
     numbers = {body: number for number, body in enumerate(bodies)}
     places = {path: [numbers[answer.body], answer.content_type] for path, answer in sorted(answers.items())}
-    packed = {"bodies": [base64.b64encode(body).decode("ascii") for body in bodies], "answers": places}
+    encoded = [base64.b64encode(body).decode("ascii") for body in bodies]
+    packed = {"bodies": encoded, "answers": places, "whole": whole}
     return json.dumps(packed, separators=(",", ":")).encode("ascii")
 
 

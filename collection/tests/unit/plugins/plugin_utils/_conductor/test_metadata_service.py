@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import NO_HOST
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result, plan_result
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import RunRow, ServerRow, Snapshot
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import digest
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     FLEET,
@@ -31,6 +32,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     hosts,
     kinds,
     reconcile,
+    rows,
     survey,
 )
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils.test_told_guests import Inventory
@@ -130,6 +132,31 @@ def test_a_tree_that_is_missing_or_old_is_brought_up_to_date() -> None:
     assert kinds(web1) == ["update", "stop"]
 
 
+def test_what_is_told_of_a_server_that_is_not_there_is_taken_away() -> None:
+    gone = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a99"
+    declared = fleet({"web1": WEB}, **NETWORKS)
+    guests = applied(reconcile(declared, hosts(declared, **everywhere())))
+    surveys = everywhere()
+    surveys["kvm2"]["metadata"]["left"] = [gone]
+
+    def planned(snapshot: Snapshot | None = None) -> dict[str, t.Any]:
+        plan = claimed(reconcile(declared, hosts(declared, guests, **surveys), snapshot))
+        return plan_result(plan, declared, run_id="me", fleet=None)
+
+    result = planned()
+    assert result["act_hosts"] == ["kvm2"]
+    (entry,) = result["hosts"]["kvm2"]["servers"]
+    assert (entry["id"], entry["host"], entry["copy"]) == (gone, "kvm2", True)
+    (deed,) = entry["deeds"]
+    assert (deed["kind"], deed["server_id"], deed["record"]) == ("forget_metadata", gone, None)
+    # It may be on its way, by another run or by itself.
+    row = ServerRow(gone, "db", "kvm1", None, 0, "active", "migrating", 0, "other", None, 0.0, 0.0)
+    run = RunRow("other", "Plan", "ctl2", "b", "n", 42, "1", "ann", 0.0, 0.0, None, "running")
+    assert planned(rows(servers={gone: row}, runs={"other": run}))["act_hosts"] == []
+    surveys["kvm1"]["running_steps"] = [{"server_id": gone, "run_id": "r", "step": "live_migrate", "since": ""}]
+    assert planned()["act_hosts"] == []
+
+
 def test_the_host_that_a_server_goes_to_knows_it_first() -> None:
     def moved(**networks: t.Any) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
         declared = fleet({"web1": {**WEB, "server_host": "kvm1"}}, **networks)
@@ -187,3 +214,13 @@ def test_user_data_that_this_run_does_not_have_keeps_no_server_from_starting() -
     assert Inventory()._trees(entry, [{"kind": "start"}]) == {}
     with pytest.raises(FlotillaError, match="which this run doesn't have"):
         Inventory()._trees(entry, [{"kind": "create"}])
+    # A host that doesn't know it yet tells it its id at least, and the run says without what.
+    for kind in ("bring_metadata", "evacuate"):
+        arriving: t.Any = {**entry, "host": "kvm2"}
+        told = Inventory()._trees(arriving, [{"kind": kind}])
+        tree = json.loads(zlib.decompress(base64.b64decode(told[record.id])))
+        assert not tree["whole"]
+        assert "openstack/latest/user_data" not in tree["answers"]
+        number, _type = tree["answers"]["openstack/latest/meta_data.json"]
+        assert json.loads(base64.b64decode(tree["bodies"][number]))["uuid"] == record.id
+        assert arriving["without"].startswith("its user data or files: its user data is in inventory")

@@ -18,6 +18,7 @@ from tests.conformance.personality_kinds import KINDS, PLAIN
 from tests.support.personality import personality
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import fingerprint
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Address, Nic, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees, facts, settle
@@ -109,7 +110,7 @@ def test_a_second_writing_changes_nothing_and_a_change_is_seen_at_once(
     assert [path.name.partition(".")[0] for path in (state / "metadata/.trees").iterdir()] == [record.id]
     # What only the record has to do with it is noted, though no answer is another.
     third = dataclasses.replace(other, disks=())
-    assert trees.write(third, packed(other))
+    assert trees.write(third, json.dumps({**json.loads(packed(other)), "made_of": fingerprint(third)}).encode())
     assert trees.is_current(third)
 
 
@@ -123,11 +124,25 @@ def test_a_tree_that_a_power_cut_has_emptied_is_written_again(trees: Trees, stat
     assert files(state / "metadata/br0/192.0.2.10") == expected(record)
 
 
-def test_a_tree_that_lacks_something_is_written_again_by_who_knows_it(
-    trees: Trees, state: Path, record: Record
+def test_a_tree_that_goes_while_a_survey_looks_is_not_there(
+    trees: Trees, state: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert trees.write(record, packed_service(of(record), today=TODAY, whole=False))
-    assert files(state / "metadata/br0/192.0.2.10") == expected(record)
+    trees.write(record, packed(record))
+    real = os.path.getsize
+
+    def gone(path: str) -> int:
+        Path(path).unlink(missing_ok=True)
+        return real(path)
+
+    monkeypatch.setattr(os.path, "getsize", gone)
+    assert facts(trees, [record])["old"] == [record.id]
+
+
+def test_a_tree_that_was_made_of_another_record_is_old(trees: Trees, state: Path, record: Record) -> None:
+    """The run's last step was to write that one and came to nothing, or the run knew no user data."""
+    other = dataclasses.replace(record, spec={"metadata": {"role": "db"}})
+    assert trees.write(record, packed(other))
+    assert files(state / "metadata/br0/192.0.2.10") == expected(other)
     assert facts(trees, [record])["old"] == [record.id]
     assert trees.write(record, packed(record))
     assert facts(trees, [record])["old"] == []
@@ -246,6 +261,8 @@ def test_a_bridge_without_the_service_is_refused_before_anything_is_made(
         b'{"bodies": ["AA=="], "answers": {"../a": [0, "text/plain"]}}',
         b'{"bodies": ["AA=="], "answers": {"a/=.txt": [0, "text/plain"]}}',
         b'{"bodies": ["AA=="], "answers": {"a": [0, "text/html"]}}',
+        b'{"bodies": ["AA=="], "answers": {"a": [0, "text/plain"]}}',
+        b'{"bodies": ["AA=="], "answers": {"a": [0, "text/plain"]}, "made_of": "of sand"}',
     ],
 )
 def test_what_is_no_tree_is_refused(trees: Trees, state: Path, record: Record, data: bytes) -> None:

@@ -57,6 +57,9 @@ _ARRIVES = frozenset({"adopt", BRING, "define", "evacuate", "restore", "unshelve
 class Teller(Planner):
     """An action that knows from inventory what servers are told about themselves."""
 
+    #: Of which record, in which zone, and what: a step's drive and tree are one, and vendor data is asked for it once.
+    _last: tuple[Record, str, Personality] | None = None
+
     def _drives(self, entry: Arguments, deeds: t.Sequence[Json]) -> dict[str, str]:
         """The config drive, compressed for the way: an ISO is mostly empty."""
         needed = any(deed["kind"] in _MAKES_DRIVE or rebuilds_drive(deed) for deed in deeds)
@@ -96,7 +99,7 @@ class Teller(Planner):
                 return {}
             # Nobody here knows it yet, and a guest that is not told its id takes itself for a new one.
             Display().warning(f"{record.name}: the metadata service of {entry['host']} does not know all of it: {exc}")
-            tree = packed_service(self.personality(entry, _without(entry, record, exc)), today=today, whole=False)
+            tree = packed_service(self.personality(entry, _without(entry, record, exc)), today=today)
         return {record.id: base64.b64encode(zlib.compress(tree)).decode("ascii")}
 
     def _drive(self, entry: Arguments, record: Record) -> bytes:
@@ -104,6 +107,12 @@ class Teller(Planner):
 
     def personality(self, entry: Arguments, record: Record) -> Personality:
         """Everything that the server of *record* is told about itself."""
+        zone = str(entry.get("zone") or "nova")
+        if self._last is None or self._last[:2] != (record, zone):
+            self._last = (record, zone, self._personality(entry, record, zone))
+        return self._last[2]
+
+    def _personality(self, entry: Arguments, record: Record, zone: str) -> Personality:
         secret = self._seed(entry)
         hashed = hasher(secret, record.id)
         user_data = self._user_data(record, hashed)
@@ -121,7 +130,7 @@ class Teller(Planner):
                 password_hash=hashed(str(password)) if password else None,
             ),
             dynamic_vendor_data=ask_all(targets, request_of(record, user_data), fatal=fatal, warn=Display().warning),
-            availability_zone=entry.get("zone") or "nova",
+            availability_zone=zone,
             project_id=record.spec.get("project"),
             dhcp_domain=str(self.variable("fleet_dhcp_domain") or ""),
             files=self._files(record),

@@ -51,10 +51,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job i
 
 _TREES = ".trees"
 _MADE_OF = ".made_of"
-#: What no record's fingerprint is: the next run that knows more writes the tree again.
-_INCOMPLETE = "-"
 #: An answer is a file in a folder of its path, since a path can be an answer and have others below it.
 _FILES = {"text/plain": "=.txt", "application/json": "=.json"}
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
@@ -66,13 +65,17 @@ _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class _Answers(t.NamedTuple):
-    """``tree``: name -> what is in the folder of that name, or the number of the file's body. What is not ``whole``
-    lacks something that the run didn't know."""
+    """``tree``: name -> what is in the folder of that name, or the number of the file's body. ``made_of``: the
+    fingerprint of the record that they are the answers of."""
 
-    digest: str
     bodies: list[bytes]
     tree: dict[str, t.Any]
-    whole: bool
+    made_of: str
+
+    @property
+    def digest(self) -> str:
+        parts = (json.dumps(self.tree, sort_keys=True).encode("ascii"), *self.bodies)
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 class Trees:
@@ -126,7 +129,7 @@ class Trees:
         ):
             return False
         try:
-            self._write_tree(tree, answers, fingerprint(record) if answers.whole else _INCOMPLETE)
+            self._write_tree(tree, answers)
             for link in sorted(links):
                 self._link(link, name)
             gone = self._given(record.id) - set(places) | self._take_over(record.id, places)
@@ -163,9 +166,7 @@ class Trees:
     def _answers(self, packed: bytes, record: Record) -> _Answers:
         """With what only the server's domain says: where its devices are on the bus."""
         answers, places = _unpacked(packed), bus_places(self._conn, record.id)
-        bodies = [located(body, record, places) for body in answers.bodies]
-        digest = hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies))
-        return answers._replace(bodies=bodies, digest=f"{answers.digest[:8]}{digest.hexdigest()[:8]}")
+        return answers._replace(bodies=[located(body, record, places) for body in answers.bodies])
 
     # -- where --------------------------------------------------------------------------------------------------
 
@@ -205,14 +206,14 @@ class Trees:
 
     # -- written and taken away ---------------------------------------------------------------------------------
 
-    def _write_tree(self, tree: pathlib.Path, answers: _Answers, made_of: str) -> None:
+    def _write_tree(self, tree: pathlib.Path, answers: _Answers) -> None:
         group = self._root.stat().st_gid
         tree.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         _give(tree.parent, _FOLDER_MODE, group)
         aside = tree.parent / f".{tree.name}"  # nobody else writes it: steps hold the server's lock
         shutil.rmtree(aside, ignore_errors=True)
         size = _write_folder(aside, answers.tree, answers.bodies, group, {})
-        _write(aside / _MADE_OF, f"{made_of} {size}".encode("ascii"), group)
+        _write(aside / _MADE_OF, f"{answers.made_of} {size}".encode("ascii"), group)
         if _is_whole(tree):
             # The same answers, but of another record: only what they were made of differs.
             os.replace(aside / _MADE_OF, tree / _MADE_OF)
@@ -343,7 +344,7 @@ def _lines(places: t.Iterable[tuple[str, str, str]]) -> dict[str, str]:
 
 
 def _unpacked(packed: bytes) -> _Answers:
-    """{"bodies": [base64], "answers": {path: [its body, content type]}, "whole"}; refused where it isn't that."""
+    """{"bodies": [base64], "answers": {path: [its body, content type]}, "made_of"}; refused where it isn't that."""
     try:
         data = json.loads(packed)
         bodies = [base64.b64decode(body, validate=True) for body in data["bodies"]]
@@ -356,9 +357,11 @@ def _unpacked(packed: bytes) -> _Answers:
             for segment in segments:
                 folder = folder.setdefault(segment, {})
             folder[_FILES[kind]] = number
+        if not _FINGERPRINT.fullmatch(data["made_of"]):
+            raise ValueError("no record has such a fingerprint")
     except (binascii.Error, KeyError, TypeError, ValueError, AttributeError) as exc:
         raise InvalidInput(f"a server's metadata can't be unpacked ({exc!r}): was it cut short on its way?") from exc
-    return _Answers(hashlib.sha256(packed).hexdigest(), bodies, tree, data.get("whole", True) is True)
+    return _Answers(bodies, tree, data["made_of"])
 
 
 def _write_folder(
@@ -410,8 +413,11 @@ def _write(file: pathlib.Path, data: bytes, group: int, *, mode: int = _FILE_MOD
 
 def _is_whole(tree: pathlib.Path) -> bool:
     """Whether its answers have the bytes that were written: after a power cut files may be there and have none."""
-    folders = os.walk(tree)
-    sizes = [os.path.getsize(os.path.join(at, name)) for at, _below, names in folders for name in names if "=" in name]
+    files = [os.path.join(at, name) for at, _below, names in os.walk(tree) for name in names if "=" in name]
+    try:
+        sizes = [os.path.getsize(file) for file in files]
+    except FileNotFoundError:
+        return False  # a step takes it away while a survey looks
     return (_read(tree / _MADE_OF) or "").partition(" ")[2] == str(sum(sizes))
 
 

@@ -13,6 +13,7 @@ import base64
 import json
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import fingerprint
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._ec2 import VERSIONS, ec2_meta_data
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import (
     Personality,
@@ -105,9 +106,9 @@ def service_tree(of: Personality, *, today: str, address: str | None = None) -> 
     return answers
 
 
-def packed_service(of: Personality, *, today: str, whole: bool = True) -> bytes:
+def packed_service(of: Personality, *, today: str) -> bytes:
     """What the metadata service answers, as its host takes it: {"bodies": [base64], "answers": {path: [body, type]},
-    "whole"}; not *whole* is what lacks something, until a later step brings all.
+    "made_of": the record's fingerprint}.
 
     The same answers give the same bytes. Most of them are there several times, by version and by path.
     """
@@ -116,7 +117,7 @@ def packed_service(of: Personality, *, today: str, whole: bool = True) -> bytes:
     numbers = {body: number for number, body in enumerate(bodies)}
     places = {path: [numbers[answer.body], answer.content_type] for path, answer in sorted(answers.items())}
     encoded = [base64.b64encode(body).decode("ascii") for body in bodies]
-    packed = {"bodies": encoded, "answers": places, "whole": whole}
+    packed = {"bodies": encoded, "answers": places, "made_of": fingerprint(of.record)}
     return json.dumps(packed, separators=(",", ":")).encode("ascii")
 
 

@@ -15,8 +15,10 @@ import zlib
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import fingerprint
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+from ansible_collections.flotilla.compute.plugins.plugin_utils import _teller
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import NO_HOST
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result, plan_result
@@ -200,11 +202,29 @@ def test_which_steps_bring_the_tree_along() -> None:
     tree = json.loads(zlib.decompress(base64.b64decode(sent("start")[record.id])))
     number, content_type = tree["answers"]["openstack/latest/meta_data.json"]
     assert content_type == "application/json"
+    assert tree["made_of"] == fingerprint(record)
     assert json.loads(base64.b64decode(tree["bodies"][number]))["meta"] == {"role": "db"}
     assert sent("stop", "pause", "delete") == {}
     assert sent("stop", "migrate", "start", destination="kvm2") == {}
     plain = record_of(fleet({"web1": WEB}))
     assert sent("create", "start", of=plain) == {}
+
+
+def test_vendor_data_is_asked_for_once_where_drive_and_service_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask_all(_targets: t.Any, request: t.Any, **_more: t.Any) -> dict[str, t.Any]:
+        asked.append(request["instance-id"])
+        return {}
+
+    monkeypatch.setattr(_teller, "ask_all", ask_all)
+    record = record_of(fleet({"web1": {**WEB, "server_config_drive": True}}, **NETWORKS))
+    entry: t.Any = {"fleet_id": "fleet-1234567890", "record": record.to_json(), "zone": "east", "host": "kvm1"}
+    carrier, steps = Inventory(), [{"kind": "create", "record": record.to_json()}]
+    assert list(carrier._drives(entry, steps)) == list(carrier._trees(entry, steps)) == [record.id]
+    assert asked == [record.id]
+    other = {**entry, "zone": "west"}
+    assert carrier._trees(other, steps) != carrier._trees(entry, steps)
 
 
 def test_user_data_that_this_run_does_not_have_keeps_no_server_from_starting() -> None:
@@ -219,7 +239,7 @@ def test_user_data_that_this_run_does_not_have_keeps_no_server_from_starting() -
         arriving: t.Any = {**entry, "host": "kvm2"}
         told = Inventory()._trees(arriving, [{"kind": kind}])
         tree = json.loads(zlib.decompress(base64.b64decode(told[record.id])))
-        assert not tree["whole"]
+        assert tree["made_of"] != fingerprint(record), "the next run that knows it writes it again"
         assert "openstack/latest/user_data" not in tree["answers"]
         number, _type = tree["answers"]["openstack/latest/meta_data.json"]
         assert json.loads(base64.b64decode(tree["bodies"][number]))["uuid"] == record.id

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A guest as people have them: Debian with its own cloud-init, on a disk that syslinux boots.
+
+Nothing in it knows the lab: it is told by cloud-init's datasources alone who it is. Built once and kept in the cache,
+named by its inputs. Nothing is mounted and no loop device is used, as for the lab's own image.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "debian"
+MBR_CODE = Path("/usr/lib/syslinux/mbr/mbr.bin")
+SUITE = "bookworm"
+#: isc-dhcp-client: cloud-init asks by it for an address to ask the metadata service from.
+PACKAGES = (
+    "cloud-init",
+    "ifupdown",
+    "init",
+    "iproute2",
+    "isc-dhcp-client",
+    "linux-image-cloud-amd64",
+    "netbase",
+    "openssh-server",
+    "sudo",
+    "udev",
+)
+_SECTOR = 512
+_BOOT = (2048, 128 * 2048)  # begin and length in sectors: FAT with kernel, initrd and syslinux
+_ROOT = (_BOOT[0] + _BOOT[1], 1024 * 2048)
+_KERNEL_ARGUMENTS = (
+    "console=ttyS0,115200 root=/dev/vda2 ro quiet no_timer_check mitigations=off net.ifnames=0 random.trust_cpu=on"
+)
+_BOOT_CONFIG = (
+    f"DEFAULT debian\nPROMPT 0\nLABEL debian\n  LINUX vmlinuz\n  INITRD initrd\n  APPEND {_KERNEL_ARGUMENTS}\n"
+)
+_FILES = {
+    "etc/fstab": "/dev/vda2 / ext4 errors=remount-ro 0 1\n",
+    "etc/machine-id": "",
+    "etc/network/interfaces": "auto lo\niface lo inet loopback\nsource /etc/network/interfaces.d/*\n",
+}
+
+
+def build() -> Path:
+    """The image, a qcow2 file with its checksum beside it (.sha256)."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    inputs = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    image = CACHE / f"guest-{inputs}.qcow2"
+    with open(CACHE / "guest.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not image.exists():
+            _build(image)
+    return image
+
+
+def _build(image: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="building.") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # apt works as a user of its own
+        root, disk, fresh = folder / "root", folder / "disk.raw", folder / image.name
+        _run("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root))
+        for path, content in _FILES.items():
+            (root / path).write_text(content)
+        for key in (root / "etc/ssh").glob("ssh_host_*"):
+            key.unlink()  # each guest makes its own
+        _make_disk(disk, root)
+        _run("qemu-img", "convert", "-c", "-O", "qcow2", str(disk), str(fresh))
+        digest = hashlib.sha256(fresh.read_bytes()).hexdigest()
+        image.with_suffix(".sha256").write_text(f"{digest}  {image.name}\n")
+        os.replace(fresh, image)
+
+
+def _make_disk(disk: Path, root: Path) -> None:
+    far = b"\xfe\xff\xff"
+    entries = [(0x80, 0x0E, _BOOT), (0, 0x83, _ROOT)]
+    with open(disk, "wb") as file:
+        file.truncate(sum(_ROOT) * _SECTOR)
+        file.write(MBR_CODE.read_bytes()[:440].ljust(446, b"\0"))
+        file.writelines(struct.pack("<B3sB3sII", active, far, kind, far, *place) for active, kind, place in entries)
+        file.write(bytes(32) + b"\x55\xaa")
+    partition = f"{disk}@@{_BOOT[0] * _SECTOR}"
+    _run("mformat", "-i", partition, "-T", str(_BOOT[1]), "-h", "64", "-s", "32", "-H", str(_BOOT[0]), "::")
+    config = disk.with_name("syslinux.cfg")
+    config.write_text(_BOOT_CONFIG)
+    (kernel,), (initrd,) = root.glob("boot/vmlinuz-*"), root.glob("boot/initrd.img-*")
+    for source, target in ((kernel, "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
+        _run("mcopy", "-i", partition, str(source), f"::{target}")
+    _run("syslinux", "--install", "--offset", str(_BOOT[0] * _SECTOR), str(disk))
+    content = ("-d", str(root), "-E", f"offset={_ROOT[0] * _SECTOR}")
+    _run("mkfs.ext4", "-q", "-F", *content, str(disk), f"{_ROOT[1] // 2}k")
+
+
+def _run(*command: str) -> None:
+    env = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "LC_ALL": "C"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=1800)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:]}"

@@ -121,6 +121,22 @@ def test_the_program_and_the_steps_mean_the_same(role: Path, written: Path) -> N
     assert list(folders.values()) == [metadata_service.FOLDER, metadata_service.DHCP_FOLDER]
 
 
+def test_nft_takes_the_rules_which_lead_http_and_the_renewal_of_leases_to_the_service(role: Path) -> None:
+    program = role / "files" / "flotilla-metadata"
+    given = "".join(re.findall(r"^(?:address|mac)=.*\n", program.read_text(), re.MULTILINE))
+    (body,) = re.findall(r"^rules\(\) \{\n.*?^RULES\n\}\n", program.read_text(), re.MULTILINE | re.DOTALL)
+    done = subprocess.run(["sh", "-c", f"{given}{body}rules"], capture_output=True, text=True, check=True)
+    led = [line.split("ip daddr")[1].split() for line in done.stdout.splitlines() if "ether daddr set" in line]
+    assert [words[:-5] for words in led] == [
+        [metadata_service.ADDRESS, "tcp", "dport", "80"],
+        [metadata_service.ADDRESS, "udp", "sport", "68", "udp", "dport", "67"],
+    ]
+    if shutil.which("nft", path="/usr/sbin") and os.geteuid() == 0:
+        command = ["unshare", "--net", "/usr/sbin/nft", "--check", "--file", "-"]
+        checked = subprocess.run(command, input=done.stdout, capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
 def test_the_service_is_locally_administered_and_one_machine(role: Path) -> None:
     found = re.search(r"^mac=(\S+)$", (role / "files" / "flotilla-metadata").read_text(), re.MULTILINE)
     assert found is not None

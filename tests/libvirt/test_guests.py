@@ -376,6 +376,40 @@ def test_a_rebuild_that_was_cut_off_is_told_by_its_record_and_not_started(
     assert (now.generation, now.marks) == (5, {})
 
 
+def test_a_root_disk_that_may_not_go_is_not_given_up(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is as it was, and runs again."""
+    target = dataclasses.replace(record, generation=5)
+    steps = [
+        {"kind": kind, "server_id": record.id, "name": "web1", "expects": 4, "record": its, "timeout": 0}
+        for kind, its in (("stop", None), ("rebuild", target.to_json()), ("start", None))
+    ]
+
+    def untouched(words: str) -> None:
+        failed = run(steps=steps)[-1]
+        assert failed["kind"] == "rebuild"
+        assert words in failed["message"]
+        assert failed["message"].endswith("; it runs again as before")
+        now = domains.record_of(conn.lookupByName("web1"))
+        assert now == record
+        assert f"{record.id}-root" in Storage(conn).pool("local").names()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(References, "user_of", lambda *_args, **_more: "a-clone")
+        untouched("is used by domain 'a-clone'")
+
+    def full(*_args: t.Any) -> None:
+        raise libvirt.libvirtError("no such luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(libvirt.virStorageVol, "delete", full)
+        untouched("no such luck")
+    small = dataclasses.replace(target, disks=(dataclasses.replace(record.root, size=1),))
+    steps[1]["record"] = small.to_json()
+    untouched("Flavor's disk is too small for requested image.")
+
+
 class _Listed:
     """A connection whose domains, once listed, go: other module calls work on the same host."""
 

@@ -277,17 +277,29 @@ def _rebuild(job: Job) -> Outcome:
     must_be_off(job)
     record, old = job.target, job.record.root
     must_stand_on_its_own(job, job.record)
-    # First see that a fresh one can be made: the old one is not given up for an image that isn't there.
+    # First see that a fresh one can be made: the old one is not given up for an image that isn't there, or too large.
     job.host.storage.require_image(record.root, record.image)
     ours, pool = is_ours(old.volume, record.id), job.host.storage.pool(old.pool)
     if ours:
-        # The next run must know of it: inventory may say nothing of what an action was asked for.
-        domains.write_record(job.domain, begun(job.record, record))
-        delete_volume(pool, old.volume, server_id=record.id, references=job.host.references)
+        _give_up_root(job, record, pool)
     record = with_disks(job.host, record)
     redefine(job, record)
     left = "" if ours else f"; its old disk {old.volume} is left in pool {old.pool}"
     return True, f"rebuilt from image {record.image.name!r}{left}"
+
+
+def _give_up_root(job: Job, record: Record, pool: Pool) -> None:
+    """Delete the old root disk, and say so first: the next run must know of it, for inventory may say nothing of what
+    an action was asked for. Where it can't be deleted the server is as it was, and may be started."""
+    name, references = job.record.root.volume, job.host.references
+    check_deletable(pool, name, server_id=record.id, references=references)
+    domains.write_record(job.domain, begun(job.record, record))
+    try:
+        delete_volume(pool, name, server_id=record.id, references=references)
+    except FlotillaError:
+        if pool.find(name) is not None:
+            domains.write_record(job.domain, job.record)
+        raise
 
 
 def redefine(job: Job, record: Record) -> None:

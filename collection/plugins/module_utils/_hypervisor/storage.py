@@ -260,7 +260,8 @@ class Storage:
         return volume
 
     def require_image(self, disk: Disk, image: Image) -> None:
-        self._image(self.pool(disk.pool), image)
+        """Refuse an image that is not in the disk's pool, or that the disk is too small for."""
+        _size_for(disk, self._image(self.pool(disk.pool), image), image)
 
     def ensure_root(self, disk: Disk, image: Image) -> Disk:
         """The root disk, on its image's volume where the pool can, else a copy of it."""
@@ -272,13 +273,7 @@ class Storage:
         if volume is not None and unfinished is None:
             return self._checked(disk, volume)
         base = self._image(pool, image)
-        size = disk.size or int(base.info()[1])
-        if size < int(base.info()[1]):
-            raise BuildAbort(
-                f"the root disk of {size / GIB:.3g} GiB is smaller than image {image.name!r}, "
-                f"{int(base.info()[1]) / GIB:.3g} GiB: Flavor's disk is too small for requested image."
-            )
-        disk = dataclasses.replace(disk, size=size)
+        disk = dataclasses.replace(disk, size=_size_for(disk, base, image))
         if disk.backing is None:
             return self._copy(pool, disk, base, volume)
         return self._made(pool, disk, backing=(base.path(), image.format))
@@ -430,6 +425,18 @@ def _volume_xml(name: str, capacity: int, fmt: str, backing: tuple[str, str] | N
         ET.SubElement(store, "path").text = backing[0]
         ET.SubElement(store, "format", type=backing[1])
     return ET.tostring(root, encoding="unicode")
+
+
+def _size_for(disk: Disk, base: Volume, image: Image) -> int:
+    """The size in bytes of a root disk from the image's volume *base*: its own, else the image's."""
+    least = int(base.info()[1])
+    size = disk.size or least
+    if size < least:
+        raise BuildAbort(
+            f"the root disk of {size / GIB:.3g} GiB is smaller than image {image.name!r}, "
+            f"{least / GIB:.3g} GiB: Flavor's disk is too small for requested image."
+        )
+    return size
 
 
 def _copying(disk: Disk) -> str:

@@ -360,9 +360,13 @@ def test_a_rebuild_that_was_cut_off_is_told_by_its_record_and_not_started(
         patched.setattr(Storage, "ensure_root", die)
         with pytest.raises(KeyboardInterrupt):
             run("rebuild", record=target.to_json())
-    started = run("start")[0]
-    assert started["failed"]
-    assert "a rebuild of server 'web1' was cut off" in started["message"]
+    for kind in ("start", "hard_reboot"):
+        refused = run(kind)[0]
+        assert refused["failed"]
+        assert "a rebuild of server 'web1' was cut off" in refused["message"]
+    assert not conn.lookupByName("web1").isActive()
+    (server,) = servers(conn)
+    assert server["status"] == "ERROR"
 
     def make(self: Storage, disk: Disk, _image: t.Any) -> Disk:
         self.pool(disk.pool).make(disk.volume, 1, "qcow2")

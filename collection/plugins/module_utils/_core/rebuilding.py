@@ -15,10 +15,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .model import Image, Json, Record
+from .model import Image, Json, Record, Spec
 from .step import Step
 
 MARK: t.Final = "rebuilding"
+_CUT_OFF: t.Final = "a rebuild of it was cut off"
+#: What records and plans have digests of alone.
+_DIGESTS: t.Final = ("personality", "user_data")
 
 
 def begun(record: Record, target: Record) -> Record:
@@ -30,13 +33,22 @@ def cut_off(record: Record) -> bool:
     return MARK in record.marks
 
 
-def rebuild_again(record: Record) -> Step:
-    return Step("rebuild", "a rebuild of it was cut off", spec=_wanted(record))
-
-
-def rebuilt(record: Record) -> Record:
-    """The record after that step, as far as a plan looks at it."""
+def rebuild_again(record: Record, desired: Spec) -> Step:
+    """What it was asked for is carried out, as far as somebody still knows it: of user data and files the record has
+    digests alone. Where an action had brought others than inventory has, the server gets inventory's."""
     spec = _wanted(record)
+    lost = [key for key in _DIGESTS if key in spec and spec[key] != desired.get(key)]
+    if not lost:
+        return Step("rebuild", _CUT_OFF, spec=spec)
+    kept = {key: value for key, value in spec.items() if key not in lost}
+    kept.update({key: desired[key] for key in lost if key in desired})
+    what = " and ".join(key.replace("_", " ").replace("personality", "files") for key in lost)
+    return Step("rebuild", f"{_CUT_OFF}; with the {what} of inventory, for what it was asked for is gone", spec=kept)
+
+
+def rebuilt(record: Record, step: Step) -> Record:
+    """The record after that step, as far as a plan looks at it."""
+    spec = dict(step.spec or {})
     marks = {key: value for key, value in record.marks.items() if key != MARK}
     return dataclasses.replace(record, spec=spec, image=Image.from_json(spec["image"]), marks=marks)
 

@@ -37,6 +37,8 @@ _MARKS = {
     "shelved": "shelved",
     "rescue": "rescued",
     "resize": "resized",
+    # As Nova finds it when nova-compute starts again (_init_instance): its root disk is not whole.
+    "rebuilding": "error",
 }
 
 VM_STATES = (

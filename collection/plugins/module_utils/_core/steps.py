@@ -190,7 +190,8 @@ def _by_mark(record: Record) -> t.Callable[[Server, Record, Guest, Leave], Serve
 
 def _rebuilt(desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
     """Only forward, and then as declared. One that somebody has started by hand meanwhile waits for leave."""
-    first, after = rebuild_again(record), rebuilt(record)
+    first = rebuild_again(record, desired.spec)
+    after = rebuilt(record, first)
     lock = "" if "locked" in leave.allow else lock_of(desired, record)
     hold = "locked" if lock else "rebuild" if guest.active and "rebuild" not in leave.allow else None
     if hold is not None:
@@ -277,7 +278,8 @@ def _autostart(desired: Server) -> tuple[Step, ...]:
 
 def _after(first: Step, desired: Server, record: Record, guest: Guest, leave: Leave) -> ServerPlan:
     """``first`` and then all that is still to do on the guest that it leaves: one plan, so that a second has none."""
-    rest = (_as_resized if RESIZED in record.marks else _present)(desired, record, guest, leave)
+    begun = _by_mark(record)
+    rest = (_present if begun is _as_rescued else begun)(desired, record, guest, leave)
     if first.kind == "restore" and any(step.hold == "locked" for step in rest.held):
         return rest
     return ServerPlan(rest.differences, (first, *rest.steps), rest.held)

@@ -21,6 +21,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.handlers import (
     Handler,
     Outcome,
+    must_be_whole,
     must_stand_on_its_own,
     redefine,
 )
@@ -52,6 +53,7 @@ def _hard_reboot(job: Job) -> Outcome:
 
 
 def _power_cycle(job: Job) -> None:
+    must_be_whole(job)
     record = job.target if job.order.record is not None else job.host.settle(job.record)
     domains.must_not_be_elsewhere(job.domain)
     # Before it is off: a guest that can't come back is left running.

@@ -187,11 +187,7 @@ def _power(deed: t.Callable[[Job], bool], message: str) -> Handler:
 
 
 def _start(job: Job) -> bool:
-    if cut_off(job.record):
-        raise Conflict(
-            f"a rebuild of server {job.order.name!r} was cut off, so its root disk is not whole; "
-            "rebuild it, or let the reconcile playbook do so"
-        )
+    must_be_whole(job)
     renamed = _regain_name(job)
     config_drive.renew(job, job.record)
     return domains.start(job.domain) or renamed
@@ -343,6 +339,14 @@ def must_stand_on_its_own(job: Job, record: Record) -> None:
             )
 
 
+def must_be_whole(job: Job) -> None:
+    if cut_off(job.record):
+        raise Conflict(
+            f"a rebuild of server {job.order.name!r} was cut off, so its root disk is not whole; "
+            "rebuild it, or let the reconcile playbook do so"
+        )
+
+
 def must_be_off(job: Job) -> None:
     domains.must_not_be_elsewhere(job.domain)
     state = domains.state_of(job.domain)
@@ -433,6 +437,7 @@ __all__ = [
     "autostart",
     "existing_xml",
     "must_be_off",
+    "must_be_whole",
     "must_stand_on_its_own",
     "redefine",
     "refit",

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.handlers import (
     existing_xml,
     must_be_off,
+    must_be_whole,
     must_stand_on_its_own,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
@@ -44,6 +45,7 @@ def _rescue(job: Job) -> tuple[bool, str]:
     if is_rescued(job.record):
         raise Conflict(f"server {job.order.name!r} is rescued already; unrescue it first")
     must_be_off(job)
+    must_be_whole(job)
     record, image, storage = job.target, image_in(job.target), job.host.storage
     must_stand_on_its_own(job, record)
     pool = storage.pool(record.root.pool)

@@ -196,6 +196,8 @@ def test_every_state_has_a_status() -> None:
         ("running", {"rescue": {}}, "rescued"),
         ("running", {"resize": {}}, "resized"),
         ("shutoff", {"shelved": {}}, "shelved"),
+        ("shutoff", {"rebuilding": {}}, "error"),
+        ("shutoff", {"rebuilding": {}, "soft_delete": {"at": 1}}, "soft-delete"),
         ("shutoff", {"shelved": {}, "soft_delete": {"at": 1}}, "soft-delete"),
     ],
 )

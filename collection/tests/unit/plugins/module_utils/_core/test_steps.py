@@ -266,6 +266,36 @@ def test_a_rebuild_that_was_cut_off_goes_on_with_what_it_was_asked_for() -> None
     assert [step.hold for step in plan(declared(), found(locked, "shutoff")).held] == ["locked"]
 
 
+def test_what_a_rebuild_was_asked_for_and_nobody_knows_any_more_comes_from_inventory() -> None:
+    """An action's user data: the record has its digest, and what is behind that was in the run that is over."""
+    mine, theirs = {"sha256": "1"}, {"sha256": "2"}
+    wanted = declared(image=TOCK, user_data=theirs, personality={"/a": "3"}).spec
+    record = applied(declared(user_data=mine), marks={"rebuilding": {"spec": wanted}})
+    first = plan(declared(user_data=mine), found(record, "shutoff")).steps[0]
+    assert first.why == (
+        "a rebuild of it was cut off; with the files and user data of inventory, for what it was asked for is gone"
+    )
+    assert first.spec is not None
+    assert (first.spec["user_data"], first.spec["image"]) == (mine, TOCK.to_json())
+    assert "personality" not in first.spec
+    first = plan(declared(), found(record, "shutoff")).steps[0]
+    assert first.spec is not None
+    assert "user_data" not in first.spec
+    same = plan(declared(user_data=theirs, personality={"/a": "3"}), found(record, "shutoff")).steps[0]
+    assert (same.spec, same.why) == (wanted, "a rebuild of it was cut off")
+
+
+def test_a_rebuild_that_was_cut_off_is_ended_before_it_is_started_again_from_wherever() -> None:
+    marks = {"rebuilding": {"spec": declared(image=TOCK).spec}}
+    deleted = applied(declared(), marks={**marks, "soft_delete": {"at": 0}})
+    assert kinds(plan(declared(), found(deleted, "shutoff")).steps)[:2] == ["restore", "rebuild"]
+    record = applied(declared(), marks=marks)
+    gone = plan_server(declared(), record, None, volumes=frozenset({record.root.volume}), leave=NOTHING)
+    assert kinds(gone.steps)[:2] == ["define", "rebuild"]
+    transient = dataclasses.replace(found(record, "shutoff"), persistent=False)
+    assert kinds(plan(declared(), transient).steps)[:2] == ["adopt", "rebuild"]
+
+
 def test_pruning_is_held() -> None:
     record = applied(declared())
     assert kinds(plan_prune(record, found(record), volumes=frozenset(), leave=NOTHING).held) == ["soft_delete"]

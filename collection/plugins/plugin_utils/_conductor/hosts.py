@@ -357,7 +357,10 @@ def _use_of_guest(guest: Guest, compute: Compute, fleet_id: str | None, groups: 
     if guest.record is None or guest.record.fleet_id != fleet_id:
         vcpus, pcpus = hardware.foreign_classes(guest, compute)
         return Use(guest.id, "", vcpus, guest.memory, {}, others={PCPU: pcpus})  # its name is none of the fleet's
-    return _use_of_record(guest.record, groups)
+    use, own = _use_of_record(guest.record, groups), guest.record.fit is not None and guest.record.fit.cells
+    # A guest may have more than its record says: it was grown by a run that was killed, or by hand.
+    vcpus = use.vcpus if own else max(use.vcpus, guest.vcpus)
+    return dataclasses.replace(use, vcpus=vcpus, ram=max(use.ram, guest.memory))
 
 
 def _use_of_record(record: Record, groups: t.Mapping[str, str | None]) -> Use:

@@ -373,7 +373,9 @@ def _next(
         model = record.hardware.vif_model
         nics = nics_of(record.id, spec, compute, frame.networks, addresses, record.nics, model=model)
         changed = dataclasses.replace(changed, nics=nics)
-    return _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
+    made = _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
+    # A guest that moves as it runs goes with the domain that it has: it is not defined anew.
+    return dataclasses.replace(made, room=record.room) if step.kind == "live_migrate" else made
 
 
 def moved(record: Record, compute: Compute, networks: Networks) -> Record:

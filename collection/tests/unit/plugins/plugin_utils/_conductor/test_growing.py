@@ -16,7 +16,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.room import
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import MEMORY_MB, VCPU
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     COMPUTE,
@@ -98,6 +100,27 @@ def test_where_its_host_has_no_room_it_moves_with_leave_to_move_and_to_restart(
     assert made.claims() == []
     (entry,) = (entry for entry in made.plan().servers if entry.name == "web1")
     assert (entry.steps, [(step.kind, step.hold) for step in entry.held]) == ((), [("migrate", held)])
+
+
+@pytest.mark.parametrize("resize", ["live", "direct"])
+def test_a_guest_that_moves_while_it_runs_keeps_its_room_and_its_modules(resize: str) -> None:
+    world = world_of()
+    room = Room(2, 8192, taken=3)
+    world = world.with_record(room=room, spec={**world.record.spec, "resize": resize})
+    ((host, (guest,)),) = world.guests.items()
+    world = world._replace(guests={host: [dataclasses.replace(guest, state="running")]})
+    (deed,) = world.plan("migrate", live="auto").servers[0].deeds
+    assert (deed["kind"], Record.from_json(deed["record"]).room) == ("live_migrate", room)
+
+
+def test_what_a_guest_has_got_is_counted_also_where_its_record_lags_behind() -> None:
+    world = world_of()
+    ((host, (guest,)),) = world.guests.items()
+    world = world._replace(guests={host: [dataclasses.replace(guest, vcpus=2, memory=4096)]})
+    computes = hosts(world.declared, world.guests)
+    states = host_states(computes, None, fleet_id="F", catalogs=world.declared.catalogs, groups={})
+    (state,) = (state for state in states if state.name == host)
+    assert (state.inventories[VCPU].used, state.inventories[MEMORY_MB].used) == (2, 4096)
 
 
 def full(world: World) -> World:

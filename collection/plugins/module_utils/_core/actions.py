@@ -109,8 +109,6 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
         return ""
     if RESIZED in record.marks:
         return resizing.outlook(desired, record, "the reconcile run after the resize is confirmed")
-    if record.room is not None and desired.spec["flavor"] != record.spec["flavor"]:
-        return resizing.outlook(desired, record, "a reconcile run with leave to restart")
     autostart = bool(record.spec.get("autostart"))
     shelved = SHELVED in record.marks
     guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)
@@ -120,7 +118,9 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     if desired.spec.get("locked") and not record.lock:
         return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
     if not kinds:
-        return ""
+        # Grown while it runs, for good; to get less it has to be off.
+        grown = record.room is not None and any(step.kind == "reconfigure" for step in plan.held)
+        return resizing.outlook(desired, record, "a reconcile run with leave to restart") if grown else ""
     wanted = "absent" if "soft_delete" in record.marks else record.spec.get("state", "active")
     keep = f"; set server_state: {wanted} to keep it as it is" if wanted != desired.state else ""
     done = " and ".join(kind.replace("_", " ") for kind in kinds)

@@ -28,6 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
     Server,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.room import Room
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, RULES, TASKS
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined, plan_server
 
@@ -56,6 +57,13 @@ def record(state: str = "active", **changes: t.Any) -> Record:
         hardware=Hardware(),
     )
     return dataclasses.replace(its, **changes)
+
+
+def grown(state: str) -> Record:
+    """Given a flavor while it ran that inventory doesn't declare."""
+    wide = dataclasses.replace(FLAVOR, name="m1.wide", vcpus=2)
+    spec = declared(state, resize="live", flavor=wide.to_json()).spec
+    return record(spec=spec, flavor=wide, room=Room(4, 1024))
 
 
 def found(its: Record, state: str) -> Guest:
@@ -250,6 +258,20 @@ def test_a_password_needs_a_guest_agent() -> None:
             record(),
             "running",
             "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free",
+        ),
+        (
+            declared(resize="live"),
+            grown("active"),
+            "running",
+            "inventory declares flavor m1.small: a reconcile run with leave to restart goes back to it; set "
+            "server_flavor: m1.wide to keep the new one",
+        ),
+        (
+            declared(resize="live"),
+            grown("paused"),
+            "paused",
+            "inventory declares active: the next reconcile run will unpause it; set server_state: paused to keep it "
+            "as it is",
         ),
         (declared("paused"), record("paused"), "paused", ""),
         (declared(), record(marks={"lock": {"by": "ops"}}), "running", ""),

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "collection/extensions/molecule"
 LAB_NAME = lab_name("mol")
 QUICK = "fleet"  # the others are for `make soak`
-SOAK = ("compute_host", "evacuate", "migrate", "reconcile")
+SOAK = ("compute_host", "evacuate", "metadata_service", "migrate", "reconcile")
 _DOCUMENTED = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

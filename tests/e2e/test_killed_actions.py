@@ -231,7 +231,7 @@ def test_an_action_killed_at_each_boundary_of_its_steps_is_made_good(bench: Benc
     for task in TASKS:
         prepared(bench, deed)
         options = bench.options(deed)
-        killed_at_task(bench, deed, options, task)
+        assert killed_at_task(bench, deed, options, task), f"{name}: its run has no task {task!r}"
         made_good(bench, deed, options, waits=True)
     for way, kill in WAYS.items():
         for call in onwards(f"{name} {way}"):

@@ -23,7 +23,7 @@ from .live import wants_live
 from .model import Flavor, Guest, Image, Json, Record, Server, Spec
 from .resize import resize_of
 from .states import Standing, power_state, refusal, vm_state
-from .steps import COSTS, RESIZED, SHELVED, Leave, ServerPlan, Step, as_defined, confirm_step, plan_server
+from .steps import COSTS, REBUILD, RESIZED, SHELVED, Leave, ServerPlan, Step, as_defined, confirm_step, plan_server
 
 #: Seconds that a guest has to reboot by itself before it is power cycled (Nova's wait_soft_reboot_seconds).
 SOFT_REBOOT_TIMEOUT = 120
@@ -118,13 +118,25 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     if desired.spec.get("locked") and not record.lock:
         return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
     if not kinds:
-        # Grown while it runs, for good; to get less it has to be off.
-        grown = record.room is not None and any(step.kind == "reconfigure" for step in plan.held)
-        return resizing.outlook(desired, record, "a reconcile run with leave to restart") if grown else ""
+        return _with_leave(desired, record, plan)
     wanted = "absent" if "soft_delete" in record.marks else record.spec.get("state", "active")
     keep = f"; set server_state: {wanted} to keep it as it is" if wanted != desired.state else ""
     done = " and ".join(kind.replace("_", " ") for kind in kinds)
     return f"inventory declares {desired.state}: the next reconcile run will {done} it{keep}"
+
+
+def _with_leave(desired: Server, record: Record, plan: ServerPlan) -> str:
+    """What only a run with more leave makes of it."""
+    held = {step.kind for step in plan.held if step.hold in ("rebuild", "restart")}
+    if "rebuild" in held:
+        wanted, image = desired.spec["image"]["name"], record.spec["image"]["name"]
+        keys = sorted({each.key.partition(".")[0] for each in plan.differences if each.cls == REBUILD})
+        keep = "" if wanted == image else f"; set server_image: {image} to keep the one that it has"
+        what = f"other {', '.join(keys)}" if wanted == image else f"image {wanted}"
+        return f"inventory declares {what}: a reconcile run with leave to rebuild carries that out{keep}"
+    # Grown while it runs, for good; to get less it has to be off.
+    grown = record.room is not None and "reconfigure" in held
+    return resizing.outlook(desired, record, "a reconcile run with leave to restart") if grown else ""
 
 
 def _in_state(record: Record, state: str) -> Spec | None:

@@ -35,6 +35,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 ID = "5a0c7a0e-0000-4000-8000-000000000001"
 FLAVOR = Flavor("m1.small", vcpus=1, ram=256, disk=1)
 IMAGE = Image("tick", "qcow2", "sha256:aa")
+OTHER = Image("tock", "qcow2", "sha256:bb")
 NOW = 1766312345.0
 
 
@@ -64,6 +65,11 @@ def grown(state: str) -> Record:
     wide = dataclasses.replace(FLAVOR, name="m1.wide", vcpus=2)
     spec = declared(state, resize="live", flavor=wide.to_json()).spec
     return record(spec=spec, flavor=wide, room=Room(4, 1024))
+
+
+def rebuilt(**spec: t.Any) -> Record:
+    """With what an action was given and inventory doesn't declare."""
+    return record(spec={**declared().spec, **spec})
 
 
 def found(its: Record, state: str) -> Guest:
@@ -272,6 +278,19 @@ def test_a_password_needs_a_guest_agent() -> None:
             "paused",
             "inventory declares active: the next reconcile run will unpause it; set server_state: paused to keep it "
             "as it is",
+        ),
+        (
+            declared(),
+            rebuilt(image=OTHER.to_json()),
+            "running",
+            "inventory declares image tick: a reconcile run with leave to rebuild carries that out; set server_image: "
+            "tock to keep the one that it has",
+        ),
+        (
+            declared(),
+            rebuilt(user_data={"sha256": "2"}),
+            "running",
+            "inventory declares other user_data: a reconcile run with leave to rebuild carries that out",
         ),
         (declared("paused"), record("paused"), "paused", ""),
         (declared(), record(marks={"lock": {"by": "ops"}}), "running", ""),

@@ -106,12 +106,17 @@ def test_what_is_done_is_not_done_again() -> None:
     assert domain.size == {LIVE: [1, 256], CONFIG: [1, 256]}
 
 
-def test_what_fails_leaves_it_as_it_was_where_the_guest_lets_it() -> None:
+@pytest.mark.parametrize("refused", ["memory", "vCPUs"])
+def test_what_fails_leaves_it_as_it_was_and_says_what_to_do(refused: str) -> None:
     domain = Domain()
-    domain.refuses = {"memory"}
-    with pytest.raises(Conflict, match="can't grow server 'web1'"):
+    domain.refuses = {refused}
+    with pytest.raises(Conflict, match=r"can't grow server 'web1'.*; without server_resize: live it is restarted for"):
         grow(domain)
     assert domain.size == {LIVE: [1, 256], CONFIG: [1, 256]}
+
+
+def test_what_fails_and_the_guest_keeps_is_told() -> None:
+    domain = Domain()
     domain.refuses = {"memory", "fewer vCPUs"}
     with pytest.raises(Conflict, match="it keeps the 2 vCPUs that it has got"):
         grow(domain)

@@ -37,13 +37,15 @@ def _grow(job: Job) -> handlers.Outcome:
         raise Conflict(f"server {name!r} is {state} and was to grow while it runs; plan again")
     record, had = job.target, job.record.flavor.vcpus
     wanted = record.flavor
-    changed = _plug_vcpus(domain, wanted.vcpus)
+    changed = False
     try:
-        changed |= _plug_memory(domain, wanted.ram)
+        changed = _plug_vcpus(domain, wanted.vcpus)
+        _plug_memory(domain, wanted.ram)
     except libvirt.libvirtError as exc:
         undone = _unplug_vcpus(domain, had) if changed else True
         kept = "" if undone else f"; it keeps the {wanted.vcpus} vCPUs that it has got, for it doesn't give them back"
-        raise Conflict(f"{libvirt_error(exc, 'grow', f'server {name!r}')}{kept}") from exc
+        refused = libvirt_error(exc, "grow", f"server {name!r}")
+        raise Conflict(f"{refused}{kept}; without server_resize: live it is restarted for it") from exc
     job.host.write(domain, record)
     _ask_to_use(job, wanted.vcpus)
     return True, f"grown to {wanted.vcpus} vCPU and {wanted.ram} MiB while it runs"
@@ -78,7 +80,7 @@ def _unplug_vcpus(domain: Domain, wanted: int) -> bool:
     return False
 
 
-def _plug_memory(domain: Domain, wanted: int) -> bool:
+def _plug_memory(domain: Domain, wanted: int) -> None:
     """*wanted* in MiB. What is lacking is one module."""
     lacking: dict[int, int] = {}
     for flag, root in _configurations(domain):
@@ -91,7 +93,6 @@ def _plug_memory(domain: Domain, wanted: int) -> bool:
         ET.SubElement(target, "size", unit="KiB").text = str(short)
         ET.SubElement(target, "node").text = "0"
         domain.attachDeviceFlags(ET.tostring(module, encoding="unicode"), flags)
-    return bool(lacking)
 
 
 def _ask_to_use(job: Job, vcpus: int) -> None:

@@ -33,6 +33,7 @@ class Situation:
     """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``host`` the only one
     that new servers may go to, if a user's task says so; ``now`` in seconds since 1970. ``tried``: by the name of a
     server whose build failed in this run, the hosts that failed and that have said that nothing of it is left there.
+    ``moving``: server id -> host, of live migrations that may be under way.
     """
 
     declared: Declared
@@ -45,6 +46,7 @@ class Situation:
     run_id: str | None = None
     host: str | None = None
     tried: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    moving: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def volumes(self, host: str | None) -> frozenset[str]:
         """The names of Flotilla's volumes in all pools of a host."""

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import evacuations
 
 if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
 
 #: The kinds of rows that follow a server's record: a resize, and a migration, which keeps the flavor.
@@ -103,6 +104,18 @@ def _evacuation(deed: Json) -> Move:
     return Move(its["migration"], "evacuate", evacuations.KIND, its["from"]["host"], there, data)
 
 
+def under_way(
+    rows: t.Iterable[MigrationRow], computes: t.Sequence[Compute], absent: t.Collection[str]
+) -> dict[str, str]:
+    """Server id -> the host where a live migration takes it, of all that may go on while the hosts are surveyed: by the
+    journal, and by what hosts were at work on. *absent*: hosts that have none of them (fleet_assume_absent)."""
+    surveys = [compute.survey for compute in computes if compute.survey is not None]
+    steps = [step for survey in surveys for step in survey["running_steps"]]
+    found = {step["server_id"]: "another host" for step in steps if step.get("step") in ("end_move", "live_migrate")}
+    found.update({row.server_id: str(row.destination) for row in rows if row.kind == LIVE})
+    return {server_id: host for server_id, host in found.items() if host not in absent}
+
+
 def _live_end(record: Record | None, data: t.Mapping[str, Json]) -> str:
     """A server that has arrived has the record that it was sent with, or a later one."""
     arrived = record is not None and record.generation >= int(data.get("generation") or 0)
@@ -144,4 +157,4 @@ def cut_off(
     return found
 
 
-__all__ = ["KINDS", "Move", "cut_off", "move_of"]
+__all__ = ["KINDS", "Move", "cut_off", "move_of", "under_way"]

@@ -100,6 +100,7 @@ class Reconcile:
             remembered(situation.snapshot),
             fleet_id=situation.fleet_id,
             assume_absent=frozenset(situation.declared.settings.assume_absent),
+            moving=situation.moving,
         )
         self._explanations: dict[str, Explanation] = {}
         self._placement_notes: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import evacuations_cut_off
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, under_way
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.orphans import orphans, unplaced
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
@@ -110,6 +110,11 @@ def reconcile(
         now=now,
         run_id=run.id,
         host=host,
+        moving=under_way(
+            run.ledger.migrations(unfinished=True) if run.ledger is not None else (),
+            computes,
+            declared.settings.assume_absent,
+        ),
     )
     draft = drafting(situation)
     draft.schedule()

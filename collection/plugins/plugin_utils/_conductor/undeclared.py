@@ -135,7 +135,7 @@ def _unfinished(given: Situation, where: Whereabouts) -> t.Iterator[Draft]:
     """Servers of the ledger that no host has a domain of, and that are not to be: a deletion died half-way, or somebody
     undefined them by hand. Their disks are there still."""
     snapshot = given.snapshot
-    seen = {guest.id for _host, guest in where.ours()}
+    seen = {guest.id for _host, guest in where.ours()} | set(where.moving)
     for row in snapshot.servers.values() if snapshot is not None else ():
         deleted = row.vm_state == "soft-delete"
         compute = given.by_name.get(row.host or "")

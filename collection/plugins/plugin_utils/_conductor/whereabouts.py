@@ -109,7 +109,11 @@ class Whereabouts:
         *,
         fleet_id: str | None,
         assume_absent: t.AbstractSet[str] = frozenset(),
+        moving: t.Mapping[str, str] | None = None,
     ) -> None:
+        #: Server id -> host, of those that are on their way there: who looks at two hosts, one after the other, may
+        #: see such a server on neither.
+        self.moving = dict(moving or {})
         self._hosts = {seen.host: seen for seen in hosts}
         self._down = [seen for seen in hosts if not seen.up and seen.host not in assume_absent]
         self._unknown = [seen for seen in self._down if not seen.known]
@@ -128,6 +132,7 @@ class Whereabouts:
         record = guest.record
         self._all.append((host, guest))
         if guest.arriving:
+            self.moving[guest.id] = host
             return  # until it runs there, it is where it comes from
         if record is None and guest.damaged:
             self._damaged[guest.name] = (host, guest.record_error or "it is damaged")
@@ -327,6 +332,15 @@ class Whereabouts:
             return Location(HELD, row.host, record=row.record, message=message, unseen=_names(self._down))
         if row.record is None:
             return Location(NEW)
+        if row.id in self.moving:
+            to = self.moving[row.id]
+            message = (
+                f"{row.name} is gone from {row.host}, and a live migration of it to {to} was under way while the hosts "
+                "were looked at: run again"
+            )
+            if to in self._hosts:
+                message += f". If it is on neither of them, -e fleet_assume_absent={to} says so"
+            return Location(HELD, row.host, record=row.record, message=message)
         return Location(MISSING, row.host, record=row.record)
 
     def _other_id(self, name: str, server_id: str) -> Location:

@@ -15,8 +15,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, move_of, under_way
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import ended, is_back, is_running
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
@@ -30,6 +32,9 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     claimed,
     hosts,
     reconcile,
+    rows,
+    server_row,
+    survey,
 )
 
 __all__ = ["world"]  # a fixture
@@ -173,6 +178,44 @@ def test_what_a_move_has_left_where_it_began_is_no_second_copy(world: World, sta
     assert entry.verdict == verdict
     assert (entry.host, kinds(entry)) == (("kvm2", ["end_move"]) if verdict == "change" else (entry.host, []))
     assert ("it was being moved" in entry.message) == (verdict == "conflict")
+
+
+@pytest.mark.parametrize("state", ["active", "absent"])
+@pytest.mark.parametrize("known_by", ["journal", "arriving"])
+def test_who_sees_it_on_neither_host_makes_it_on_none(world: World, known_by: str, state: str) -> None:
+    """The hosts are looked at one after the other, and it went from one to the other meanwhile."""
+    guest = world.guests["kvm1"][0]
+    declared = dataclasses.replace(
+        world.declared,
+        servers={name: dataclasses.replace(its, state=state) for name, its in world.declared.servers.items()},
+    )
+    coming = dataclasses.replace(guest, state="paused", arriving=True)
+    given = Situation(
+        declared,
+        hosts(declared, {"kvm2": [coming]} if known_by == "arriving" else {}),
+        rows(servers={guest.id: server_row(guest, "kvm1")}),
+        fleet_id="F",
+        ledger_id="L",
+        leave=Leave(frozenset({"delete", "data_loss"})),
+        now=1000.0,
+        run_id="me",
+        moving={guest.id: "kvm2"} if known_by == "journal" else {},
+    )
+    draft = Reconcile(given)
+    draft.schedule()
+    entry = only(claimed(draft))
+    assert (entry.verdict, kinds(entry)) == ("held", [])
+    assert "gone from kvm1, and a live migration of it to kvm2 was under way" in entry.message
+
+
+def test_what_is_under_way_is_known_from_the_journal_and_from_the_hosts(world: World) -> None:
+    row = MigrationRow("m1", "live-migration", "one", "kvm1", "kvm2", "running", "r", {}, 1, 1)
+    cold = dataclasses.replace(row, kind="migration", server_id="two")
+    steps = [{"server_id": "three", "step": "end_move"}, {"server_id": "four", "step": "stop"}]
+    at_work = {**survey("kvm3"), "running_steps": steps}
+    computes = hosts(world.declared, kvm3=at_work, kvm1=None)
+    assert under_way([row, cold], computes, ()) == {"one": "kvm2", "three": "another host"}
+    assert under_way([row], computes, ("kvm2",)) == {"three": "another host"}
 
 
 def test_it_is_aborted_beside_the_run_that_is_at_it(world: World) -> None:

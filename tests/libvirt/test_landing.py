@@ -284,6 +284,18 @@ def test_one_whose_memory_is_still_coming_takes_nothing_away(record: Record) -> 
     assert (two.source.now, two.pool1.volumes) == (BY_HAND, {two.disk.volume})
 
 
+def test_a_host_that_has_got_the_others_address_says_nothing(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest stands still here, for it may run on kvm2: it doesn't go on because kvm4 hasn't got it."""
+    two = Two(record, BY_HAND, RUNNING, doubt=True)
+    two.left = dataclasses.replace(two.left, other=dataclasses.replace(two.left.other, hostname="kvm2"))
+    two.source.record = marked(two.source.record, two.left)
+    kvm4 = types.SimpleNamespace(getHostname=lambda: "kvm4", close=lambda: None)
+    monkeypatch.setattr(live, "reached", lambda _uri: kvm4)
+    with pytest.raises(Conflict, match="compute_migration_uri of kvm2 leads to 'kvm4'"):
+        live._end_move(two.job(two.kvm1, two.pool1))
+    assert two.source.now == BY_HAND
+
+
 def test_a_broken_post_copy_is_sent_on_and_never_killed(record: Record) -> None:
     two = Two(record, BROKEN, RUNNING)
     two.ended_at_destination()

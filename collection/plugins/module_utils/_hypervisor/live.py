@@ -58,6 +58,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prech
     check,
     is_read_alone,
     looks,
+    must_be_it,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
@@ -278,7 +279,10 @@ def _opened(end: End, options: t.Mapping[str, Json]) -> t.Iterator[Far]:
             f"{end.host} does not answer at its compute_migration_uri: {message_of(exc)}{'' if options else waits}"
         ) from exc
     try:
-        yield Far(end, conn, Storage(conn), peer.get("bridges"))
+        far = Far(end, conn, Storage(conn), peer.get("bridges"))
+        if not options:
+            must_be_it(far)  # its address may be another's since the move was begun
+        yield far
     finally:
         with contextlib.suppress(libvirt.libvirtError):
             conn.close()

@@ -138,12 +138,7 @@ def _check_end(job: Job, far: Far) -> None:
     here = job.host.conn
     if _host_uuid(here) == _host_uuid(far.conn):
         raise Refused(f"Unable to migrate instance ({job.order.server_id}) to current host ({far.end.host}).")
-    name = far.conn.getHostname()
-    if far.end.hostname not in (None, name):
-        raise Conflict(
-            f"compute_migration_uri of {far.end.host} leads to {name!r}, and {far.end.host} calls itself "
-            f"{far.end.hostname!r}: nothing was moved; correct the URI ({far.end.uri})"
-        )
+    must_be_it(far)
     if state_of(job.domain) not in ("running", "paused"):
         raise Refused(
             f"Cannot 'os-migrateLive' instance {job.order.server_id} while its guest is {state_of(job.domain)}"
@@ -152,6 +147,16 @@ def _check_end(job: Job, far: Far) -> None:
         raise Conflict(
             f"{far.end.host} has a domain of server {job.order.name!r} already: nothing was moved; "
             "find out which one is right, then undefine the other"
+        )
+
+
+def must_be_it(far: Far) -> None:
+    """Refuse a host that is not the one that is meant: what it doesn't have says nothing."""
+    name = far.conn.getHostname()
+    if far.end.hostname not in (None, name):
+        raise Conflict(
+            f"compute_migration_uri of {far.end.host} leads to {name!r}, and {far.end.host} calls itself "
+            f"{far.end.hostname!r}: nothing was moved; correct the URI ({far.end.uri})"
         )
 
 
@@ -384,4 +389,4 @@ def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
             yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
 
 
-__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "is_shared", "looks"]
+__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "is_shared", "looks", "must_be_it"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import typing as t
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Image,
     Record,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps
 
 ID = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a01"
 
@@ -59,3 +61,29 @@ def conn(host_uri: str) -> t.Iterator[t.Any]:
     connection = libvirt.open(host_uri)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, record: Record) -> str:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    marker = {
+        "host_id": "h1",
+        "fleet_id": record.fleet_id,
+        "ledger_id": "l1",
+        "service": {"state": "enabled", "reason": None},
+    }
+    (folder / "host.json").write_text(json.dumps(marker))
+    return str(folder)
+
+
+@pytest.fixture
+def run(conn: t.Any, state_dir: str, record: Record) -> t.Callable[..., list[dict[str, t.Any]]]:
+    """Steps by kind, each as the plan of the record's own generation has it."""
+
+    def run_kinds(*kinds: str, steps: t.Any = None, **step: t.Any) -> list[dict[str, t.Any]]:
+        base = {"server_id": record.id, "name": record.name, "expects": record.generation, "record": None, "timeout": 0}
+        steps = steps or [{"kind": kind, **base, **step} for kind in kinds]
+        return run_steps(conn, steps, state_dir=state_dir, run_id="r1", fleet_id=record.fleet_id)
+
+    return run_kinds

@@ -104,8 +104,8 @@ def test_a_second_writing_changes_nothing_and_a_change_is_seen_at_once(
     assert everything(state) == before
     other = dataclasses.replace(record, spec={"metadata": {"role": "db"}})
     assert not trees.is_current(other)
-    assert trees.write(other, packed(other))
-    assert trees.is_current(other)
+    assert trees.write(other, packed(other), there=False)
+    assert trees.is_current(other), "it has no port whose place is told"
     assert files(state / "metadata/br0/192.0.2.10") == expected(other) != expected(record)
     assert [path.name.partition(".")[0] for path in (state / "metadata/.trees").iterdir()] == [record.id]
     # What only the record has to do with it is noted, though no answer is another.
@@ -174,7 +174,11 @@ def test_it_says_where_on_the_bus_libvirt_has_put_the_devices(
         return device
 
     device = {"type": "nic", "bus": "pci", "mac": MAC, "tags": ["front"], "vf_trusted": False}
+    # A host that it is on its way to doesn't know: once it is there, that is old.
+    assert trees.write(record, given, there=False)
+    assert facts(trees, [record])["old"] == [record.id]
     assert told() == {**device, "address": "none"}, "its domain has no such port"
+    assert facts(trees, [record])["old"] == []
     domain = conn.lookupByUUIDString(record.id)
     place = "<address type='pci' domain='0x0000' bus='0x00' slot='0x1d' function='0x1'/>"
     port = f"<interface type='bridge'><mac address='{MAC}'/><source bridge='br0'/>{place}</interface>"

@@ -31,7 +31,7 @@ import signal
 import subprocess
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import located
+from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import is_told, located
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import (
     BRIDGE,
@@ -53,6 +53,8 @@ _TREES = ".trees"
 _MADE_OF = ".made_of"
 #: An answer is a file in a folder of its path, since a path can be an answer and have others below it.
 _FILES = {"text/plain": "=.txt", "application/json": "=.json"}
+#: No record's fingerprint: what stands for it until the server's domain is there.
+_UNPLACED = "-"
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FOLDER_MODE = 0o750
@@ -116,9 +118,12 @@ class Trees:
         made_of = (_read(tree / _MADE_OF) or "").partition(" ")[0]
         return made_of == fingerprint(record) and _is_whole(tree)
 
-    def write(self, record: Record, packed: bytes) -> bool:
-        """Serve the server as its record and the answers say; whether that changed anything."""
+    def write(self, record: Record, packed: bytes, *, there: bool = True) -> bool:
+        """Serve the server as its record and the answers say; whether that changed anything. ``there``: it has come,
+        so that its domain says where its devices are; else what is to say so is old as soon as it is there."""
         answers, places = self._answers(packed, record), self._places(record)
+        if not there and any(map(is_told, record.nics)):
+            answers = answers._replace(made_of=_UNPLACED)
         name = f"{record.id}.{answers.digest[:16]}"
         links = {self._root / bridge / address for bridge, address, _mac in places}
         tree = self._root / _TREES / name
@@ -303,7 +308,8 @@ def _bring(job: Job) -> tuple[bool, str]:
     packed = job.host.trees.get(job.order.server_id)
     if packed is None:
         raise InvalidInput(f"the step {job.order.kind!r} of server {job.order.name!r} came without the metadata")
-    changed = Trees(job.host.conn, job.host.state_dir).write(job.order.target, packed)
+    trees, there = Trees(job.host.conn, job.host.state_dir), job.present is not None
+    changed = trees.write(job.order.target, packed, there=there)
     return changed, "its metadata is here" if changed else "its metadata was here"
 
 

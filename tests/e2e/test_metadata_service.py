@@ -15,6 +15,7 @@ from tests.support.fleet import Fleet
 from tests.support.lab_hosts import Lab, until
 
 TREES = "/var/lib/flotilla/metadata"
+UNKNOWN = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a99"
 SERVICE = "http://169.254.169.254"
 #: What a guest does once it knows who it is: it asks in its own name, then in its neighbour's, then goes on for ever.
 ASKS = f"""#!/bin/sh
@@ -111,6 +112,11 @@ def test_the_service_comes_and_goes_with_servers_and_networks(fleet: Fleet, tmp_
         fleet.console("web", "asked role: \n")
         assert fleet.reconcile().all_steps == {"web": ["update"]}
         fleet.console("web", "asked role: web", times=2)
+        # What was brought along for a move that came to nothing is there for nobody.
+        left = f"{TREES}/.trees/{UNKNOWN}.0123456789abcdef"
+        lab.ok("exec", "kvm2", "mkdir", "-p", f"{left}/openstack")
+        fleet.reconcile()
+        assert not lab.tree("kvm2", left).exists()
         # It goes with the server, to the other host and out of the world.
         fleet.declare("web", host="kvm2")
         fleet.reconcile(fleet_allow="migrate,restart")

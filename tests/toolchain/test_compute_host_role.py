@@ -213,6 +213,57 @@ def test_what_was_opened_is_closed_and_nothing_else(root: Path, tmp_path: Path, 
     assert after[2] == after[3] == [foreign]
 
 
+#: A host that may go, as its survey says.
+EMPTY: dict[str, t.Any] = {
+    "host_id": "h1",
+    "marker": {"service": {"state": "maintenance", "reason": "drained by ops"}},
+    "guests": [{"name": "foreign", "record": None, "record_error": None}],
+    "beside": [
+        {"id": "9", "name": "web9", "host_id": "h2"},  # in a pool that it shares with the host that has the server
+        {"id": "8", "name": "web8", "host_id": "h1"},  # evacuated
+    ],
+    "replaced": [{"id": "8", "name": "web8", "host_id": "h1"}],
+    "shelved": [],
+    "running_steps": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({}, ""),
+        ({"marker": None, "host_id": None}, ""),
+        ({"guests": [{"name": "web1", "record": {"id": "1"}, "record_error": None}]}, "it has 1 server(s): web1 ("),
+        ({"guests": [{"name": "web1", "record": None, "record_error": "no JSON"}]}, "it has 1 server(s): web1 ("),
+        ({"running_steps": ["1"]}, "a step is under way on it: wait for its end"),
+        ({"shelved": [{"name": "db1"}]}, "its pools have what these shelved servers are kept as: db1; unshelve them"),
+        (
+            {"beside": [{"id": "1", "name": "web1", "host_id": "h1"}]},
+            "its pools have the disks of servers that have no domain on it: web1; reconcile defines them anew",
+        ),
+        ({"marker": {"service": {"state": "enabled", "reason": None}}}, "it still takes servers: drain it first"),
+    ],
+)
+def test_a_host_that_has_servers_or_gets_them_is_not_taken_out(
+    root: Path, tmp_path: Path, found: dict[str, t.Any], reason: str
+) -> None:
+    role = {"name": str(root / "collection/roles/compute_host"), "tasks_from": "absent_preflight"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"__compute_host_survey": {"host": {**EMPTY, **found}}},
+        "tasks": [{"ansible.builtin.import_role": role}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(root / ".dev"), "COLUMNS": "1000"}
+    command = ["ansible-playbook", "-i", "localhost,", "play.yml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode == 0) == (not reason), said
+    assert not reason or f"localhost can't be taken out: {reason}" in said, said
+
+
 def test_every_option_of_the_role_is_in_the_schema_and_said_once_in_the_same_words(root: Path) -> None:
     role = root / "collection" / "roles" / "compute_host"
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]

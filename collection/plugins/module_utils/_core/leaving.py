@@ -19,6 +19,7 @@ from .live import live_step
 from .model import Guest, Record, Spec
 from .move import MARK as MOVING
 from .moving import cold_steps
+from .rebuilding import MARK as REBUILDING
 from .resize import leaving
 from .steps import RESIZED, Step
 
@@ -38,6 +39,7 @@ _WAITING = {
     MOVING: "its live migration was cut off; the next reconcile run ends that",
     RESIZED: "it waits to be confirmed or reverted (VERIFY_RESIZE); do either by the playbook action",
     "rescue": "it is rescued; end that by the action unrescue",
+    REBUILDING: "a rebuild of it was cut off; the next reconcile run ends that",
 }
 _STATES = {
     "paused": "it is paused, which only a live migration keeps, and it has cores, pages or devices of its host's for "

@@ -177,6 +177,7 @@ def test_what_has_something_of_its_host_s_for_itself_goes_cold(state: str, allow
     [
         ({"soft_delete": {"at": 1}}, "", "it was deleted softly"),
         ({"rescue": {"image": {}}}, "", "it is rescued"),
+        ({"rebuilding": {"spec": {}}}, "", "a rebuild of it was cut off; the next reconcile run ends that"),
         ({"migrating": {"migration": "m", "to": {"host": "kvm2", "host_id": "id-kvm2"}}}, "", "was cut off"),
         ({"lock": {"by": "ops", "reason": "do not"}}, "", "locked by ops: do not; -e fleet_allow=locked lets it go"),
         ({"lock": {"by": "ops"}}, "locked", ""),

@@ -43,6 +43,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation, as_applied
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import is_coming, unseen_at
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.keeping import disks_on, kept_on
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
@@ -110,12 +111,22 @@ class Evacuate(Reconcile):
             draft = self._draft_of(row)
             if draft is not None:
                 yield draft
+        unseen = [draft for draft in self._unseen() if self._asked_for(draft.name, draft.server_id)]
+        yield from unseen
         alone = self._known_to_nobody()
         self._check_known(alone)
         yield from alone
-        if self._lost.server is not None and not rows and not alone:
+        if self._lost.server is not None and not (rows or alone or unseen):
             hosts = ", ".join(self._lost.hosts)
             raise InvalidInput(f"there is no server {self._lost.server!r} on {hosts}; the status playbook lists them")
+
+    def _unseen(self) -> t.Iterator[Draft]:
+        """Servers that a live migration has taken to a dead host, where nobody saw them: they are not forgotten."""
+        rows = self._given.snapshot.servers if self._given.snapshot is not None else {}
+        for row in (rows[server_id] for server_id in self._given.moving if server_id in rows):
+            to, location = self._given.moving[row.id], self._where.find(row.name, row.id)
+            if to in self._lost.hosts and not self._is_lost(row) and location.status == LOCATION_HELD:
+                yield Draft(row.name, None, location, host=row.host).refuse(HELD, unseen_at(row, to))
 
     def _known_to_nobody(self) -> list[Draft]:
         """Declared servers that may have been on a lost host of which the ledger has never seen anything, and of which
@@ -223,7 +234,7 @@ class Evacuate(Reconcile):
                 f"it is known from the record beside its disk alone, which doesn't say whether it was on {home} or "
                 f"on {hosts}: evacuate all of them at once: -e fleet_host={','.join((*self._lost.hosts, *others))}"
             )
-        coming = next((host for host in self._given.computes if _is_coming(record, host)), None)
+        coming = next((host for host in self._given.computes if is_coming(record, host)), None)
         if coming is not None:
             return (
                 HELD,
@@ -457,11 +468,6 @@ def _in_service(given: Situation, compute: Compute) -> bool:
     row = given.snapshot.hosts.get(compute.name) if given.snapshot is not None else None
     state, _reason = compute.service((row.service_state, row.service_reason) if row is not None else None)
     return state == "enabled"
-
-
-def _is_coming(record: Record, compute: Compute) -> bool:
-    """Whether a host waits for the memory of a server's guest."""
-    return any(guest.arriving and guest.id == record.id for guest in compute.guests)
 
 
 def _whole(record: Record) -> Record:

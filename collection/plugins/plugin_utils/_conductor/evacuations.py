@@ -20,7 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow, ServerRow
 
 KIND = "evacuation"
 ACCEPTED, BUILDING, DONE, COMPLETED, FAILED, ERROR = (
@@ -73,6 +73,20 @@ def evacuations_cut_off(
     return found
 
 
+def is_coming(record: Record, compute: Compute) -> bool:
+    """Whether a host waits for the memory of a server's guest."""
+    return any(guest.arriving and guest.id == record.id for guest in compute.guests)
+
+
+def unseen_at(row: ServerRow, host: str) -> str:
+    """What there is to be said of a server that went to a dead host, of which the ledger knows no more than that."""
+    return (
+        f"a live migration has taken it from {row.host} to {host}, and nobody saw it there: what its disks are is not "
+        f"known. If they are in a pool that {row.host} shares, reconcile with -e fleet_assume_absent={host} defines it "
+        f"again there; else its data is on {host} alone"
+    )
+
+
 def _is_gone(source: Compute | None, server_id: str) -> bool:
     """Whether the host that a server was evacuated from is back, and has no copy of it any more."""
     return source is not None and server_id not in {guest.id for guest in source.guests}
@@ -98,7 +112,9 @@ __all__ = [
     "FAILED",
     "KIND",
     "evacuations_cut_off",
+    "is_coming",
     "is_done",
     "needs_image",
     "rebuilds_drive",
+    "unseen_at",
 ]

@@ -48,6 +48,7 @@ class Dead:
     records: dict[str, Record]
     rows: dict[str, ServerRow]
     guests: dict[str, list[Guest]] = dataclasses.field(default_factory=dict)
+    moving: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def plan(self, *, leave: Leave | None = None, surveys: dict[str, t.Any] | None = None, **asked: t.Any) -> Plan:
         seen = {"kvm1": None, **(surveys or {})}
@@ -63,6 +64,7 @@ class Dead:
             now=1000.0,
             run_id="me",
         )
+        given = dataclasses.replace(given, moving=self.moving)
         draft = Evacuate(given, Lost(**{"hosts": ("kvm1",), **asked}))
         draft.schedule()
         won = {}
@@ -426,6 +428,17 @@ def test_a_live_migration_that_was_cut_off_keeps_no_server_on_a_dead_host(role: 
     both = lost.plan(surveys=down, hosts=("kvm1", "kvm2"))
     assert [(entry.verdict, entry.host) for entry in both.servers] == [("change", "kvm3")]
     assert to_be_proven(both, ("kvm1", "kvm2")) == ["kvm1", "kvm2"]
+
+
+def test_one_that_went_to_the_dead_host_unseen_is_not_forgotten() -> None:
+    """Its run was over when it arrived: the ledger has it on kvm2, which is up, and hasn't got it."""
+    lost = dead().with_row(host="kvm2")
+    gone = dataclasses.replace(lost, moving={lost.records["web1"].id: "kvm1"})
+    entry = gone.entry(surveys=showing(lost, "kvm2", "kvm3"))
+    assert (entry.verdict, entry.steps) == ("held", ())
+    assert "has taken it from kvm2 to kvm1, and nobody saw it there" in entry.message
+    here = dataclasses.replace(gone, guests={"kvm2": [as_defined(lost.records["web1"])]})
+    assert here.plan(surveys=showing(lost, "kvm2", "kvm3")).servers == ()
 
 
 def test_a_guest_whose_memory_was_on_its_way_is_waited_for() -> None:

@@ -33,7 +33,7 @@ class Situation:
     """All that a plan is made from. ``run_id`` is this run's, None in check mode; ``host`` the only one
     that new servers may go to, if a user's task says so; ``now`` in seconds since 1970. ``tried``: by the name of a
     server whose build failed in this run, the hosts that failed and that have said that nothing of it is left there.
-    ``moving``: server id -> host, of live migrations that may be under way.
+    ``moving``: server id -> host, of moves that may be under way.
     """
 
     declared: Declared

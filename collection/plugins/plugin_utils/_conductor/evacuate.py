@@ -121,7 +121,7 @@ class Evacuate(Reconcile):
             raise InvalidInput(f"there is no server {self._lost.server!r} on {hosts}; the status playbook lists them")
 
     def _unseen(self) -> t.Iterator[Draft]:
-        """Servers that a live migration has taken to a dead host, where nobody saw them: they are not forgotten."""
+        """Servers that a move has taken to a dead host, where nobody saw them: they are not forgotten."""
         rows = self._given.snapshot.servers if self._given.snapshot is not None else {}
         for row in (rows[server_id] for server_id in self._given.moving if server_id in rows):
             to, location = self._given.moving[row.id], self._where.find(row.name, row.id)

@@ -81,7 +81,7 @@ def is_coming(record: Record, compute: Compute) -> bool:
 def unseen_at(row: ServerRow, host: str) -> str:
     """What there is to be said of a server that went to a dead host, of which the ledger knows no more than that."""
     return (
-        f"a live migration has taken it from {row.host} to {host}, and nobody saw it there: what its disks are is not "
+        f"a move has taken it from {row.host} to {host}, and nobody saw it there: what its disks are is not "
         f"known. If they are in a pool that {row.host} shares, reconcile with -e fleet_assume_absent={host} defines it "
         f"again there; else its data is on {host} alone"
     )

@@ -107,13 +107,19 @@ def _evacuation(deed: Json) -> Move:
 def under_way(
     rows: t.Iterable[MigrationRow], computes: t.Sequence[Compute], absent: t.Collection[str]
 ) -> dict[str, str]:
-    """Server id -> the host where a live migration takes it, of all that may go on while the hosts are surveyed: by the
-    journal, and by what hosts were at work on. *absent*: hosts that have none of them (fleet_assume_absent)."""
+    """Server id -> the host where a move takes it, of all that may go on while the hosts are surveyed: by the journal,
+    and by what hosts were at work on. *absent*: hosts that have none of them (fleet_assume_absent)."""
     surveys = [compute.survey for compute in computes if compute.survey is not None]
     steps = [step for survey in surveys for step in survey["running_steps"]]
     found = {step["server_id"]: "another host" for step in steps if step.get("step") in ("end_move", "live_migrate")}
-    found.update({row.server_id: str(row.destination) for row in rows if row.kind == LIVE})
+    found.update({row.server_id: str(row.destination) for row in rows if _goes(row)})
     return {server_id: host for server_id, host in found.items() if host not in absent}
+
+
+def _goes(row: MigrationRow) -> bool:
+    """Whether a row that is not ended says that its server is leaving its host right now."""
+    cold = row.kind in KINDS and row.status == _STATUS["migrate"][0]
+    return (row.kind == LIVE or cold) and row.destination not in (None, row.source)
 
 
 def _live_end(record: Record | None, data: t.Mapping[str, Json]) -> str:

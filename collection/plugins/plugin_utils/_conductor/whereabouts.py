@@ -335,7 +335,7 @@ class Whereabouts:
         if row.id in self.moving:
             to = self.moving[row.id]
             message = (
-                f"{row.name} is gone from {row.host}, and a live migration of it to {to} was under way while the hosts "
+                f"{row.name} is gone from {row.host}, and a move of it to {to} was under way while the hosts "
                 "were looked at: run again"
             )
             if to in self._hosts:

@@ -205,16 +205,19 @@ def test_who_sees_it_on_neither_host_makes_it_on_none(world: World, known_by: st
     draft.schedule()
     entry = only(claimed(draft))
     assert (entry.verdict, kinds(entry)) == ("held", [])
-    assert "gone from kvm1, and a live migration of it to kvm2 was under way" in entry.message
+    assert "gone from kvm1, and a move of it to kvm2 was under way" in entry.message
 
 
 def test_what_is_under_way_is_known_from_the_journal_and_from_the_hosts(world: World) -> None:
     row = MigrationRow("m1", "live-migration", "one", "kvm1", "kvm2", "running", "r", {}, 1, 1)
-    cold = dataclasses.replace(row, kind="migration", server_id="two")
+    cold = dataclasses.replace(row, kind="migration", server_id="two", status="migrating")
+    waits = dataclasses.replace(cold, server_id="five", status="finished")
+    resized = dataclasses.replace(cold, server_id="six", kind="resize", destination=None)
     steps = [{"server_id": "three", "step": "end_move"}, {"server_id": "four", "step": "stop"}]
     at_work = {**survey("kvm3"), "running_steps": steps}
     computes = hosts(world.declared, kvm3=at_work, kvm1=None)
-    assert under_way([row, cold], computes, ()) == {"one": "kvm2", "three": "another host"}
+    journal = [row, cold, waits, resized]
+    assert under_way(journal, computes, ()) == {"one": "kvm2", "two": "kvm2", "three": "another host"}
     assert under_way([row], computes, ("kvm2",)) == {"three": "another host"}
 
 

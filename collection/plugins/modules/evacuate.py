@@ -78,8 +78,8 @@ options:
   accept_data_loss:
     description:
       - Build servers anew from their image whose disk was on the dead host alone, as C(fleet_allow=data_loss) does.
-      - It also evacuates servers on shared disks that start by themselves (C(server_autostart)), whose old host must then stay
-        off.
+      - It also evacuates servers on shared disks that start by themselves (C(server_autostart)), whose old host must
+        then stay off.
     type: bool
     default: false
   target_state:

@@ -62,7 +62,7 @@ class Pinging:
         try:
             self._socket.send(struct.pack("!BBHHH", _REQUEST, 0, checksum(head), self._id, number))
         except OSError:
-            time.sleep(_EVERY)  # nobody there: no neighbour answers for it now
+            self._over.wait(_EVERY)  # nobody there: no neighbour answers for it now
 
     def _take(self) -> None:
         try:

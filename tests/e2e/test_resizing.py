@@ -98,7 +98,7 @@ def test_grown_while_it_runs_and_held_where_that_is_not_enough(fleet: Fleet) -> 
         {"vcpus": 3, "ram": 512, "taken": 1},
         "active",
     )
-    fleet.declare("a", flavor="wide")
+    fleet.declare("a", flavor="wide", resize_max={"vcpus": 4})
     held = fleet.reconcile()
     assert (held.all_steps, held.held("a")) == ({}, [("reconfigure", "restart")])
     assert "not while it runs: its domain has room for 3 vCPU and 512 MiB" in held.text

@@ -58,6 +58,7 @@ def survey(memory: int, **more: t.Any) -> dict[str, t.Any]:
         "cpu": {"count": 4, "arch": "x86_64"},
         "memory": memory,
         "pools": {"local": pool},
+        "running_steps": [],
         "networks": {},
         "bridges": ["br0"],
         "guests": [],

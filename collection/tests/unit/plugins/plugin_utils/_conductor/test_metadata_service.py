@@ -52,7 +52,7 @@ def everywhere(*old: str) -> dict[str, dict[str, t.Any]]:
 
 
 def record_of(declared: Declared) -> Record:
-    (guests,) = applied(reconcile(declared, hosts(declared, **everywhere()))).values()
+    guests = next(iter(applied(reconcile(declared, hosts(declared, **everywhere()))).values()))
     assert guests[0].record is not None
     return guests[0].record
 

@@ -21,7 +21,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
 
 def test_the_record_after_it_has_what_was_asked_for_and_no_mark() -> None:
     declared = fleet({"web1": WEB})
-    ((host, (guest,)),) = applied(reconcile(declared, hosts(declared))).items()
+    host, (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).items()))
     record = guest.record
     assert record is not None
     wanted = {**record.spec, "description": "asked for"}

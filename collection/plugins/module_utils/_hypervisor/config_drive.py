@@ -63,10 +63,16 @@ def renew_live(job: Job, record: Record) -> str:
 def _put_in_again(job: Job, disk: Disk, own: ET.Element) -> str:
     """The medium that a run took out and was killed before it put it in again; nothing where it is in."""
     live = _cdrom(job, disk, 0)
-    if live is None or live.find("source") is not None:
+    if live is None or _has_medium(live):
         return ""
     _change(job, own)
     return "config drive put in again"
+
+
+def _has_medium(drive: ET.Element) -> bool:
+    """Libvirt keeps the source of a drive whose tray is empty, with nothing but its number."""
+    source = drive.find("source")
+    return source is not None and bool(set(source.keys()) - {"index"})
 
 
 def _drive(job: Job, record: Record) -> tuple[Disk | None, bytes | None]:

@@ -61,6 +61,17 @@ def is_waiting_for_memory(domain: Domain) -> bool:
     return state == libvirt.VIR_DOMAIN_PAUSED and reason in waiting
 
 
+def may_be_handed_over(domain: Domain) -> bool:
+    """Whether a guest whose migration failed stood still for its end: all of its memory may be at the destination, and
+    it may run there. Libvirt lets one go on for this reason when its destination doesn't answer at the very end
+    (qemuMigrationSrcRestoreDomainState), and for this reason alone; one that was paused anyway shows nothing."""
+    state = found(domain.state)
+    if state is None:
+        return False
+    let_go_on = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED)
+    return state[0] == libvirt.VIR_DOMAIN_PAUSED or tuple(state[:2]) == let_go_on
+
+
 def is_arriving(domain: Domain) -> bool:
     """Whether it is a guest that another host still has: its memory is on the way here, and it has not run here yet."""
     if not is_waiting_for_memory(domain):

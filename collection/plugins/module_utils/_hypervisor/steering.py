@@ -60,8 +60,8 @@ class MoveFailed(FlotillaError):
 class Ended:
     """How libvirt's job ended: ``cause`` is empty where it says that all went well.
 
-    ``handed_over``: all of the guest's memory had been sent, and then something went wrong. ``last``: what was last
-    seen of it, for a post-copy, of whose sums libvirt tells the destination nothing.
+    ``handed_over``: all of the guest's memory may have been sent, and then something went wrong. ``last``: what was
+    last seen of it, for a post-copy, of whose sums libvirt tells the destination nothing.
     """
 
     cause: str = ""
@@ -89,7 +89,6 @@ class Steering:
 
     def move(self, far: Far, texts: t.Mapping[str, str]) -> Ended:
         """Begin the migration, and see it to its end."""
-        self._is_sent()  # what an earlier one has left is forgotten by being read
         return self._migrate(far, {**texts, **self._parameters(far)}, self._flags())
 
     def resume(self, far: Far) -> Ended:
@@ -123,7 +122,7 @@ class Steering:
 
     def looked_at(self) -> Ended:
         """One that somebody else has begun, and that is over."""
-        return Ended("it was cut off", handed_over=self._is_sent())
+        return Ended("it was cut off", handed_over=domains.may_be_handed_over(self._domain))
 
     # -- what is asked of libvirt ---------------------------------------------------------------------------------
 
@@ -228,27 +227,22 @@ class Steering:
     # -- its end --------------------------------------------------------------------------------------------------
 
     def _end(self, exc: Exception | None) -> Ended:
-        if self._paused:
+        aborted = exc is not None and is_error(exc, "VIR_ERR_OPERATION_ABORTED")
+        handed_over = not aborted and domains.may_be_handed_over(self._domain)
+        if self._paused and not handed_over:
             # Where the guest still is here, it was not moved: it goes on.
             with contextlib.suppress(libvirt.libvirtError):
                 if domains.state_of(self._domain) == "paused":
                     self._domain.resume()
-        if exc is None:
-            acted = self._acted if self._wish.timeout_action == "abort" else ""
-            if self._stays():
-                # Libvirt lets the guest go on here when no word came back, and it may run there.
-                return Ended(acted or "its migration ended early", cancelled=bool(acted), handed_over=self._is_sent())
-            return Ended(last=self._last)
-        if is_error(exc, "VIR_ERR_OPERATION_ABORTED"):
+        if aborted:
             return Ended(self._acted or "somebody aborted it", cancelled=True)
-        return Ended(in_words(message_of(exc)), handed_over=self._is_sent())
-
-    def _is_sent(self) -> bool:
-        """Whether QEMU had done its part: libvirt keeps the statistics of a job that was completed, and of no other."""
-        with contextlib.suppress(libvirt.libvirtError):
-            stats = self._domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-            return bool(stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
-        return False
+        if exc is not None:
+            return Ended(in_words(message_of(exc)), handed_over=handed_over)
+        if not self._stays():
+            return Ended(last=self._last)
+        acted = self._acted if self._wish.timeout_action == "abort" else ""
+        # Libvirt lets the guest go on here when no word came back, and it may run there.
+        return Ended(acted or "its migration ended early", cancelled=bool(acted), handed_over=handed_over)
 
     def _stays(self) -> bool:
         with contextlib.suppress(libvirt.libvirtError):

@@ -17,7 +17,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, guests
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import HANDLERS
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import handler_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 NEW = "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a09"
@@ -69,7 +69,7 @@ def fails(error: Exception) -> t.Callable[[Job], tuple[bool, str]]:
 @pytest.fixture
 def handlers(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
     def use(**handlers: t.Any) -> None:
-        monkeypatch.setattr(guests, "HANDLERS", {**HANDLERS, **handlers})
+        monkeypatch.setattr(guests, "handler_of", lambda kind: handlers.get(kind) or handler_of(kind))
         monkeypatch.setattr(guests, "_present", lambda _host, _order: None)
         monkeypatch.setattr(guests, "_check", lambda _order, _present: False)
         monkeypatch.setattr(guests, "record_of", lambda _domain: None)

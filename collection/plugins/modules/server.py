@@ -214,6 +214,7 @@ results:
       message: started
 """
 
+import concurrent.futures
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -230,6 +231,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guest
     run_steps,
     unpack_drive,
 )
+
+#: Servers of one call that are worked on at the same time; libvirtd serves five requests of one client at once.
+_AT_ONCE = 8
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str"},
@@ -272,25 +276,49 @@ def run(params: dict[str, t.Any]) -> dict[str, t.Any]:
             "the module server has a half on the controller that gives this one its steps, and it was called without; "
             "use it as a task of a play, as flotilla.compute.server"
         )
-    drives = {server_id: unpack_drive(packed) for server_id, packed in (params["drives"] or {}).items()}
-    with opened(params["uri"]) as conn:
-        results = run_steps(
-            conn,
-            params["steps"],
-            state_dir=params["state_dir"],
-            run_id=params["run_id"],
-            fleet_id=params["fleet_id"],
-            drives=drives,
-            secrets=params["secrets"] or {},
-            trees={server_id: unpack_drive(packed) for server_id, packed in (params["trees"] or {}).items()},
-            wait=params["lock_timeout"],
-            undo=params["undo"],
-        )
+    by_server: dict[str, list[dict[str, t.Any]]] = {}
+    for step in params["steps"]:
+        by_server.setdefault(step["server_id"], []).append(step)
+    if len(by_server) < 2:
+        results = _carry_out(params, params["steps"])
+    else:
+        with concurrent.futures.ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            each = pool.map(lambda steps: _carry_out_apart(params, steps), by_server.values())
+            results = [result for its_results in each for result in its_results]
     return {
         "changed": any(result["changed"] for result in results),
         "results": results,
         "steps": [result["kind"] for result in results],
     }
+
+
+def _carry_out_apart(params: dict[str, t.Any], steps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """One of several servers' steps, over a connection of its own: what fails for one ends nothing of the others."""
+    try:
+        return _carry_out(params, steps)
+    except FlotillaError as exc:
+        about = {name: steps[0][name] for name in ("kind", "server_id", "name")}
+        return [{**about, "changed": False, "record": None, "state": None, "message": str(exc), "failed": True}]
+
+
+def _carry_out(params: dict[str, t.Any], steps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    def unpacked(what: str) -> dict[str, bytes]:
+        its = ((step["server_id"], (params[what] or {}).get(step["server_id"])) for step in steps)
+        return {server_id: unpack_drive(packed) for server_id, packed in its if packed is not None}
+
+    with opened(params["uri"]) as conn:
+        return run_steps(
+            conn,
+            steps,
+            state_dir=params["state_dir"],
+            run_id=params["run_id"],
+            fleet_id=params["fleet_id"],
+            drives=unpacked("drives"),
+            secrets=params["secrets"] or {},
+            trees=unpacked("trees"),
+            wait=params["lock_timeout"],
+            undo=params["undo"],
+        )
 
 
 def look(params: dict[str, t.Any]) -> dict[str, t.Any]:

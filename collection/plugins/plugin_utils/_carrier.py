@@ -10,9 +10,14 @@ Note that this plugin util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 import typing as t
+from pathlib import Path
 
+from ansible import constants, context
+from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
@@ -42,10 +47,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import 
     last_record,
     may_try_again,
     nothing_left,
+    of_server,
     watched,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._progress import how_far
 from ansible_collections.flotilla.compute.plugins.plugin_utils._teller import Teller
+from ansible_collections.flotilla.compute.plugins.plugin_utils._together import Ask, Together, about_to_ask
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -57,6 +64,8 @@ LOCK_TIMEOUT = 180
 _SLOT_TIMEOUT = 3600.0
 #: And for both hosts of a move: a large disk takes its time, and there may be many before it.
 _MOVE_TIMEOUT = 86400.0
+#: Steps that wait for nothing: those of several servers of a host are asked for in one call.
+_QUICK = frozenset({"create", "define", "delete", "reconfigure", "start", "undefine", "update"})
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 #: Steps that are what Nova's task state shows, whatever comes before them.
@@ -226,23 +235,68 @@ class Carrier(Teller):
 
     def _call(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         secrets = self.secrets(entry)
-        module_args = {
+        ask = {
             "name": entry["name"],
-            "uri": entry["uri"],
-            "state_dir": entry["host_state_dir"],
-            "run_id": entry["run_id"] or "check mode",
-            "fleet_id": entry["fleet_id"],
             "steps": list(deeds),
             "drives": self._drives(entry, deeds),
             "trees": self._trees(entry, deeds),
-            "secrets": {entry["id"]: secrets} if secrets else {},
+        }
+        at_once = 1 if secrets or self.check_mode else self._asking_at_once(entry, deeds)
+        if at_once == 1:
+            return self._execute(entry, [ask], {entry["id"]: secrets} if secrets else {})
+        answer = self._together(entry, at_once).ask(entry["id"], ask, lambda asks: self._ask_for_all(entry, asks))
+        if "out_of_reach" in answer:
+            raise AnsibleConnectionFailure(str(answer["out_of_reach"]))
+        return answer
+
+    def _ask_for_all(self, entry: Arguments, asks: t.Mapping[str, Ask]) -> dict[str, Result]:
+        try:
+            outcome = self._execute(entry, list(asks.values()), {})
+        except AnsibleConnectionFailure as exc:  # it is so for all of them, and each would wait for it anew
+            return {server_id: {"out_of_reach": str(exc)} for server_id in asks}
+        return {server_id: of_server(outcome, server_id) for server_id in asks}
+
+    def _execute(self, entry: Arguments, asks: t.Sequence[Ask], secrets: t.Mapping[str, Json]) -> Result:
+        module_args = {
+            "name": ", ".join(ask["name"] for ask in asks),
+            **self._circumstances(entry),
+            "steps": [step for ask in asks for step in ask["steps"]],
+            "drives": {server_id: drive for ask in asks for server_id, drive in ask["drives"].items()},
+            "trees": {server_id: tree for ask in asks for server_id, tree in ask["trees"].items()},
+            "secrets": secrets,
             "lock_timeout": LOCK_TIMEOUT,
-            "undo": attempts_left(entry),
         }
         called: Result = self._execute_module(
             module_name="flotilla.compute.server", module_args=module_args, task_vars=self._task_vars
         )
         return called
+
+    def _circumstances(self, entry: Arguments) -> dict[str, Json]:
+        """What is equal for all servers that are asked for in one call."""
+        return {
+            "uri": entry["uri"],
+            "state_dir": entry["host_state_dir"],
+            "run_id": entry["run_id"] or "check mode",
+            "fleet_id": entry["fleet_id"],
+            "undo": attempts_left(entry),
+        }
+
+    def _asking_at_once(self, entry: Arguments, deeds: t.Sequence[Json]) -> int:
+        """How many servers of this one's host the run's processes are about to ask for; 1 if this one goes alone."""
+        entries = self._entries()
+        if entry.get("tried") or entry["name"] not in entries or not _is_quick(deeds):
+            return 1
+        like = [each for each in entries.values() if each["deeds"] and _is_quick(each["deeds"])]
+        here = sum(each["host"] == entry["host"] for each in like)
+        forks = int(context.CLIARGS.get("forks") or 1)
+        return about_to_ask(here, len(like), forks=forks, slots=int(entry["host_slots"]))
+
+    def _together(self, entry: Arguments, at_once: int) -> Together:
+        """With all of this run that ask the same host for the like."""
+        what = json.dumps([entry["host"], self._circumstances(entry)], sort_keys=True)
+        folder = f"flotilla-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+        mine = constants.DEFAULT_LOCAL_TMP  # type: ignore[attr-defined, unused-ignore]
+        return Together(Path(mine) / folder, at_once)
 
     def target_host(self) -> str:
         """The compute host that the task is for."""
@@ -330,6 +384,10 @@ class Carrier(Teller):
             found["without"] = entry["without"]
         told = {key: value for result in results for key, value in result.get("told", {}).items()}
         return {**found, "details": told} if told else found
+
+
+def _is_quick(deeds: t.Sequence[Json]) -> bool:
+    return all(deed["kind"] in _QUICK for deed in deeds)
 
 
 def names_of(record: Record) -> dict[str, str]:

@@ -42,6 +42,20 @@ def is_running(outcome: _Answer) -> bool:
     return any(result.get("running") for result in outcome.get("results", []))
 
 
+def of_server(outcome: _Answer, server_id: str) -> dict[str, Json]:
+    """One server's part of the answer to a call for several; one that failed as a whole failed for each."""
+    if not outcome.get("results"):
+        return dict(outcome)
+    results = [result for result in outcome["results"] if result["server_id"] == server_id]
+    failures = [f"{result['name']}: {result['message']}" for result in results if result.get("failed")]
+    part: dict[str, Json] = {
+        "changed": any(result["changed"] for result in results),
+        "results": results,
+        "steps": [result["kind"] for result in results],
+    }
+    return {**part, "failed": True, "msg": "; ".join(failures)} if failures else part
+
+
 def nothing_left(outcome: _Answer) -> bool:
     """Whether the host itself says that nothing of a failed build is on it. Whoever didn't answer has not said so."""
     results = outcome.get("results") or [{}]

@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import became, has_job, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.freezing import frozen, thaw
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, wait_built
 
 ROLE = "snapshot"
@@ -45,14 +46,6 @@ _COPIED_WITHIN = 4 * 3600.0
 _ENDED_WITHIN = 60.0
 #: The domain's XML says it: what is not here has no disk in it that can be read.
 _READABLE = ("disk",)
-
-
-class StillCopying(Exception):
-    """The copy goes on in the guest's QEMU; ask again. ``progress``: bytes ``done`` and in ``total``."""
-
-    def __init__(self, progress: dict[str, int]) -> None:
-        super().__init__("still copying")
-        self.progress = progress
 
 
 class Copying:
@@ -208,4 +201,4 @@ def _end_job(domain: Domain, path: str) -> None:
         raise FlotillaError(f"the copy that an earlier run began of domain {domain.name()!r} doesn't end; look at it")
 
 
-__all__ = ["OFF", "ROLE", "Copying", "StillCopying", "remove_copy"]
+__all__ = ["OFF", "ROLE", "Copying", "remove_copy"]

@@ -31,7 +31,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING, FORGET
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.building import after_failure
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -43,17 +42,21 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     opened,
     run_events,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.copying import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import record_of, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import other_end
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import (
+    Host,
+    Job,
+    Order,
+    Present,
+    StillCopying,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import server_lock
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees, settle
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import HANDLERS
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.registry import KINDS, handler_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import Journal, watch
 
 #: User data has 64 KiB at most, as in Nova; files in a drive are few.
 _LARGEST_DRIVE = 64 * MIB
@@ -92,9 +95,9 @@ def run_steps(
     how many seconds another step's lock on a server is waited for.
     """
     orders = [Order.from_json(step) for step in steps]
-    unknown = sorted({order.kind for order in orders} - set(HANDLERS))
+    unknown = sorted({order.kind for order in orders} - KINDS)
     if unknown:
-        raise InvalidInput(f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(HANDLERS))}")
+        raise InvalidInput(f"a host knows no step {', '.join(unknown)}; it knows {', '.join(sorted(KINDS))}")
     host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives)
     host = dataclasses.replace(host, secrets=secrets or {}, trees=trees or {})
     results: list[dict[str, Json]] = []
@@ -116,6 +119,8 @@ def look_at(
 
 
 def _look_at(host: Host, order: Order) -> dict[str, Json]:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
+
     try:
         present = _present(host, order)
         looks = live.look(Job(host, order, present, _check(order, present)))
@@ -175,6 +180,8 @@ def _forget_if_gone(host: Host, server_id: str, result: t.Mapping[str, Json]) ->
 
 def _watch(host: Host, orders: t.Sequence[Order], *, wait: float) -> dict[str, Json]:
     """A step that takes its time, as far as it is; it comes alone."""
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import watch
+
     order = orders[0]
     if len(orders) > 1:
         raise InvalidInput(f"the step {order.kind!r} of server {order.name!r} comes alone, not with others")
@@ -192,6 +199,8 @@ def _watch(host: Host, orders: t.Sequence[Order], *, wait: float) -> dict[str, J
 
 def _work(uri: str, host: Host, order: Order) -> dict[str, Json]:
     """In the worker, which has a connection of its own: that of *host* is its parent's."""
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import Journal
+
     run_events()
     journal = Journal.of(host.state_dir, order.server_id)
     with opened(uri) as conn:
@@ -251,7 +260,7 @@ def _carry_out_at(host: Host, order: Order) -> dict[str, Json]:
     present = _present(host, order)
     done = _check(order, present)
     job = Job(host, order, present, done)
-    changed, message = HANDLERS[order.kind](job)
+    changed, message = handler_of(order.kind)(job)
     kept, moved = job.told.pop("record", None), job.told.pop("state", None)
     after = found(host.conn.lookupByUUIDString, order.server_id)
     if after is None or moved is not None:

@@ -79,6 +79,14 @@ class Order:
         return self.record
 
 
+class StillCopying(Exception):
+    """The copy goes on in the guest's QEMU; ask again. ``progress``: bytes ``done`` and in ``total``."""
+
+    def __init__(self, progress: dict[str, int]) -> None:
+        super().__init__("still copying")
+        self.progress = progress
+
+
 @dataclasses.dataclass(frozen=True)
 class Present:
     """A server that is on this host: its domain, and the record in it."""
@@ -198,4 +206,4 @@ class Job:
         return self.present
 
 
-__all__ = ["Host", "Job", "Order", "Present"]
+__all__ = ["Host", "Job", "Order", "Present", "StillCopying"]

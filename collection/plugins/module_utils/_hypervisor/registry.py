@@ -5,38 +5,126 @@
 """Every kind of step that a host knows, with what carries it out.
 
 Note that this module util is **PRIVATE** to the collection.
+
+A call has a few kinds of steps, and a module starts anew for each: what carries out the others is not read, which would
+take as long as making a server.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
-    deeds,
-    evacuation,
-    growing,
-    handlers,
-    live,
-    metadata_tree,
-    moving,
-    rescue,
-    resizing,
-    shelving,
-    snapshots,
-)
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.handlers import Handler
 
-HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
-    **deeds.HANDLERS,
-    **evacuation.HANDLERS,
-    **growing.HANDLERS,
-    **handlers.HANDLERS,
-    **live.HANDLERS,
-    **metadata_tree.HANDLERS,
-    **moving.HANDLERS,
-    **rescue.HANDLERS,
-    **resizing.HANDLERS,
-    **snapshots.HANDLERS,
-    **shelving.HANDLERS,  # its `delete` knows of shelved servers, too
+    Handlers = t.Mapping[str, Handler]
+
+
+def _deeds() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import deeds
+
+    return deeds.HANDLERS
+
+
+def _evacuation() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import evacuation
+
+    return evacuation.HANDLERS
+
+
+def _growing() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import growing
+
+    return growing.HANDLERS
+
+
+def _handlers() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
+
+    return handlers.HANDLERS
+
+
+def _live() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
+
+    return live.HANDLERS
+
+
+def _metadata_tree() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_tree
+
+    return metadata_tree.HANDLERS
+
+
+def _moving() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import moving
+
+    return moving.HANDLERS
+
+
+def _rescue() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import rescue
+
+    return rescue.HANDLERS
+
+
+def _resizing() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import resizing
+
+    return resizing.HANDLERS
+
+
+def _shelving() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import shelving
+
+    return shelving.HANDLERS
+
+
+def _snapshots() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import snapshots
+
+    return snapshots.HANDLERS
+
+
+_KINDS: t.Final[t.Mapping[t.Callable[[], Handlers], tuple[str, ...]]] = {
+    _deeds: ("hard_reboot", "inject_nmi", "reboot", "set_password", "wait_agent"),
+    _evacuation: ("drop_stale", "evacuate", "reclaim", "undo_evacuation"),
+    _growing: ("grow",),
+    _handlers: (
+        "adopt",
+        "create",
+        "define",
+        "pause",
+        "pin",
+        "rebuild",
+        "reconfigure",
+        "restore",
+        "resume",
+        "soft_delete",
+        "start",
+        "stop",
+        "suspend",
+        "undefine",
+        "unpause",
+        "update",
+    ),
+    _live: ("abort_migration", "end_move", "live_migrate"),
+    _metadata_tree: ("bring_metadata", "forget_metadata"),
+    _moving: ("migrate", "undo_migration"),
+    _rescue: ("rescue", "unrescue"),
+    _resizing: ("confirm_resize", "resize", "revert_resize"),
+    _shelving: ("delete", "shelve", "tidy", "unshelve"),  # its `delete` knows of shelved servers, too
+    _snapshots: ("snapshot",),
 }
+_ROOMS: t.Final[t.Mapping[str, t.Callable[[], Handlers]]] = {
+    kind: room for room, kinds in _KINDS.items() for kind in kinds
+}
+KINDS: t.Final = frozenset(_ROOMS)
 
-__all__ = ["HANDLERS"]
+
+def handler_of(kind: str) -> Handler:
+    """What carries out steps of a *kind*; KeyError if a host knows no such step."""
+    return _ROOMS[kind]()[kind]
+
+
+__all__ = ["KINDS", "handler_of"]

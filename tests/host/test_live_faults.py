@@ -44,6 +44,48 @@ FILLER = "/var/lib/libvirt/pools/local/filler"
 FILL = f"fallocate -l $(($(df --output=avail -B1 {FILLER.rpartition('/')[0]} | tail -n 1) - 4194304)) {FILLER}"
 
 
+def test_post_copy_has_no_way_back_and_is_resumed(two: HostUnderTest) -> None:
+    record = running(two, "web3", "shared", user_data=DIRTY)
+    (done,) = follow(two, order(record, bandwidth=8, timeout=3, timeout_action="post_copy"))
+    assert done["told"]["migration"]["status"] == "completed", done
+    wait(lambda: ticks("kvm2", record))
+    gone_from(two, record)
+    # Its link breaks while part of the memory is here and part is there.
+    record = running(two, "web4", "shared", user_data=DIRTY)
+    asked = order(record, bandwidth=2, timeout=3, timeout_action="post_copy")
+    wait(lambda: two.run(asked)[-1].get("told", {}).get("progress", {}).get("phase") == "post-copy")
+    lab("cut", "kvm2")
+    (left,) = follow(two, asked)
+    lab("join", "kvm2")
+    assert left["failed"], left
+    assert left["told"]["migration"]["left"], left
+    assert "there is no way back" in left["message"]
+    (ended,) = follow(two, end_move(record))
+    assert not ended.get("failed"), ended["message"]
+    assert ended["told"]["migration"]["status"] == "completed"
+    before = len(ticks("kvm2", record))
+    wait(lambda: len(ticks("kvm2", record)) > before)
+    gone_from(two, record)
+
+
+def test_a_guest_whose_hand_over_is_not_answered_runs_once(two: HostUnderTest) -> None:
+    """The destination's libvirt hangs when all memory is there. Libvirt here gives up, and lets the guest go on; the
+    other one, once it goes on, may do what it was asked for and start it there."""
+    record = running(two, "web5", "local")
+    asked = begun(two, record, bandwidth=8)
+    lab("exec", "kvm2", "sh", "-c", "kill -STOP $(cat /run/libvirtd.pid)")
+    try:
+        (left,) = follow(two, asked)
+    finally:
+        lab("exec", "kvm2", "sh", "-c", "kill -CONT $(cat /run/libvirtd.pid)")
+    assert (left["failed"], left["told"]["migration"]) == (
+        True,
+        {"id": asked["options"]["migration"], "status": "running", "left": True},
+    )
+    assert virsh("kvm1", "domstate", record.id).strip() == "paused"
+    settle(two, record, None)
+
+
 def test_a_link_that_is_cut_for_five_seconds_ends_no_migration(two: HostUnderTest) -> None:
     """Neither libvirt nor QEMU gives up before its keep-alives do."""
     record = running(two, "web6", "local", user_data=DIRTY)

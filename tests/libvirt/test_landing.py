@@ -25,7 +25,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     marked,
     move_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, landing, live
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, landing, live, steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout
@@ -39,6 +39,7 @@ LET_GO_ON: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRA
 BY_HAND: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
 COMING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 BROKEN: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
+CUT_OFF: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
 FAILED: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
 SHUT_DOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
 UNKNOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN)
@@ -297,7 +298,7 @@ def test_a_host_that_has_got_the_others_address_says_nothing(record: Record, mon
 
 
 def test_a_broken_post_copy_is_sent_on_and_never_killed(record: Record) -> None:
-    two = Two(record, BROKEN, RUNNING)
+    two = Two(record, BROKEN, CUT_OFF)
     two.ended_at_destination()
     ((uri, flags),) = two.source.resumed
     assert uri == "qemu+tls://kvm2/system"
@@ -306,8 +307,22 @@ def test_a_broken_post_copy_is_sent_on_and_never_killed(record: Record) -> None:
 
 
 def test_a_post_copy_whose_link_stays_broken_is_not_touched(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    two = Two(record, BROKEN, RUNNING)
-    monkeypatch.setattr(Steering, "resume", lambda _self, _far: Ended("no route"))
+    two = Two(record, BROKEN, CUT_OFF)
+    monkeypatch.setattr(Steering, "resume", lambda *_its: Ended("no route"))
     with pytest.raises(Conflict, match=r"part still on kvm1 \(post-copy\): no route. Nothing is touched"):
         two.ended_at_destination()
     assert (two.source.now, two.pool1.volumes) == (BROKEN, {two.disk.volume})
+
+
+def test_a_post_copy_is_sent_on_when_its_other_end_knows_of_the_break(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libvirt there refuses it before."""
+    two = Two(record, BROKEN, RUNNING)
+    monkeypatch.setattr(steering, "_NOTICED_WITHIN", 0)
+    with pytest.raises(MoveFailed, match="kvm2 had not noticed after 0 s that its link broke"):
+        two.ended_at_source()
+    assert (two.source.now, two.source.resumed) == (BROKEN, [])
+    t.cast(Guest, two.kvm2.guest).now = CUT_OFF
+    two.ended_at_source()
+    assert two.is_there()

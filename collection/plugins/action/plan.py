@@ -14,41 +14,21 @@ import typing as t
 from ansible import constants
 from ansible.utils.display import Display
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._asked import given
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Asked, planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
-    fleet_text,
-    history_rows,
-    history_text,
-    status_rows,
-)
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import host_json, hosts_text
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, host_states
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rehearsal import (
-    cases_of,
-    could_not,
-    outcomes_text,
-    rehearsal_of,
-    surveyed_text,
-)
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.remembered import remembered
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.report import report
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text, told
-from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import moves, stop
-from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import plan_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
-from ansible_collections.flotilla.compute.plugins.plugin_utils._report import page, write
 
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+
+# What other kinds need is imported where they begin: Ansible compiles a collection's code anew in each run, and most
+# runs are of reconcile.
 preload()  # once, in the process that forks the workers
 
 
@@ -132,6 +112,8 @@ class ActionModule(Planner):
 
     def _moves(self, args: Arguments) -> Result:
         """A host is emptied, or filled again."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import moves
+
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         run = args["run"] or {"id": None, "since": time.time()}
         ledger = self.open_ledger(create=False)
@@ -144,6 +126,8 @@ class ActionModule(Planner):
         return {**result, "changed": False}
 
     def _stop(self) -> Result:
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import stop
+
         declared, ledger = self.declare(), self.open_ledger(create=False)
         if self.check_mode:
             raise InvalidInput("to tell a drain to stop is no change that could be checked; leave --check out")
@@ -153,6 +137,11 @@ class ActionModule(Planner):
 
     def _action(self, args: Arguments) -> Result:
         """One server's entry, for module server_action."""
+        from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
+        from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._asked import given
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Asked, planned
+
         ledger = self.open_ledger(create=False)
         run = args["run"] or {"id": None, "since": time.time()}
         if ledger is None:
@@ -177,6 +166,15 @@ class ActionModule(Planner):
 
     def _rehearse(self, args: Arguments) -> Result:
         """What if hosts died, by inventory and the ledger alone: no host is asked."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rehearsal import (
+            cases_of,
+            could_not,
+            outcomes_text,
+            rehearsal_of,
+            surveyed_text,
+        )
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.remembered import remembered
+
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         cases = cases_of(declared.settings.lose, list(declared.computes))
         ledger = self.open_ledger(create=False)
@@ -196,6 +194,9 @@ class ActionModule(Planner):
 
     def _reschedule(self, args: Arguments) -> Result:
         """Another host for a build that failed, if it may be tried on another at all."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reschedule import reschedule
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import told
+
         failed, run = args["failed"], args["run"]
         # Ansible wants to know whom a task is delegated to before it asks whether the task is to be done.
         here = failed.get("host") or self._task_vars["inventory_hostname"]
@@ -232,6 +233,19 @@ class ActionModule(Planner):
             )
 
     def _status(self, args: Arguments) -> Result:
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
+            fleet_text,
+            history_rows,
+            history_text,
+            status_rows,
+        )
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.host_table import (
+            host_json,
+            hosts_text,
+        )
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._report import write
+
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         ledger = self.open_ledger(create=False)
         computes = self.computes(declared)
@@ -265,6 +279,9 @@ class ActionModule(Planner):
 
     def _report(self, declared: Declared, computes: list[Compute], ledger: Ledger | None) -> str:
         """The fleet as a page, with what reconcile would do; where it would do nothing but fail, with its words."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.report import report
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._report import page
+
         now, plan, no_plan = self.now(ledger), None, ""
         settings = dataclasses.replace(declared.settings, report=None, server=None)
         declared = dataclasses.replace(declared, settings=settings)
@@ -276,6 +293,8 @@ class ActionModule(Planner):
         return page(report(declared, computes, snapshot, plan, no_plan), now=now)
 
     def _guests(self, args: Arguments) -> Result:
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._guests import guests_of_hosts
+
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         computes = self.computes(declared)
         down = [f"{compute.name} is down: {compute.why}" for compute in computes if not compute.up]

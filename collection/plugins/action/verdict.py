@@ -21,7 +21,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import AWAY, BUSY, FAILURES, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import together, told
-from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import conclude
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 _LONGEST_TABLE = 60
@@ -61,6 +60,8 @@ class ActionModule(FleetAction):
 
     def _evacuated(self, plan: Arguments) -> None:
         """What has become of the servers of a dead host."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import conclude
+
         if self.check_mode or not plan["run_id"] or not plan["evacuation"]["servers"]:
             return
         answers = {name: self._registered(name, "fleet_result") for name in plan["act_servers"]}

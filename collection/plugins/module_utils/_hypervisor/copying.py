@@ -32,10 +32,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt_error,
     message_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import became, has_job, state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import became, state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.freezing import frozen, thaw
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import StillCopying
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, wait_built
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
 
 ROLE = "snapshot"
 #: How consistent the copy of a guest that is off is said to be.

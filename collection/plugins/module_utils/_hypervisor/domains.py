@@ -41,64 +41,6 @@ def state_of(domain: Domain) -> str:
     return "suspended" if state == "shutoff" and domain.hasManagedSaveImage() else state
 
 
-def is_post_copy(domain: Domain) -> bool:
-    """Whether part of the guest's memory is on another host already (also when that stands still)."""
-    reasons = (libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
-    state, reason = domain.state()[:2]
-    return state == libvirt.VIR_DOMAIN_PAUSED and reason in reasons
-
-
-def is_broken_post_copy(domain: Domain) -> bool:
-    """Whether a migration in post-copy lost its link: it can only be resumed."""
-    broken = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
-    return tuple(domain.state()[:2]) == broken
-
-
-def is_waiting_for_memory(domain: Domain) -> bool:
-    """Whether libvirt has it paused for a migration, be it the end that it comes from or the one that it goes to."""
-    state, reason = domain.state()[:2]
-    waiting = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
-    return state == libvirt.VIR_DOMAIN_PAUSED and reason in waiting
-
-
-def may_be_handed_over(domain: Domain) -> bool:
-    """Whether a guest whose migration failed stood still for its end: all of its memory may be at the destination, and
-    it may run there. Libvirt lets one go on for this reason when its destination doesn't answer at the very end
-    (qemuMigrationSrcRestoreDomainState), and for this reason alone; one that was paused anyway shows nothing."""
-    state = found(domain.state)
-    if state is None:
-        return False
-    let_go_on = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED)
-    return state[0] == libvirt.VIR_DOMAIN_PAUSED or tuple(state[:2]) == let_go_on
-
-
-def is_arriving(domain: Domain) -> bool:
-    """Whether it is a guest that another host still has: its memory is on the way here, and it has not run here yet."""
-    if not is_waiting_for_memory(domain):
-        return False
-    try:
-        stats = found(domain.jobStats)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):
-            # QEMU's driver: "migration statistics are available only on the source host".
-            return is_waiting_for_memory(domain)
-        if is_error(exc, "VIR_ERR_NO_SUPPORT"):
-            return False
-        raise
-    return stats is not None and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN
-
-
-def has_job(domain: Domain) -> bool:
-    """Whether libvirt has a job at work on a domain."""
-    try:
-        info = found(domain.jobInfo)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
-            return False
-        raise
-    return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
-
-
 def must_not_be_elsewhere(domain: Domain) -> None:
     """Refuse a domain that was migrated away: the guest may run on another host, on this very disk."""
     if is_migrated(*domain.state()[:2]):
@@ -270,11 +212,6 @@ def _press_until_off(domain: Domain, deadline: float) -> None:
 
 __all__ = [
     "became",
-    "has_job",
-    "is_arriving",
-    "is_broken_post_copy",
-    "is_post_copy",
-    "is_waiting_for_memory",
     "keep",
     "kill",
     "must_not_be_elsewhere",

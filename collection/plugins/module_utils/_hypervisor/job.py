@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import addresses, located
+from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address import located
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import (
     HostFacts,
     domain_name,
@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import machine_name, virt_type
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection, Domain, found
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ports import bus_addresses
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 DEFAULT_TIMEOUT = 60.0
@@ -145,18 +146,12 @@ class Host:
     def drive(self, record: Record) -> bytes | None:
         """The config drive that came for a server, with what only its domain says: where its devices are on the bus."""
         data = self.drives.get(record.id)
-        return None if data is None else located(data, record, places(self.conn, record.id))
+        return None if data is None else located(data, record, bus_addresses(self.conn, record.id))
 
     def write(self, domain: Domain, record: Record) -> None:
         """Keep a record: beside its disk first, for the domain's own is the one that counts."""
         self.storage.write_sidecar(record)
         domains.write_record(domain, record)
-
-
-def places(conn: Connection, server_id: str) -> dict[str, str]:
-    """MAC -> PCI address of a server's ports; nothing where it has no domain."""
-    domain = found(conn.lookupByUUIDString, server_id)
-    return {} if domain is None else addresses(str(domain.XMLDesc(0)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     marked,
     move_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -86,7 +86,7 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         _must_be_told(there, far.end.host)
         # The guest went off by itself while it was moved: it is where it was.
         raise _failed(job, far, mark, Ended(f"{ended.cause or 'no cause is known'}, and the guest is off"))
-    if domains.is_post_copy(here):
+    if transit.is_post_copy(here):
         raise MoveFailed(
             f"the post-copy migration of server {job.order.name!r} to {far.end.host} stands still: "
             f"{ended.cause or 'its link is broken'}. Part of its memory is here, part there, and there is no way "
@@ -97,7 +97,7 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         )
     if ended.handed_over or mark.doubt:
         mark = _doubted(job, here, mark)
-    stands = domains.is_waiting_for_memory(here) and not domains.has_job(here)  # libvirt was restarted here meanwhile
+    stands = transit.is_waiting_for_memory(here) and not transit.has_job(here)  # libvirt was restarted here meanwhile
     there = _landed(far, job.order.server_id) if stands or mark.doubt else None
     if there is not None and _has_run(there):
         domains.kill(here)
@@ -142,7 +142,7 @@ def _landed(far: Far, server_id: str) -> Domain | None:
 
     def settled() -> bool:
         there = found(far.conn.lookupByUUIDString, server_id)
-        return there is None or not domains.is_waiting_for_memory(there)
+        return there is None or not transit.is_waiting_for_memory(there)
 
     if not domains.became(settled, within=_GONE_WITHIN):
         raise FlotillaError(f"its domain on {far.end.host} still waits for its memory after {_GONE_WITHIN:g} s")
@@ -183,7 +183,7 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     # Where nothing was copied either copy is as good, if both are off.
     if old is not None and not is_migrated(*old.state()[:2]) and (mark.disks or old.isActive()):
         _must_have_run(job.domain, own_name(job))
-    if old is not None and old.isActive() and domains.state_of(old) == "paused" and not domains.has_job(old):
+    if old is not None and old.isActive() and domains.state_of(old) == "paused" and not transit.has_job(old):
         _must_be_left(old, mark)
         domains.kill(old)  # it was handed over, and stands still since
     if old is not None and old.isActive():
@@ -204,7 +204,7 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
 
 def must_have_come(job: Job) -> None:
     """Refuse a guest whose memory is still on its way: until it runs here it is where it comes from."""
-    if domains.is_waiting_for_memory(job.domain):
+    if transit.is_waiting_for_memory(job.domain):
         raise Conflict(
             f"server {job.order.name!r} waits here for its memory: it is still where it comes from, and nothing is "
             "touched; run again when that has ended (`virsh domjobinfo`)"
@@ -215,15 +215,15 @@ def _handed_on(job: Job, far: Far, mark: Move) -> Domain | None:
     """Its domain at the host that it comes from. Part of its memory may still be there (post-copy): it is sent on, for
     no other is."""
     old = found(far.conn.lookupByUUIDString, job.order.server_id)
-    if old is None or not domains.is_post_copy(old):
+    if old is None or not transit.is_post_copy(old):
         return old
     _must_be_left(old, mark)
     record = t.cast(Record, domains.record_of(old))
     cause = "it is still being sent"
-    if domains.is_broken_post_copy(old):
+    if transit.is_broken_post_copy(old):
         here = dataclasses.replace(far, end=t.cast(Move, move_of(record)).other)
         steering = Steering(old, Wish(), record.flavor, Layout((), (), (), {}), job.host.report)
-        cause = steering.resume(here).cause
+        cause = steering.resume(here, job.domain).cause
     if cause:
         raise Conflict(
             f"part of the memory of server {job.order.name!r} is here, part still on {far.end.host} (post-copy): "
@@ -293,7 +293,7 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
-    if not mark.paused and (mark.doubt or (domains.is_waiting_for_memory(here) and not domains.has_job(here))):
+    if not mark.paused and (mark.doubt or (transit.is_waiting_for_memory(here) and not transit.has_job(here))):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))

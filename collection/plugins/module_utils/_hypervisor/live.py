@@ -35,9 +35,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     move_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
+    found,
     libvirt,
     message_of,
     reached,
@@ -119,11 +120,11 @@ def _end_move(job: Job) -> handlers.Outcome:
 
 def _given_up(job: Job, mark: Move) -> handlers.Outcome:
     """The operator says that the other end has nothing of it (fleet_assume_absent): its move is over, it is here."""
-    if domains.has_job(job.domain) or domains.is_post_copy(job.domain):
+    if transit.has_job(job.domain) or transit.is_post_copy(job.domain):
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
-    elif not mark.paused and (mark.doubt or domains.is_waiting_for_memory(job.domain)):
+    elif not mark.paused and (mark.doubt or transit.is_waiting_for_memory(job.domain)):
         job.domain.resume()
     finished(job.domain, job.host.storage, job.record)
     status = "completed" if mark.role == DESTINATION else "failed"
@@ -134,9 +135,9 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
 def _abort(job: Job) -> handlers.Outcome:
     """Nova: abort a live migration that is running."""
     mark = move_of(job.record)
-    if mark is None or not domains.has_job(job.domain):
+    if mark is None or not transit.has_job(job.domain):
         raise Refused(f"Cannot 'abort live migration' instance {job.order.server_id}: no migration of it is running")
-    if domains.is_post_copy(job.domain):
+    if transit.is_post_copy(job.domain):
         raise Refused(
             f"Migration {mark.migration} state of instance {job.order.server_id} is running (post-copy). "
             "Cannot abort while the migration is in this state."
@@ -174,9 +175,9 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     copied = tuple(disk for disk in mark.disks if not is_read_alone(disk))
     steering = Steering(job.domain, wish, job.record.flavor, Layout((), copied, (), {}), job.host.report)
     try:
-        if domains.is_broken_post_copy(job.domain):
-            ended = steering.resume(far)
-        elif domains.has_job(job.domain):
+        if transit.is_broken_post_copy(job.domain):
+            ended = steering.resume(far, found(far.conn.lookupByUUIDString, job.order.server_id))
+        elif transit.has_job(job.domain):
             ended = steering.attach()
         else:
             ended = steering.looked_at()

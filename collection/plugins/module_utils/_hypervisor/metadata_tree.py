@@ -35,10 +35,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.bus_address
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import (
     BRIDGE,
-    BRING,
     DHCP_FOLDER,
     FOLDER,
-    FORGET,
     Port,
     fingerprint,
     is_here,
@@ -46,8 +44,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_se
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Connection, found
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import places as bus_places
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ports import bus_addresses
 
 _TREES = ".trees"
 _MADE_OF = ".made_of"
@@ -170,7 +167,7 @@ class Trees:
 
     def _answers(self, packed: bytes, record: Record) -> _Answers:
         """With what only the server's domain says: where its devices are on the bus."""
-        answers, places = _unpacked(packed), bus_places(self._conn, record.id)
+        answers, places = _unpacked(packed), bus_addresses(self._conn, record.id)
         return answers._replace(bodies=[located(body, record, places) for body in answers.bodies])
 
     # -- where --------------------------------------------------------------------------------------------------
@@ -303,24 +300,6 @@ class Trees:
                     subprocess.run(command, env=_PATH, capture_output=True, check=False, timeout=10)
 
 
-def _bring(job: Job) -> tuple[bool, str]:
-    """The tree of a server that is about to come from another host: it is served from its first moment here."""
-    packed = job.host.trees.get(job.order.server_id)
-    if packed is None:
-        raise InvalidInput(f"the step {job.order.kind!r} of server {job.order.name!r} came without the metadata")
-    trees, there = Trees(job.host.conn, job.host.state_dir), job.present is not None
-    changed = trees.write(job.order.target, packed, there=there)
-    return changed, "its metadata is here" if changed else "its metadata was here"
-
-
-def _forget(job: Job) -> tuple[bool, str]:
-    """Unless it has come since it was seen that it isn't here."""
-    if job.present is not None and is_here(job.present.record) and ports(job.present.record):
-        return False, "it is here"
-    changed = Trees(job.host.conn, job.host.state_dir).remove(job.order.server_id)
-    return changed, "its metadata is taken away" if changed else "its metadata was gone"
-
-
 def settle(trees: Trees, server_id: str, record: Record | None, packed: bytes | None) -> bool:
     """After a step: the tree of a server that is here as the step's run has brought it, of one that isn't none.
 
@@ -434,9 +413,4 @@ def _read(file: pathlib.Path) -> str | None:
         return None
 
 
-HANDLERS: t.Final[t.Mapping[str, t.Callable[[Job], tuple[bool, str]]]] = {
-    BRING: _bring,
-    FORGET: _forget,
-}
-
-__all__ = ["HANDLERS", "Trees", "facts", "settle"]
+__all__ = ["Trees", "facts", "settle"]

@@ -38,11 +38,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import is_ours
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import has_job, state_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import (
     host_of_uri,
     migration_port,

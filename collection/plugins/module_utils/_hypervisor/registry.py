@@ -50,10 +50,10 @@ def _live() -> Handlers:
     return live.HANDLERS
 
 
-def _metadata_tree() -> Handlers:
-    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_tree
+def _metadata_steps() -> Handlers:
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_steps
 
-    return metadata_tree.HANDLERS
+    return metadata_steps.HANDLERS
 
 
 def _moving() -> Handlers:
@@ -109,7 +109,7 @@ _KINDS: t.Final[t.Mapping[t.Callable[[], Handlers], tuple[str, ...]]] = {
         "update",
     ),
     _live: ("abort_migration", "end_move", "live_migrate"),
-    _metadata_tree: ("bring_metadata", "forget_metadata"),
+    _metadata_steps: ("bring_metadata", "forget_metadata"),
     _moving: ("migrate", "undo_migration"),
     _rescue: ("rescue", "unrescue"),
     _resizing: ("confirm_resize", "resize", "revert_resize"),

@@ -27,7 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.live import
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import has_variables
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     is_error,
@@ -40,6 +40,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways 
 #: Nova looks every half second (libvirt driver, _live_migration_monitor); a small guest is moved in less than two.
 _LOOK = 0.1
 _TELL = 1.0
+
+#: Seconds in which the destination of a post-copy learns that its link broke: it asks for a page, and TCP sends that
+#: again after two minutes at most.
+_NOTICED_WITHIN = 150.0
 
 Report = t.Callable[[t.Mapping[str, Json]], None]
 
@@ -91,8 +95,10 @@ class Steering:
         """Begin the migration, and see it to its end."""
         return self._migrate(far, {**texts, **self._parameters(far)}, self._flags())
 
-    def resume(self, far: Far) -> Ended:
-        """Go on with a migration in post-copy whose link broke."""
+    def resume(self, far: Far, there: Domain | None) -> Ended:
+        """Go on with a migration in post-copy whose link broke, once its domain *there*, at the destination, knows."""
+        if there is not None and not domains.became(lambda: transit.is_broken_post_copy(there), within=_NOTICED_WITHIN):
+            return Ended(f"{far.end.host} had not noticed after {_NOTICED_WITHIN:g} s that its link broke")
         parameters = self._parameters(far)
         parameters.pop(libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS, None)  # disks are there before post-copy begins
         flags = self._flags() & ~libvirt.VIR_MIGRATE_NON_SHARED_INC
@@ -117,12 +123,12 @@ class Steering:
 
     def attach(self) -> Ended:
         """See a migration to its end that somebody else has begun."""
-        self._watch(lambda: not domains.has_job(self._domain), time.sleep)
+        self._watch(lambda: not transit.has_job(self._domain), time.sleep)
         return self._end(None)
 
     def looked_at(self) -> Ended:
         """One that somebody else has begun, and that is over."""
-        return Ended("it was cut off", handed_over=domains.may_be_handed_over(self._domain))
+        return Ended("it was cut off", handed_over=transit.may_be_handed_over(self._domain))
 
     # -- what is asked of libvirt ---------------------------------------------------------------------------------
 
@@ -204,7 +210,7 @@ class Steering:
 
     def _act(self) -> None:
         """The timeout action, once. A migration in post-copy has no way back, and is let go on (Nova)."""
-        if domains.is_post_copy(self._domain):
+        if transit.is_post_copy(self._domain):
             return
         action = self._wish.timeout_action
         if action == "abort":
@@ -228,7 +234,7 @@ class Steering:
 
     def _end(self, exc: Exception | None) -> Ended:
         aborted = exc is not None and is_error(exc, "VIR_ERR_OPERATION_ABORTED")
-        handed_over = not aborted and domains.may_be_handed_over(self._domain)
+        handed_over = not aborted and transit.may_be_handed_over(self._domain)
         if self._paused and not handed_over:
             # Where the guest still is here, it was not moved: it goes on.
             with contextlib.suppress(libvirt.libvirtError):

@@ -26,12 +26,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     supported,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import is_arriving
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import held
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import records_beside, shelved
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import is_arriving
 
 VERSION = 1
 

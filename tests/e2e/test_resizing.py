@@ -95,7 +95,7 @@ def test_grown_while_it_runs_and_held_where_that_is_not_enough(fleet: Fleet) -> 
     assert record is not None
     assert (record["flavor"]["name"], record["room"], row.vm_state) == (
         "large",
-        {"vcpus": 3, "ram": 512, "taken": 1},
+        {"vcpus": 3, "ram": 512, "taken": 1, "refused": None},
         "active",
     )
     fleet.declare("a", flavor="wide", resize_max={"vcpus": 4})

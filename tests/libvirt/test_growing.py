@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import types
 import typing as t
@@ -15,7 +16,13 @@ import pytest
 libvirt = pytest.importorskip("libvirt")
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict  # noqa: E402
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor  # noqa: E402
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (  # noqa: E402
+    Flavor,
+    Hardware,
+    Image,
+    Record,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.room import Room  # noqa: E402
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import growing  # noqa: E402
 
 LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
@@ -75,17 +82,33 @@ class Domain:
             raise error
 
 
-def grow(domain: Domain, *, done: bool = False) -> tuple[t.Any, list[t.Any]]:
+RECORD = Record(
+    id="5a0c7a0e-0000-4000-8000-000000000001",
+    name="web1",
+    fleet_id="f",
+    generation=1,
+    spec={},
+    flavor=Flavor("s", 1, 256, 1),
+    image=Image("tick", "qcow2", "sha256:aa"),
+    disks=(),
+    nics=(),
+    hardware=Hardware(guest_agent=True),
+    room=Room(4, 1024),
+)
+
+
+def grow(
+    domain: Domain, *, done: bool = False, record: Record = RECORD, written: list[Record] | None = None
+) -> tuple[t.Any, list[Record]]:
     """The step to 2 vCPUs and 512 MiB: what it gives, and the records that it has written."""
-    written: list[t.Any] = []
-    hardware = types.SimpleNamespace(guest_agent=True)
+    written = [] if written is None else written
     job = types.SimpleNamespace(
         done=done,
         domain=domain,
-        record=types.SimpleNamespace(flavor=Flavor("s", 1, 256, 1), hardware=hardware),
-        target=types.SimpleNamespace(flavor=Flavor("l", 2, 512, 1)),
+        record=record,
+        target=dataclasses.replace(record, flavor=Flavor("l", 2, 512, 1)),
         order=types.SimpleNamespace(name="web1"),
-        host=types.SimpleNamespace(write=lambda _domain, record: written.append(record)),
+        host=types.SimpleNamespace(write=lambda _domain, its: written.append(its)),
     )
     return growing.HANDLERS["grow"](t.cast("t.Any", job)), written
 
@@ -110,9 +133,26 @@ def test_what_is_done_is_not_done_again() -> None:
 def test_what_fails_leaves_it_as_it_was_and_says_what_to_do(refused: str) -> None:
     domain = Domain()
     domain.refuses = {refused}
-    with pytest.raises(Conflict, match=r"can't grow server 'web1'.*; without server_resize: live it is restarted for"):
+    with pytest.raises(Conflict, match=r"can't grow server 'web1'.*; it is tried once more the next time$"):
         grow(domain)
     assert domain.size == {LIVE: [1, 256], CONFIG: [1, 256]}
+
+
+def test_what_is_refused_again_is_written_down_and_not_tried_for_ever() -> None:
+    domain = Domain()
+    domain.refuses = {"memory"}
+    written: list[Record] = []
+    with pytest.raises(Conflict, match="it is tried once more the next time"):
+        grow(domain, written=written)
+    with pytest.raises(Conflict, match=r"from now on it takes a restart \(-e fleet_allow=restart\)"):
+        grow(domain, record=written[0], written=written)
+    first, second = (record.room.refused for record in written if record.room is not None)
+    assert first is not None
+    assert second is not None
+    assert [(its.vcpus, its.ram, its.times) for its in (first, second)] == [(2, 512, 1), (2, 512, 2)]
+    assert "made up" in second.why or "no memory" in second.why
+    # Nothing else of the record is another, and it is that of the same generation: no plan is outdated by it.
+    assert dataclasses.replace(written[1], room=RECORD.room) == RECORD
 
 
 def test_what_fails_and_the_guest_keeps_is_told() -> None:

@@ -16,7 +16,7 @@ import typing as t
 
 from .differences import LIVE, Difference
 from .model import Flavor, Guest, Json, Record, Server, Spec
-from .room import BLOCK, SLOTS, Room
+from .room import BLOCK, SLOTS, TRIES, Room
 from .step import Step
 
 #: Without server_resize_max a server can grow to so many times the flavor that it is defined with, but to no more than
@@ -63,6 +63,9 @@ def obstacle(record: Record, flavor: Flavor) -> str:
         return f"memory grows by whole {BLOCK} MiB while it runs"
     if flavor.ram > now.ram and room.taken >= SLOTS:
         return f"its {SLOTS} slots for memory are taken"
+    its = room.refused
+    if its is not None and its.times >= TRIES and (its.vcpus, its.ram) == (flavor.vcpus, flavor.ram):
+        return f"its host has refused that {its.times} times ({its.why})"
     return ""
 
 
@@ -101,9 +104,23 @@ def grow_step(flavor: Json, why: str, spec: Spec) -> Step:
 def grown(record: Record, spec: Spec) -> Record:
     """The record after that step."""
     flavor, room = Flavor.from_json(spec["flavor"]), record.room
-    if room is not None and flavor.ram > record.flavor.ram:
-        room = dataclasses.replace(room, taken=room.taken + 1)
+    if room is not None:
+        room = dataclasses.replace(room, taken=room.taken + (flavor.ram > record.flavor.ram), refused=None)
     return dataclasses.replace(record, flavor=flavor, room=room)
+
+
+def defined_anew(record: Record) -> Record:
+    """The record of a server whose domain is made of it alone: no slot of it has a module then."""
+    return record if record.room is None else dataclasses.replace(record, room=record.room.empty())
+
+
+def elsewhere(record: Record) -> Record:
+    """The record of a guest that goes to another host as it runs: what one host refused the other may grant."""
+    return (
+        record
+        if record.room is None
+        else dataclasses.replace(record, room=dataclasses.replace(record.room, refused=None))
+    )
 
 
 def _half_grown(record: Record, flavor: Flavor, guest: Guest) -> bool:
@@ -111,4 +128,4 @@ def _half_grown(record: Record, flavor: Flavor, guest: Guest) -> bool:
     return guest.vcpus in (record.flavor.vcpus, flavor.vcpus) and guest.memory in (record.flavor.ram, flavor.ram)
 
 
-__all__ = ["grow_step", "grown", "grows", "obstacle", "room_for", "while_it_runs"]
+__all__ = ["defined_anew", "elsewhere", "grow_step", "grown", "grows", "obstacle", "room_for", "while_it_runs"]

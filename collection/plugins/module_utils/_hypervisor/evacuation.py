@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
     kept,
     replaces,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import defined_anew
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Json, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import virt_type
@@ -53,7 +54,7 @@ def evacuate(job: Job) -> handlers.Outcome:
     """Build the server of a dead host here, from the disks that were kept, and others made anew."""
     if job.done:
         return False, "it is there"
-    target = job.target
+    target = defined_anew(job.target)
     half = _marked(job, target)
     its = t.cast(Evacuating, evacuating(half))
     _must_be_ours(job, its)

@@ -13,15 +13,19 @@ neither; the record comes last. What is there already is not plugged in again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import obstacle
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent, domains, handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     libvirt,
     libvirt_error,
+    message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 
@@ -45,10 +49,22 @@ def _grow(job: Job) -> handlers.Outcome:
         undone = _unplug_vcpus(domain, had) if changed else True
         kept = "" if undone else f"; it keeps the {wanted.vcpus} vCPUs that it has got, for it doesn't give them back"
         refused = libvirt_error(exc, "grow", f"server {name!r}")
-        raise Conflict(f"{refused}{kept}; without server_resize: live it is restarted for it") from exc
+        raise Conflict(f"{refused}{kept}; {_noted(job, wanted, message_of(exc))}") from exc
     job.host.write(domain, record)
     _ask_to_use(job, wanted.vcpus)
     return True, f"grown to {wanted.vcpus} vCPU and {wanted.ram} MiB while it runs"
+
+
+def _noted(job: Job, wanted: Flavor, why: str) -> str:
+    """Have the record say what was refused, so that it isn't tried for ever; what comes of it."""
+    record = job.record
+    if record.room is not None:
+        record = dataclasses.replace(record, room=record.room.refusing(wanted.vcpus, wanted.ram, why))
+        with contextlib.suppress(libvirt.libvirtError):
+            job.host.write(job.domain, record)
+    if obstacle(record, wanted):
+        return "from now on it takes a restart (-e fleet_allow=restart), and it is not tried again while it runs"
+    return "it is tried once more the next time"
 
 
 def _configurations(domain: Domain) -> t.Iterator[tuple[int, ET.Element]]:

@@ -30,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     FlotillaError,
     InvalidRecord,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import defined_anew
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Record, volume_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.rebuilding import begun, cut_off
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
@@ -79,7 +80,7 @@ def make(job: Job, record: Record, images: t.Mapping[str, Image] | None = None) 
         raise Conflict(f"server {record.name!r} is on this host already, with generation {job.record.generation}")
     storage = job.host.storage
     try:
-        record = with_disks(job.host, record, images)
+        record = with_disks(job.host, defined_anew(record), images)
         storage.write_sidecar(record)
         job.host.define(record)
         _tell_places(job.host, record)
@@ -301,6 +302,7 @@ def _give_up_root(job: Job, record: Record, pool: Pool) -> None:
 def redefine(job: Job, record: Record) -> None:
     """The domain as its record says, off; only what its firmware keeps is taken over from the one that is there."""
     _regain_name(job)
+    record = defined_anew(record)
     job.host.storage.write_sidecar(record)
     domain = job.host.define(record, existing=existing_xml(job))
     domains.set_autostart(domain, autostart(record))

@@ -18,7 +18,12 @@ import uuid
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core import rebuilding, resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
-from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import grown, room_for
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import (
+    defined_anew,
+    elsewhere,
+    grown,
+    room_for,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import disks_of, hardware_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import is_flavored
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
@@ -360,6 +365,8 @@ def _next(
     )
     if left is not None:
         changed = moved(changed, compute, frame.networks)
+    if step.kind in ("define", "hard_reboot", "unshelve"):
+        changed = defined_anew(changed)
     if step.kind == "unshelve":
         return dataclasses.replace(unshelved(changed, compute, frame.networks), fit=fit)
     if step.kind == "revert_resize":
@@ -375,7 +382,7 @@ def _next(
         changed = dataclasses.replace(changed, nics=nics)
     made = _with_hardware(dataclasses.replace(changed, fit=fit), spec, image=step.kind in ("rebuild", "create"))
     # A guest that moves as it runs goes with the domain that it has: it is not defined anew.
-    return dataclasses.replace(made, room=record.room) if step.kind == "live_migrate" else made
+    return dataclasses.replace(made, room=elsewhere(record).room) if step.kind == "live_migrate" else made
 
 
 def moved(record: Record, compute: Compute, networks: Networks) -> Record:

@@ -13,7 +13,12 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
-from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import room_for
+from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import (
+    defined_anew,
+    elsewhere,
+    grown,
+    room_for,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import before, resize_mark
 from ansible_collections.flotilla.compute.plugins.module_utils._core.room import SLOTS, Room
@@ -129,6 +134,33 @@ def test_a_locked_server_does_not_grow() -> None:
     assert [(step.kind, step.hold) for step in plan(growing(larger()), record).held] == [("grow", "locked")]
 
 
+def test_a_growth_that_qemu_keeps_refusing_takes_a_restart_and_another_size_is_tried() -> None:
+    once = ROOM.refusing(2, 512, "no memory")
+    assert kinds(plan(growing(larger()), applied(growing(), room=once)).steps) == ["grow"]
+    record = applied(growing(), room=once.refusing(2, 512, "no memory"))
+    (held,) = plan(growing(larger()), record).held
+    assert (held.kind, held.hold) == ("reconfigure", "restart")
+    assert held.why == "flavor; not while it runs: its host has refused that 2 times (no memory)"
+    assert kinds(plan(growing(larger()), record, RESTART).steps) == ["stop", "reconfigure", "start"]
+    # What vCPUs it has kept of the growth is no other's work.
+    assert kinds(plan(growing(larger()), record, RESTART, vcpus=2).steps) == ["stop", "reconfigure", "start"]
+    assert kinds(plan(growing(larger(ram=640)), record).steps) == ["grow"]
+    assert kinds(plan(growing(larger(vcpus=1)), record).steps) == ["grow"]
+    other = dataclasses.replace(record, room=ROOM.refusing(3, 512, "no vCPUs").refusing(2, 512, "no memory"))
+    assert kinds(plan(growing(larger()), other).steps) == ["grow"]
+
+
+def test_what_was_refused_is_forgotten_with_its_domain_its_host_and_its_growth() -> None:
+    room = dataclasses.replace(ROOM, taken=2).refusing(2, 512, "no memory")
+    record = applied(growing(), room=room)
+    assert defined_anew(record).room == ROOM
+    assert elsewhere(record).room == Room(4, 1024, taken=2)
+    assert grown(record, {"flavor": larger().to_json()}).room == Room(4, 1024, taken=3)
+    assert grown(record, {"flavor": larger(ram=SMALL.ram).to_json()}).room == Room(4, 1024, taken=2)
+    plain = applied(growing())
+    assert (defined_anew(plain), elsewhere(plain)) == (plain, plain)
+
+
 def test_a_revert_leads_back_to_the_room_of_before() -> None:
     record = applied(growing(), room=ROOM)
     mark = resize_mark(record, state="running", migration="m", at=1.0)
@@ -140,5 +172,9 @@ def test_room_survives_its_record_and_nonsense_in_it_is_refused() -> None:
     record = applied(growing(), room=ROOM)
     assert Record.loads(record.dumps()) == record
     assert "room" not in applied(growing()).dumps()
+    refused = applied(growing(), room=ROOM.refusing(2, 512, "can't <take> it"))
+    assert Record.loads(refused.dumps()) == refused
+    with pytest.raises(InvalidRecord, match="should be a whole number"):
+        Record.from_json({**record.to_json(), "room": {"vcpus": 4, "ram": 1, "refused": {"vcpus": "2"}}})
     with pytest.raises(InvalidRecord, match="should be a whole number"):
         Record.from_json({**record.to_json(), "room": {"vcpus": "4", "ram": 1}})

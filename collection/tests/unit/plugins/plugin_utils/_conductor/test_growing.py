@@ -113,6 +113,14 @@ def test_a_guest_that_moves_while_it_runs_keeps_its_room_and_its_modules(resize:
     assert (deed["kind"], Record.from_json(deed["record"]).room) == ("live_migrate", room)
 
 
+def test_a_hard_reboot_leaves_every_slot_free() -> None:
+    """Its domain is made of its record, with all its memory in one piece."""
+    world = world_of()
+    world = world.with_record(room=Room(2, 8192, taken=16), spec={**world.record.spec, "state": "stopped"})
+    (deed,) = world.plan("reboot", type="hard").servers[0].deeds
+    assert (deed["kind"], Record.from_json(deed["record"]).room) == ("hard_reboot", Room(2, 8192))
+
+
 def test_what_a_guest_has_got_is_counted_also_where_its_record_lags_behind() -> None:
     world = world_of()
     ((host, (guest,)),) = world.guests.items()

@@ -66,7 +66,8 @@ options:
         touched. Its file systems are frozen at that moment if its image has C(hw_qemu_guest_agent=yes); with
         C(os_require_quiesce=yes) there is no snapshot without. V(backup) is a snapshot that belongs to a row, of which
         only the newest stay.
-      - V(rebuild) gives the server a new root disk, from O(image) or its own one. All else of it stays.
+      - V(rebuild) gives the server a new root disk, from O(image) or its own one. All else of it stays. A root disk
+        that was made of no image (an adopted server's) is left in its pool, which needs leave for V(data_loss).
       - V(rescue) boots it from O(image) with its root disk as the second one, or beside all of its disks if that image
         has C(hw_rescue_bus) or C(hw_rescue_device). V(unrescue) brings back the domain, and the state, of before.
       - V(resize) gives the server another O(flavor), restarting it if it runs. It stays on its host if there is room,

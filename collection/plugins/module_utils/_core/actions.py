@@ -127,7 +127,7 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
 
 def _with_leave(desired: Server, record: Record, plan: ServerPlan) -> str:
     """What only a run with more leave makes of it."""
-    held = {step.kind for step in plan.held if step.hold in ("rebuild", "restart")}
+    held = {step.kind for step in plan.held if step.hold in ("data_loss", "rebuild", "restart")}
     if "rebuild" in held:
         wanted, image = desired.spec["image"]["name"], record.spec["image"]["name"]
         keys = sorted({each.key.partition(".")[0] for each in plan.differences if each.cls == REBUILD})
@@ -236,7 +236,7 @@ def _backup(request: Request, record: Record, _guest: Guest | None) -> Planned:
 
 
 def _shelve(request: Request, record: Record, guest: Guest | None) -> Planned:
-    return saving.shelve(request.options, guest, _in_state(record, "shelved"))
+    return saving.shelve(request.options, record, guest, _in_state(record, "shelved"))
 
 
 def _unshelve(_request: Request, record: Record, _guest: Guest | None) -> Planned:

@@ -9,11 +9,14 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 import xml.etree.ElementTree as ET
 
 from .serial import Json
 
+#: The checksum of the image that a guest of no image of the fleet's gets: no bytes, so that nothing is made of it.
+NO_BYTES: t.Final = "sha256:" + hashlib.sha256(b"").hexdigest()
 #: Devices that a record describes, or that every domain has and any definition brings along.
 _DESCRIBED = frozenset(
     "audio channel console controller disk emulator graphics input interface memballoon rng serial video watchdog "
@@ -86,4 +89,4 @@ def _unrecorded(root: ET.Element) -> t.Iterator[str]:
             yield "tpm"
 
 
-__all__ = ["describe"]
+__all__ = ["NO_BYTES", "describe"]

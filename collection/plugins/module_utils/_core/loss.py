@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of a server whose host dies, by its record alone.
+"""What a server loses with its host, or with its root disk, by its record alone.
 
 Note that this module util is **PRIVATE** to the collection.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .model import Disk, Record
 
-__all__ = ["data_disks", "has_data", "has_tpm", "is_flavored", "unmovable"]
+__all__ = ["data_disks", "foreign_disks", "has_data", "has_tpm", "is_flavored", "loses_root", "unmovable"]
 
 # What a flavor and the config drive say of a server's disks. An adopted server may have others.
 _FLAVORED = ("root", "ephemeral", "swap", "config")
@@ -34,6 +34,23 @@ def data_disks(record: Record) -> tuple[tuple[str, str | None], ...]:
     """The disks with data that can be lost: their roles, and the ids of their pools, None where that is not known. The
     data lives on if another host has the pool."""
     return tuple((disk.role, disk.pool_id) for disk in record.disks if has_data(disk))
+
+
+def foreign_disks(record: Record) -> tuple[Disk, ...]:
+    """The disks that others have made (of an adopted server, say): Flotilla deletes none of them, ever."""
+    return tuple(disk for disk in record.disks if not disk.volume.startswith(record.id))
+
+
+def loses_root(record: Record) -> str:
+    """What a rebuild costs a server whose root disk was never made of an image (Nova: a volume-backed one); empty
+    where it was."""
+    root = record.root
+    if root not in foreign_disks(record):
+        return ""
+    return (
+        f"its root disk {root.volume} in pool {root.pool} was made by others, not of an image: it is left there, and "
+        "the server loses it"
+    )
 
 
 def has_tpm(record: Record) -> bool:

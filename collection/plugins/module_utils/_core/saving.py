@@ -16,7 +16,9 @@ import datetime
 import difflib
 import typing as t
 
+from .adopting import NO_BYTES
 from .errors import InvalidInput
+from .loss import loses_root
 from .model import GIB, Guest, Image, Json, Record, Spec
 from .snapshot import Snapshot
 from .states import route
@@ -47,8 +49,9 @@ def backup(options: t.Mapping[str, Json], record: Record, now: float) -> list[St
     return [_copying(name, why, {**options, "backup_type": kind, "rotation": rotation})]
 
 
-def shelve(options: t.Mapping[str, Json], guest: Guest | None, spec: Spec | None) -> list[Step]:
-    return list(shelve_steps(_state(guest), "asked for", spec=spec, pool=options.get("pool")))
+def shelve(options: t.Mapping[str, Json], record: Record, guest: Guest | None, spec: Spec | None) -> list[Step]:
+    firmware, pool = record.hardware.firmware, options.get("pool")
+    return list(shelve_steps(_state(guest), "asked for", firmware=firmware, spec=spec, pool=pool))
 
 
 def unshelve(spec: Spec | None) -> list[Step]:
@@ -88,6 +91,10 @@ def rebuild(
     """A new root disk, from the same or another image: id, addresses and all other disks stay."""
     wanted = options.get("image")
     image = record.image if wanted is None else named(str(wanted), images, "image")
+    if image.checksum == NO_BYTES:
+        raise InvalidInput(
+            f"server {record.name!r} was adopted, and no image is known that it was made of; name one: image=NAME"
+        )
     if image.min_disk * GIB > (record.root.size or image.min_disk * GIB):
         raise InvalidInput(
             f"image {image.name!r} needs a disk of {image.min_disk} GiB, server {record.name!r} has "
@@ -108,7 +115,10 @@ def rebuild(
     state = _state(guest)
     down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
     up = [Step(kind, "as it was before") for kind in route("shutoff", _AFTERWARDS.get(state, "active"))]
-    return [*down, Step("rebuild", f"asked for, from image {image.name}", spec=spec), *up]
+    why, lost = f"asked for, from image {image.name}", loses_root(record)
+    if lost:
+        return [*down, Step("rebuild", f"{why}; {lost}", spec=spec, hold="data_loss"), *up]
+    return [*down, Step("rebuild", why, spec=spec), *up]
 
 
 def snapshots_of(record: Record) -> tuple[Snapshot, ...]:

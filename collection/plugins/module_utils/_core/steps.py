@@ -31,7 +31,9 @@ from .differences import (
     is_off,
 )
 from .growing import grow_step, grows, while_it_runs
+from .hardware import hardware_of
 from .locked import kept_out, lock_of
+from .loss import loses_root
 from .model import Guest, Json, Record, Server, Spec
 from .move import end_move, is_moving
 from .rebuilding import cut_off, rebuild_again, rebuilt
@@ -391,8 +393,10 @@ def _changes(
     down = [Step(kind, "for the next step") for kind in route(guest.state, "stopped")]
     interrupts = bool(down) and desired.state not in ("stopped", "shelved")
     hardware = keys[NEXT_BOOT] | keys[RESTART]
-    told = _list(hardware) + (f"; not while it runs: {why_not}" if why_not else "")
-    rebuild = bool(keys[REBUILD]) and "rebuild" in leave.allow
+    told = _told(hardware, f"not while it runs: {why_not}" if why_not else "")
+    lost = loses_root(record) if keys[REBUILD] else ""
+    lacks = next((flag for flag in ("rebuild", "data_loss" if lost else "rebuild") if flag not in leave.allow), None)
+    rebuild = bool(keys[REBUILD]) and lacks is None
     restart = not interrupts or rebuild or "restart" in leave.allow
     deeds: list[Step] = []
     held: list[Step] = []
@@ -410,9 +414,9 @@ def _changes(
     elif hardware:
         held.append(Step("reconfigure", told, hold="restart"))
     if rebuild:
-        deeds.append(Step("rebuild", _list(keys[REBUILD]), spec=_with(spec, desired.spec, keys[REBUILD])))
+        deeds.append(Step("rebuild", _told(keys[REBUILD], lost), spec=_with(spec, desired.spec, keys[REBUILD])))
     elif keys[REBUILD]:
-        held.append(Step("rebuild", _list(keys[REBUILD]), hold="rebuild"))
+        held.append(Step("rebuild", _told(keys[REBUILD], lost), hold=lacks))
     if deeds:
         return [*steps, *down, *deeds, *_powers("shutoff", desired)], held
     return [*steps, *_powers(guest.state, desired)], held
@@ -420,13 +424,17 @@ def _changes(
 
 def _powers(found: str, desired: Server) -> tuple[Step, ...]:
     if desired.state == "shelved":
-        return shelve_steps(found, "declared shelved")
+        return shelve_steps(found, "declared shelved", firmware=hardware_of(desired.image).firmware)
     return tuple(Step(kind, f"declared {desired.state}{COSTS.get(kind, '')}") for kind in route(found, desired.state))
 
 
-def shelve_steps(found: str, why: str, *, spec: Spec | None = None, pool: str | None = None) -> tuple[Step, ...]:
+def shelve_steps(
+    found: str, why: str, *, firmware: str, spec: Spec | None = None, pool: str | None = None
+) -> tuple[Step, ...]:
     """From a guest in state *found* to a server on no host. ``pool``: of its snapshots, else that of its root disk."""
     down = tuple(Step(kind, "for the next step") for kind in route(found, "stopped"))
+    if firmware == "uefi":
+        why = f"{why}; the variables of its UEFI firmware are made anew when it is unshelved"
     return (*down, Step("shelve", why, spec=spec, options={} if pool is None else {"pool": pool}))
 
 
@@ -435,6 +443,10 @@ def _with(spec: Spec, desired: Spec, keys: t.AbstractSet[str]) -> dict[str, Json
     changed = {key: value for key, value in spec.items() if key not in keys}
     changed.update({key: desired[key] for key in keys if key in desired})
     return changed
+
+
+def _told(keys: t.AbstractSet[str], more: str) -> str:
+    return f"{_list(keys)}; {more}" if more else _list(keys)
 
 
 def _list(keys: t.AbstractSet[str]) -> str:

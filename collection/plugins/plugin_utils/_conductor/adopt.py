@@ -14,12 +14,12 @@ something, the guest is not adopted.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import ipaddress
 import typing as t
 
 import yaml
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.adopting import NO_BYTES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hardware import TARGETS
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
@@ -41,7 +41,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.catalog import Network
 
 #: The image of a guest that no image of the fleet was the origin of: no bytes, so that nothing is ever made of it.
-NO_IMAGE = {"url": "file:///dev/null", "checksum": "sha256:" + hashlib.sha256(b"").hexdigest()}
+NO_IMAGE = {"url": "file:///dev/null", "checksum": NO_BYTES}
 
 _STATES = {"running": "active", "shutoff": "stopped", "paused": "paused", "suspended": "suspended"}
 _FORMATS = ("qcow2", "raw")

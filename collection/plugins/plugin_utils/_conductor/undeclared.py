@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import foreign_disks
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
@@ -28,7 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.leftovers import after_evacuations, reclaimed
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, HELD
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, ERROR, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import forgotten
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
@@ -82,21 +83,33 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
     return Undeclared(_with_something((*drafts, *pruned)))
 
 
+#: Steps that delete disks which a server has had.
+_DELETE = frozenset({"delete", "rebuild", "shelve"})
+
+
 def deletable(given: Situation, where: Whereabouts, draft: Draft) -> Draft:
     """The draft, refused if it would delete disks that another copy stands on, or may.
 
     A host knows its own domains alone; whether another host has one of this id, or one on its disks, only the surveys
     of all say. On a pool that may be shared a host that is down may have one, too.
     """
-    if draft.record is None or not any(step.kind == "delete" for step in draft.plan.steps):
+    kinds = {step.kind for step in draft.plan.steps} & _DELETE
+    if draft.record is None or not kinds:
         return draft
+    foreign = foreign_disks(draft.record) if "shelve" in kinds else ()
+    if foreign:
+        names = ", ".join(f"{disk.volume} in pool {disk.pool}" for disk in foreign)
+        return draft.refuse(ERROR, f"it can't be shelved: others have made its disk {names}, which is never deleted")
     host, server_id = str(draft.host), draft.record.id
     gone = {step.options.get("peer") for step in draft.plan.steps if step.kind in ("confirm_resize", "undo_migration")}
     settled = {compute.name for compute in given.computes if compute.host_id in gone}
     others = [other for other in where.elsewhere(host, server_id) if other not in settled]
     if others:
         names = ", ".join(others)
-        return draft.refuse(CONFLICT, f"it is not deleted on {host}: {names} has a copy of it, or of its disks, too")
+        what = "it is" if "delete" in kinds else "its disks are"
+        return draft.refuse(CONFLICT, f"{what} not deleted on {host}: {names} has a copy of it, or of its disks, too")
+    if "delete" not in kinds:
+        return draft
     down = [compute.name for compute in given.computes if not compute.up and _may_have(given, compute, draft.record)]
     if down:
         names = ", ".join(down)

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request, outlook, plan_action
+from ansible_collections.flotilla.compute.plugins.module_utils._core.adopting import NO_BYTES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     GIB,
@@ -52,9 +53,16 @@ def record(spec: t.Mapping[str, t.Any] | None = None, **marks: t.Any) -> Record:
     return Record(ID, "web1", "f", 1, given, FLAVOR, IMAGE, (root,), (), Hardware(), marks=marks)
 
 
-def ask(action: str, its: Record, state: str | None = "running", **options: t.Any) -> ServerPlan:
+def adopted(its: Record) -> Record:
+    """Its root disk was made by others: its name says nothing of the server."""
+    return dataclasses.replace(its, disks=(dataclasses.replace(its.root, volume="web1.qcow2"),))
+
+
+def ask(
+    action: str, its: Record, state: str | None = "running", *, leave: Leave = LEAVE, **options: t.Any
+) -> ServerPlan:
     images = {image.name: image for image in (IMAGE, OTHER, BIG)}
-    request = Request(action, options, leave=LEAVE, images=images, keypairs={"ops": "ssh-ed25519 AAAA"})
+    request = Request(action, options, leave=leave, images=images, keypairs={"ops": "ssh-ed25519 AAAA"})
     return plan_action(request, its, None if state is None else found(its, state))
 
 
@@ -239,3 +247,55 @@ def test_what_was_cut_off_is_tidied_away(left: str) -> None:
     assert kinds(plan_server(declared(), its, found(its, "running"), volumes=volumes, leave=LEAVE)) == ["tidy"]
     plan = plan_server(declared("shelved"), its, found(its, "shutoff"), volumes=volumes, leave=LEAVE)
     assert kinds(plan) == ["update", "shelve"]  # which begins anew
+
+
+# -- what others have made ----------------------------------------------------------------------------------------
+
+LOSES = (
+    "its root disk web1.qcow2 in pool local was made by others, not of an image: it is left there, and the server "
+    "loses it"
+)
+
+
+def test_a_root_disk_that_was_made_of_no_image_is_rebuilt_only_with_leave_to_lose_it() -> None:
+    its = adopted(record())
+    plan = ask("rebuild", its, image="other")
+    assert [(step.kind, step.hold, step.why) for step in plan.held] == [
+        ("rebuild", "data_loss", f"asked for, from image other; {LOSES}")
+    ]
+    assert plan.steps == ()
+    plan = ask("rebuild", its, leave=dataclasses.replace(LEAVE, allow=frozenset({"data_loss"})), image="other")
+    assert [step.kind for step in plan.steps] == ["stop", "rebuild", "start"]
+    # One that Flotilla made of an image needs none.
+    assert [step.kind for step in ask("rebuild", record(), image="other").steps] == ["stop", "rebuild", "start"]
+
+
+@pytest.mark.parametrize(
+    ("allow", "held"),
+    [((), "rebuild"), (("data_loss",), "rebuild"), (("rebuild",), "data_loss"), (("data_loss", "rebuild"), None)],
+)
+def test_so_is_one_that_is_declared_otherwise(allow: tuple[str, ...], held: str | None) -> None:
+    its, wanted = adopted(record()), declared(image=OTHER.to_json())
+    leave = dataclasses.replace(LEAVE, allow=frozenset(allow))
+    plan = plan_server(wanted, its, found(its, "running"), volumes=frozenset(), leave=leave)
+    assert [(step.kind, step.hold, step.why) for step in plan.held] == (
+        [("rebuild", held, f"image; {LOSES}")] if held else []
+    )
+    assert [step.kind for step in plan.steps] == ([] if held else ["stop", "rebuild", "start"])
+
+
+def test_an_adopted_server_is_not_rebuilt_from_the_image_without_bytes_that_stands_for_its_own() -> None:
+    nothing = Image("adopted-raw", "raw", NO_BYTES)
+    with pytest.raises(InvalidInput, match=r"'web1' was adopted, and no image is known .*; name one: image=NAME$"):
+        ask("rebuild", dataclasses.replace(adopted(record()), image=nothing))
+
+
+def test_what_is_lost_of_uefi_firmware_is_said_before_it_is_shelved() -> None:
+    told = "; the variables of its UEFI firmware are made anew when it is unshelved"
+    its = dataclasses.replace(record(), hardware=dataclasses.replace(Hardware(), firmware="uefi"))
+    assert ask("shelve", its).steps[-1].why == f"asked for{told}"
+    assert ask("shelve", record()).steps[-1].why == "asked for"
+    uefi = dataclasses.replace(IMAGE, properties={"hw_firmware_type": "uefi"})
+    wanted = dataclasses.replace(declared("shelved"), image=uefi)
+    plan = plan_server(wanted, its, found(its, "running"), volumes=VOLUMES, leave=LEAVE)
+    assert plan.steps[-1].why == f"declared shelved{told}"

@@ -191,6 +191,30 @@ def test_what_is_final_needs_leave(world: World) -> None:
         twice.plan("force_delete", leave=Leave(frozenset({"delete"})))
 
 
+@pytest.mark.parametrize(("action", "options"), [("shelve", {}), ("rebuild", {}), ("force_delete", {})])
+def test_no_disk_is_deleted_that_a_guest_of_another_host_stands_on(
+    world: World, action: str, options: dict[str, t.Any]
+) -> None:
+    """A clone on the same pool, say, made by hand: only the surveys of all hosts show it."""
+    leave = Leave(frozenset({"delete"}))
+    assert world.plan(action, leave=leave, **options).servers[0].steps
+    volumes = (("shared", f"{world.record.id}-root"),)
+    clone = dataclasses.replace(world.guests[world.host][0], id="f" * 8, name="clone", record=None, volumes=volumes)
+    other = next(name for name in world.declared.computes if name != world.host)
+    cloned = world._replace(guests={**world.guests, other: [clone]})
+    with pytest.raises(Conflict, match=rf"not deleted on {world.host}: {other} has a copy of it, or of its disks, too"):
+        cloned.plan(action, leave=leave, **options)
+
+
+def test_a_server_whose_disk_others_have_made_is_not_shelved(world: World) -> None:
+    """Its disk would be left where it is, and in the way when it is unshelved."""
+    root = dataclasses.replace(world.record.root, volume="web1.qcow2")
+    with pytest.raises(
+        Conflict, match=r"web1: it can't be shelved: others have made its disk web1\.qcow2 in pool local"
+    ):
+        world.with_record(disks=(root,)).plan("shelve")
+
+
 def test_a_deleted_server_comes_back_if_its_name_is_free(world: World) -> None:
     deleted = world.with_record(marks={"soft_delete": {"at": 900.0}})
     for called in ("web1", world.record.id, f"web1.deleted-{world.record.id[:8]}"):

@@ -21,6 +21,7 @@ from ansible.utils.display import Display
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import BRING, ports
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.step import DRIVE_OUT
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import rebuilds_drive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import TELLS
@@ -191,7 +192,10 @@ def _without(entry: Arguments, record: Record, why: FlotillaError) -> Record:
 def _may_renew_drive(entry: Arguments, deeds: t.Sequence[Json]) -> bool:
     """Whether a drive that is there may have become another: by what a step changes of it, or by anything since the
     guest's last start."""
-    applied = (entry.get("record") or {}).get("spec") or {}
+    record = entry.get("record") or {}
+    applied = record.get("spec") or {}
+    if DRIVE_OUT in (record.get("marks") or {}):  # and may be half written
+        return True
     specs = [deed["record"]["spec"] for deed in deeds if deed["kind"] == "update" and deed.get("record")]
     if any(spec.get(key) != applied.get(key) for spec in specs for key in _ON_DRIVE):
         return True

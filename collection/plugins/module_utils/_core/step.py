@@ -15,6 +15,9 @@ import typing as t
 from .differences import Difference
 from .model import Json, Spec
 
+#: The mark of a server whose config drive was taken out of its running guest, to be made anew and put in again.
+DRIVE_OUT: t.Final = "config_drive_out"
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -53,4 +56,4 @@ class ServerPlan:
     held: tuple[Step, ...] = ()
 
 
-__all__ = ["Leave", "ServerPlan", "Step"]
+__all__ = ["DRIVE_OUT", "Leave", "ServerPlan", "Step"]

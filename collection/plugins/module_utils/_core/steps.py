@@ -40,7 +40,7 @@ from .rebuilding import cut_off, rebuild_again, rebuilt
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
 from .states import route
-from .step import Leave, ServerPlan, Step
+from .step import DRIVE_OUT, Leave, ServerPlan, Step
 
 #: The mark of a server that is on no host, and is kept as its snapshots.
 SHELVED = "shelved_offloaded"
@@ -363,9 +363,11 @@ def _as_it_runs(desired: Server, record: Record, keys: set[str]) -> tuple[list[S
     steps: list[Step] = []
     growing = "flavor" in keys and grows(record, desired.flavor)
     written = keys - {"domain", "flavor"} if growing else keys - {"domain"}
-    if written:
+    out = DRIVE_OUT in record.marks
+    if written or out:
         spec = _with(spec, desired.spec, written)
-        steps.append(Step("update", _list(written), spec=spec))
+        why = _list(written) or "its config drive was taken out, and not put in again"
+        steps.append(Step("update", why, spec=spec, marks={DRIVE_OUT: None} if out else {}))
     if growing:
         spec = _with(spec, desired.spec, {"flavor"})
         steps.append(grow_step(desired.spec["flavor"], "declared", spec))

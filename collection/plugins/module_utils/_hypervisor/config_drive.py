@@ -10,10 +10,12 @@ Note that this module util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.step import DRIVE_OUT
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import libvirt
 
@@ -34,14 +36,17 @@ def renew(job: Job, record: Record) -> bool:
 def renew_live(job: Job, record: Record) -> str:
     """The same where the guest may run: its medium is taken out, written and put in again, so that it sees a change of
     medium. A guest that keeps its tray locked (it has the drive mounted) gets the drive at its next start. What there
-    is to say of it; nothing where nothing changed."""
+    is to say of it; nothing where nothing changed.
+
+    While the medium is out the record says so: what is to be on it may be another's wish by the next run, or nobody's.
+    """
     if domains.state_of(job.domain) == "shutoff":
         return "config drive made anew" if renew(job, record) else ""
     disk, data = _drive(job, record)
-    if disk is None or data is None or not job.domain.isActive():
+    if disk is None or not job.domain.isActive():
         return ""
     own = _cdrom(job, disk, libvirt.VIR_DOMAIN_XML_INACTIVE)
-    if not _differs(job, disk, data):
+    if data is None or not _differs(job, disk, data):
         return "" if own is None else _put_in_again(job, disk, own)
     if own is None:
         return "its config drive is a disk, which is made anew at its next start"
@@ -49,15 +54,23 @@ def renew_live(job: Job, record: Record) -> str:
     for name in ("source", "backingStore"):
         for element in without.findall(name):
             without.remove(element)
+    domains.write_record(job.domain, _marked(job.record, {DRIVE_OUT: True}))
     try:
         _change(job, without)
     except libvirt.libvirtError:
+        domains.write_record(job.domain, _marked(job.record, {}))
         return "the guest holds its config drive, which is made anew at its next start"
     try:
         job.host.storage.write_volume(disk.pool, disk.volume, data)
     finally:
         _change(job, own)
+    domains.write_record(job.domain, _marked(job.record, {}))
     return "config drive made anew, medium changed"
+
+
+def _marked(record: Record, mark: t.Mapping[str, bool]) -> Record:
+    marks = {key: value for key, value in record.marks.items() if key != DRIVE_OUT}
+    return dataclasses.replace(record, marks={**marks, **mark})
 
 
 def _put_in_again(job: Job, disk: Disk, own: ET.Element) -> str:

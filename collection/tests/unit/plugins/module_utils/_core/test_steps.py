@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Server,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER
+from ansible_collections.flotilla.compute.plugins.module_utils._core.step import DRIVE_OUT
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
     IMPOSSIBLE,
     LIVE,
@@ -476,3 +477,16 @@ def test_pins_are_put_back_with_the_rest_where_the_guest_goes_down_anyway() -> N
     guest = pinned(tuning=Tuning(pins={0: (1,)}))
     assert kinds(plan(declared(), guest, EVERYTHING).steps) == ["stop", "reconfigure", "start"]
     assert [step.hold for step in plan(declared(), guest).held] == ["restart"]
+
+
+def test_a_config_drive_that_is_out_is_put_in_whatever_else_there_is_to_do() -> None:
+    record = applied(declared(), marks={DRIVE_OUT: True})
+    (step,) = plan(declared(), found(record)).steps
+    assert (step.kind, step.why, step.marks) == (
+        "update",
+        "its config drive was taken out, and not put in again",
+        {DRIVE_OUT: None},
+    )
+    (step,) = plan(declared(metadata={"role": "db"}), found(record)).steps
+    assert (step.kind, step.why, step.marks) == ("update", "metadata", {DRIVE_OUT: None})
+    assert plan(declared(), found(applied(declared()))).steps == ()

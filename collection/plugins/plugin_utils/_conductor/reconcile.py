@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterw
     images_for,
     spec_of,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.autostart import starts_twice
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claiming import claim, pool_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.cpu_models import cpu_notes, without_cpu
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
@@ -134,6 +135,9 @@ class Reconcile:
             if server.state == "absent" and location.status == "held" and location.record is None:
                 return draft
             return draft.refuse(_VERDICTS[location.status], location.message)
+        twice = starts_twice(server, location.record, location.host, self._given.computes)
+        if twice:
+            return draft.refuse(ERROR, twice)
         plan = plan_server(
             server,
             location.record,

@@ -163,11 +163,6 @@ def test_a_controller_killed_at_many_random_moments(fleet: Fleet) -> None:
         mended(fleet)
 
 
-def modules_on(fleet: Fleet, host: str) -> int:
-    """How many modules are at work on a host."""
-    return sum(command.startswith("/usr/bin/python3") for command in fleet.lab.processes(host).values())
-
-
 def test_a_step_that_outlives_its_killed_run_is_waited_for(fleet: Fleet) -> None:
     fleet.declare("a")
     fleet.reconcile()
@@ -184,7 +179,7 @@ def test_a_step_that_outlives_its_killed_run_is_waited_for(fleet: Fleet) -> None
         first.wait()
         second = fleet.start()
         until(lambda: any(is_step(event) for event in second.events), "the second run's step to begin")
-        until(lambda: modules_on(fleet, server.host) >= 2, "the second run's module to stand beside the first's")
+        until(lambda: fleet.lab.modules(server.host) >= 2, "the second run's module to stand beside the first's")
         assert lock.read_text() == held
         assert second.alive
     finally:

@@ -22,14 +22,13 @@ import pytest
 from tests.e2e.test_doctor import findings
 from tests.e2e.test_killed import with_faults
 from tests.e2e.test_saving import act, refused, same
+from tests.support.disk_mark import lost_mark, write_mark
 from tests.support.fleet import Fleet
 from tests.support.kills import SEED, onwards
 from tests.support.lab_hosts import until
 from tests.support.runs import KillAt, Run
 from tests.support.world import Domain
 
-#: Where no guest of the lab writes.
-MARK = "-P 90 600M 64k"
 TASKS = ("Plan the action", "Fetch the images", "Carry out the action")
 
 
@@ -75,20 +74,14 @@ class Bench:
         fleet.console("a", "tick 1")
         self._snapshots = itertools.count(1)
 
-    def _io(self, role: str, command: str, *options: str) -> str:
-        volume = f"{self.server.id}-{role}"
-        path = f"/var/lib/libvirt/pools/local/{volume}"
-        found = self.fleet.lab("exec", "kvm1", "qemu-io", *options, "-f", "qcow2", "-c", command, path)
-        return found.stdout + found.stderr
-
     def mark(self) -> None:
         for role in ("root", "ephemeral0"):
-            assert "wrote 65536" in self._io(role, f"write {MARK}")
+            write_mark(self.fleet.lab, "kvm1", "local", f"{self.server.id}-{role}")
 
     def lost(self, roles: t.Iterable[str]) -> list[str]:
         """The disks that have not what was written to them."""
-        read = ((role, self._io(role, f"read {MARK}", "-r", "-U")) for role in roles)
-        return [f"{role}: {said}" for role, said in read if "read 65536" not in said or "failed" in said]
+        read = ((role, lost_mark(self.fleet.lab, "kvm1", "local", f"{self.server.id}-{role}")) for role in roles)
+        return [f"{role}: {said}" for role, said in read if said]
 
     def options(self, deed: Deed) -> dict[str, t.Any]:
         if deed.action == "snapshot":
@@ -102,10 +95,7 @@ class Bench:
 
     def at_rest(self) -> None:
         """What a killed run has begun on the host has ended."""
-        until(
-            lambda: not any("AnsiballZ" in line for line in self.fleet.lab.processes("kvm1").values()),
-            "the host's module to end",
-        )
+        until(lambda: self.fleet.lab.modules("kvm1") == 0, "the host's module to end", timeout=180)
 
     def found(self) -> Domain:
         return self.fleet.look().server("a")
@@ -148,10 +138,12 @@ def died_at_call(bench: Bench, deed: Deed, options: dict[str, t.Any], call: int)
 
 
 def made_good(bench: Bench, deed: Deed, options: dict[str, t.Any], *, waits: bool, again_first: bool = False) -> None:
-    """A run of reconcile and the action again, or the other way round, and the way back."""
+    """A run of reconcile and the action again, or the other way round, and the way back. Where it doesn't *wait*, a run
+    of reconcile comes beside what the killed one has begun: it may find that all has changed, and does no harm."""
     fleet = bench.fleet
-    if waits:
-        bench.at_rest()
+    if not waits:
+        fleet.run().civil()
+    bench.at_rest()
     if not again_first:
         fleet.reconcile()
         check(bench, deed)

@@ -146,6 +146,11 @@ class Lab:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
         return found
 
+    def modules(self, host: str) -> int:
+        """How many modules are at work on a host. Each is a Python that reads it from its standard input (Ansible's
+        pipelining): its command line doesn't say which."""
+        return sum(command.startswith("/usr/bin/python3") for command in self.processes(host).values())
+
     def files(self, host: str) -> dict[str, bytes]:
         """Every file that Flotilla has written on a host beside libvirt's own, and its pools' contents."""
         folders = [self.tree(host, "/var/lib/flotilla"), *(self.pool(pool, host) for pool in POOLS)]

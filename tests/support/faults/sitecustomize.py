@@ -42,6 +42,8 @@ CHANGES = {
     "virStorageVol": ("delete", "upload", "resize", "wipe"),
     "virStream": ("finish", "send"),
 }
+#: Of an image there are hundreds, and one is like the other: the first of each stream counts.
+FIRST_ALONE = frozenset({"virStream.send"})
 
 
 def main() -> None:
@@ -59,6 +61,10 @@ def main() -> None:
 def _counted(name: str, call: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     @functools.wraps(call)
     def counted(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        if name in FIRST_ALONE and getattr(args[0], "was_counted", False):
+            return call(*args, **kwargs)
+        if name in FIRST_ALONE:
+            args[0].was_counted = True
         number = _count(name)
         mine = _is_mine(number)
         if mine and (FOLDER / "before").exists():

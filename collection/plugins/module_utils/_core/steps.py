@@ -315,6 +315,9 @@ def _absent(
         return _by_leave(Step("delete", f"{leaves}, its domain is gone", hold="delete" if disks else None), leave)
     if mark is not None:
         over = leave.now - float(mark["at"]) >= leave.reclaim
+        if over and guest.state != "shutoff":
+            why = "deleted softly, its time is over; somebody has started it since, and may need it"
+            return _by_leave(Step("delete", why, hold="delete"), leave)
         return ServerPlan(steps=(Step("delete", "deleted softly, its time is over"),)) if over else ServerPlan()
     if leave.reclaim > 0:
         return _by_leave(Step("soft_delete", leaves, hold=hold), leave)

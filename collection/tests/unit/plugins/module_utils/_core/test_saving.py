@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
     Leave,
     ServerPlan,
     as_defined,
+    plan_prune,
     plan_server,
 )
 
@@ -299,3 +300,26 @@ def test_what_is_lost_of_uefi_firmware_is_said_before_it_is_shelved() -> None:
     wanted = dataclasses.replace(declared("shelved"), image=uefi)
     plan = plan_server(wanted, its, found(its, "running"), volumes=VOLUMES, leave=LEAVE)
     assert plan.steps[-1].why == f"declared shelved{told}"
+
+
+# -- deleted softly -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "suspended"])
+def test_a_deleted_server_that_somebody_has_started_is_not_reclaimed_unasked(state: str) -> None:
+    """Its time is over, and whoever started it by hand may need what is on it."""
+    its = record(soft_delete={"at": LEAVE.now - 10 * LEAVE.reclaim})
+    for plan_of in (
+        lambda leave: plan_server(declared("absent"), its, found(its, state), volumes=VOLUMES, leave=leave),
+        lambda leave: plan_prune(its, found(its, state), volumes=VOLUMES, leave=leave),
+    ):
+        plan = plan_of(LEAVE)
+        assert ([step.kind for step in plan.steps], [(step.kind, step.hold) for step in plan.held]) == (
+            [],
+            [("delete", "delete")],
+        )
+        assert "somebody has started it since" in plan.held[0].why
+        plan = plan_of(dataclasses.replace(LEAVE, allow=frozenset({"delete"})))
+        assert [step.kind for step in plan.steps] == ["delete"]
+    off = plan_server(declared("absent"), its, found(its, "shutoff"), volumes=VOLUMES, leave=LEAVE)
+    assert [step.kind for step in off.steps] == ["delete"]

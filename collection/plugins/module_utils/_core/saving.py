@@ -69,6 +69,11 @@ def rescue(
     """Booted from another image, its own one unless another is named."""
     wanted = options.get("image")
     image = record.image if wanted is None else named(str(wanted), images, "image")
+    if image.checksum == NO_BYTES:
+        raise InvalidInput(
+            f"Instance {record.id} cannot be rescued: {record.name} was adopted, and no image is known that it was "
+            "made of; name one: image=NAME"
+        )
     down = [Step(kind, "for the next step") for kind in route(_state(guest), "stopped")]
     return [*down, *rescue_steps(image.to_json(), "asked for", spec=None, state=_state(guest))]
 

@@ -65,6 +65,10 @@ if t.TYPE_CHECKING:
 _PLACED = frozenset({"grow", "resize", "revert_resize", "unshelve"}) | MOVES
 
 
+#: Nova's words (exception.ServiceUnavailable), which say no host's name; ours do.
+_UNAVAILABLE = "Service is unavailable at this time. "
+
+
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """What is asked for: ``server`` is a name, an id, or the domain's name of a server that was deleted softly.
@@ -144,7 +148,7 @@ class Act(Reconcile):
             raise Conflict(f"{record.name}: {missing}")
         draft = self.reaching(deletable(self._given, self._where, draft))
         if draft.message:
-            raise Conflict(f"{record.name}: {draft.message}")
+            raise Conflict(f"{_UNAVAILABLE if draft.verdict == AWAY else ''}{record.name}: {draft.message}")
         self._outlook = self._left(plan, location)
         yield draft
 
@@ -183,13 +187,14 @@ class Act(Reconcile):
         if location.status == NEW:
             raise InvalidInput(f"there is no server {name!r}{self._hint()}")
         if location.status == AWAY:
-            raise FlotillaError(f"{name}: {location.message}")
+            raise FlotillaError(f"{_UNAVAILABLE}{name}: {location.message}")
         if location.status not in (FOUND, MISSING) or location.doubt:
             raise Conflict(f"{name}: {location.message or location.doubt}")
         record = t.cast(Record, location.record)
         if location.guest is None and "shelved_offloaded" not in record.marks:
             raise FlotillaError(
-                f"{name} has no domain on {location.host} any more; the reconcile playbook defines it again"
+                f"Instance {record.id} is not ready: {name} has no domain on {location.host} any more; the reconcile "
+                "playbook defines it again"
             )
         if location.moved:
             raise Conflict(

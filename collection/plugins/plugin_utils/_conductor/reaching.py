@@ -42,7 +42,7 @@ def reaching(given: Situation, draft: Draft) -> Draft:
     asked = next((step.options.get("host") for step in draft.plan.steps if step.kind in MOVES), None)
     wanted = given.by_name.get(str(asked))
     if asked is not None and wanted is None:
-        return draft.refuse(ERROR, f"there is no compute host {asked!r} to move it to")
+        return draft.refuse(ERROR, f"Compute host {asked} not found. There are: {', '.join(sorted(given.by_name))}")
     if wanted is not None and not wanted.settings.migration_uri:
         return draft.refuse(ERROR, _unnamed(wanted.name))
     return draft

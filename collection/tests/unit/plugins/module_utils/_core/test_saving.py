@@ -285,10 +285,13 @@ def test_so_is_one_that_is_declared_otherwise(allow: tuple[str, ...], held: str 
     assert [step.kind for step in plan.steps] == ([] if held else ["stop", "rebuild", "start"])
 
 
-def test_an_adopted_server_is_not_rebuilt_from_the_image_without_bytes_that_stands_for_its_own() -> None:
+def test_an_adopted_server_is_not_rebuilt_or_rescued_from_the_image_without_bytes_that_stands_for_its_own() -> None:
     nothing = Image("adopted-raw", "raw", NO_BYTES)
     with pytest.raises(InvalidInput, match=r"'web1' was adopted, and no image is known .*; name one: image=NAME$"):
         ask("rebuild", dataclasses.replace(adopted(record()), image=nothing))
+    with pytest.raises(InvalidInput, match=rf"^Instance {ID} cannot be rescued: web1 was adopted, "):
+        ask("rescue", dataclasses.replace(adopted(record()), image=nothing))
+    assert ask("rescue", dataclasses.replace(adopted(record()), image=nothing), image="other").steps
 
 
 def test_what_is_lost_of_uefi_firmware_is_said_before_it_is_shelved() -> None:

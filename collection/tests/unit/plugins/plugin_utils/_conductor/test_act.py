@@ -157,7 +157,8 @@ def test_a_server_elsewhere_than_asked_or_recorded_is_left_alone(world: World) -
 
 
 def test_a_server_on_a_host_that_is_down_is_not_guessed_at(world: World) -> None:
-    with pytest.raises(FlotillaError, match=rf"^web1: {world.host} is down: no route to host$"):
+    told = rf"^Service is unavailable at this time\. web1: {world.host} is down: no route to host$"
+    with pytest.raises(FlotillaError, match=told):
         world._replace(guests={}).plan("pause", snapshot=world.row(), surveys={world.host: None})
 
 

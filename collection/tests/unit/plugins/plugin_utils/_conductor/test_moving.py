@@ -149,7 +149,7 @@ def test_the_room_at_both_ends_is_counted(world: World) -> None:
     ("options", "error", "words"),
     [
         ({"to": "kvm1"}, Refused, "Cannot migrate to the host where the server exists."),
-        ({"to": "kvm9"}, Conflict, "there is no compute host 'kvm9' to move it to"),
+        ({"to": "kvm9"}, Conflict, "Compute host kvm9 not found. There are: kvm1, kvm2, kvm3"),
         ({"flavor": "large"}, InvalidInput, "the action migrate takes no option flavor"),
     ],
 )

@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Refusals of actions as a user gets them: each begins, word for word, as Nova's does; what we know beside comes after.
+
+Nova's texts are those of nova/exception.py and of the raises in nova/compute/api.py and nova/api/openstack/compute.
+Evacuation, the scheduler and the guest agent have theirs in tests of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import MARK, resize_mark
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
+from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
+    COMPUTE,
+    FLEET,
+    WEB,
+    applied,
+    hosts,
+    reconcile,
+)
+
+NAMES = ("kvm1", "kvm2", "kvm3")
+FLAVORS: dict[str, dict[str, t.Any]] = {
+    "m1.small": {"vcpus": 1, "ram": 2048, "disk": 20},
+    "flat": {"vcpus": 1, "ram": 2048, "disk": 0},
+    "short": {"vcpus": 1, "ram": 2048, "disk": 10},
+    "poor": {"vcpus": 1, "ram": 512, "disk": 20},
+}
+#: Of which both images want more than there is.
+IMAGES = {
+    "wide": {"url": "http://example.org/wide", "format": "qcow2", "checksum": "sha256:" + "c" * 64, "min_disk": 40},
+    "deep": {"url": "http://example.org/deep", "format": "qcow2", "checksum": "sha256:" + "d" * 64, "min_ram": 4096},
+}
+
+
+@pytest.fixture
+def world() -> World:
+    """web1 runs on kvm1."""
+    computes = {name: {**COMPUTE, "compute_migration_uri": f"qemu+tls://{name}/system"} for name in NAMES}
+    fleet = {**FLEET, "fleet_flavors": FLAVORS, "fleet_images": {**FLEET["fleet_images"], **IMAGES}}
+    declared = declare(fleet, computes, {"web1": {**WEB, "server_flavor": "m1.small", "server_host": "kvm1"}}, {})
+    return World(declared, applied(reconcile(declared, hosts(declared))))
+
+
+def in_state(world: World, state: str, **marks: t.Any) -> World:
+    marked = world.with_record(marks=marks)
+    return marked._replace(guests={world.host: [dataclasses.replace(marked.guests[world.host][0], state=state)]})
+
+
+def words(world: World, action: str, **options: t.Any) -> str:
+    with pytest.raises(FlotillaError) as refused:
+        world.plan(action, **options)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_the_states_in_which_an_action_is_not_taken(world: World) -> None:
+    own = world.record.id
+    assert words(in_state(world, "shutoff"), "pause") == (
+        f"Cannot 'pause' instance {own} while it is in vm_state stopped"
+    )
+    assert words(in_state(world, "running", lock={"by": "ops"}), "stop").startswith(f"Instance {own} is locked")
+    gone = world._replace(guests={world.host: []})
+    assert words(gone, "stop", snapshot=world.row()).startswith(f"Instance {own} is not ready")
+
+
+def test_hosts_that_are_not_there(world: World) -> None:
+    told = words(world._replace(guests={}), "stop", snapshot=world.row(), surveys={"kvm1": None})
+    assert told.startswith("Service is unavailable at this time.")
+    moved = resize_mark(world.record, state="running", migration="m", at=1.0)
+    mark = {**moved, "from": {"host": "kvm2", "host_id": "id-kvm2"}}
+    for action in ("confirm_resize", "revert_resize"):
+        told = words(in_state(world, "running", **{MARK: mark}), action, surveys={"kvm2": None})
+        assert told.startswith("Service is unavailable at this time.")
+    assert words(world, "migrate", to="kvm9", live=False).endswith(
+        "Compute host kvm9 not found. There are: kvm1, kvm2, kvm3"
+    )
+    assert words(world, "migrate", to=world.host, live=False).startswith(
+        "Cannot migrate to the host where the server exists."
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "options", "says"),
+    [
+        ("resize", {"flavor": "m1.small"}, "When resizing, instances must change flavor!"),
+        (
+            "resize",
+            {"flavor": "flat"},
+            "Server disk was unable to be resized because: Resize to zero disk flavor is not allowed.",
+        ),
+        ("resize", {"flavor": "short"}, "Resize error: Unable to resize disk down."),
+        ("rebuild", {"image": "wide"}, "Flavor's disk is too small for requested image."),
+        ("rebuild", {"image": "deep"}, "Flavor's memory is too small for requested image."),
+        ("set_password", {}, "QEMU guest agent is not enabled"),
+    ],
+)
+def test_what_is_asked_for_and_can_not_be(world: World, action: str, options: dict[str, t.Any], says: str) -> None:
+    if action == "set_password":
+        world = world.with_record(hardware=dataclasses.replace(world.record.hardware, guest_agent=False))
+    assert says in words(world, action, **options)
+
+
+def test_an_image_that_asks_for_more_memory_than_a_new_flavor_has(world: World) -> None:
+    image = dataclasses.replace(world.record.image, min_ram=1024)
+    told = words(world.with_record(image=image), "resize", flavor="poor")
+    assert told.startswith("Flavor's memory is too small for requested image.")

@@ -145,6 +145,8 @@ options:
   password:
     description:
       - With O(action=set_password), the password. By default C(server_admin_password) of the server's inventory.
+      - With O(action=rebuild), the administrator's password that the new root disk's first boot finds, as a hash, on
+        its config drive, instead of that of inventory.
     type: str
   name:
     description:

@@ -96,7 +96,7 @@ class Acting(Carrier):
         return dataclasses.replace(declared, settings=settings), declared.servers.get(name)
 
     def _act(self, entry: Arguments, asked_for: Given) -> Result:
-        self._secrets = asked_for.secrets
+        self._secrets, self._action = asked_for.secrets, str(entry["action"])
         if entry["action"] == "set_password" and entry["steps"] and not self._password(entry):
             raise InvalidInput(
                 f"{entry['name']}: the action set_password needs the option password, "
@@ -118,6 +118,9 @@ class Acting(Carrier):
         return self._secrets.get("user_data") or self.own(server, "server_user_data")
 
     def own(self, server: str, variable: str) -> Json:
+        """Inventory's word, but for what this action was given in its place."""
+        if variable == "server_admin_password" and self._action == "rebuild" and self._secrets.get("password"):
+            return self._secrets["password"]
         return self._from_inventory(server, variable)
 
     def _from_inventory(self, server: str, variable: str) -> Json:

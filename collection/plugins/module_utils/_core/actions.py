@@ -288,7 +288,9 @@ ACTIONS: t.Final[dict[str, Deed]] = {
     "migrate": Deed(_migrate, frozenset({"host", "live", "confirm", "wait", *LIVE_OPTIONS})),
     "pause": _power("pause", "paused"),
     "reboot": Deed(_reboot, frozenset({"type", "timeout", "wait"})),
-    "rebuild": Deed(_rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"user_data"})),
+    "rebuild": Deed(
+        _rebuild, frozenset({"image", "key_name", "metadata", "description"}), frozenset({"password", "user_data"})
+    ),
     "rescue": Deed(_rescue, frozenset({"image"})),
     "resize": Deed(_resize, frozenset({"flavor", "host"})),
     "restore": Deed(_restore),

@@ -34,6 +34,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import MARK, ROLE
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import wait_built
 
 
 def snapshots_of(record: Record) -> tuple[Snapshot, ...]:
@@ -152,9 +153,38 @@ def _unshelve(job: Job) -> handlers.Outcome:
     for disk in record.disks:
         if disk.role in images:
             job.host.storage.require_image(disk, images[disk.role])
+    _clear_older(job, record, images)
     disks = tuple(dataclasses.replace(disk, backing=None) if disk.role in images else disk for disk in record.disks)
     handlers.make(job, dataclasses.replace(record, disks=disks), images)
     return True, "unshelved"
+
+
+def _clear_older(job: Job, record: Record, images: t.Mapping[str, Image]) -> None:
+    """Disks of the server that are here, and are none of what it is shelved as: what a shelving that was cut off has
+    left, or an unshelving, which the server may have followed on another host, and been shelved again there. The record
+    beside them tells: one is written as soon as they are complete, and before any guest can run on them."""
+    storage = job.host.storage
+    found = [(storage.pool(disk.pool), disk.volume) for disk in record.disks if disk.role in images]
+    volumes = [(pool, name, volume) for pool, name in found for volume in [pool.find(name)] if volume is not None]
+    if not volumes or not storage.pool(record.root.pool).can("upload"):
+        return
+    beside = None
+    with contextlib.suppress(InvalidRecord):
+        beside = storage.read_sidecar(storage.pool(record.root.pool), record.id)
+    if beside is not None and beside.generation > record.generation:
+        names = ", ".join(f"{name} in pool {pool.name}" for pool, name, _volume in volumes)
+        raise Conflict(
+            f"server {record.name!r} has run on this host since it was shelved, on disks that are still here "
+            f"({names}): nothing is touched; look which of both you want, and delete or rename the other"
+        )
+    if beside is not None and beside.generation == record.generation:
+        return  # complete: only its domain was never defined, or is gone
+    references = job.host.references.renewed()
+    for pool, name, _volume in volumes:
+        check_deletable(pool, name, server_id=record.id, references=references)
+    for pool, name, volume in volumes:
+        wait_built(pool, volume)
+        delete_volume(pool, name, server_id=record.id, references=references)
 
 
 def _tidy(job: Job) -> handlers.Outcome:

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server made of its snapshots, on libvirt's test driver: what is there of an earlier life is never taken for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import snapshot_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import shelving
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
+
+
+class Left:
+    """A host without the server's domain, on which a root disk of it lies: *beside* is the generation of the record
+    beside it, None where there is none."""
+
+    def __init__(self, conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch, beside: int | None) -> None:
+        domain = conn.lookupByName("web1")
+        domain.destroy()
+        domain.undefine()
+        self.volume = f"{record.id}-root"
+        self.pool = Storage(conn).pool("local")
+        self.made: list[str] = []
+        its = None if beside is None else dataclasses.replace(record, generation=beside)
+        # The driver has no streams, and its pool no capabilities.
+        monkeypatch.setattr(Storage, "write_sidecar", lambda *_args, **_more: True)
+        monkeypatch.setattr(Storage, "read_sidecar", lambda *_args, **_more: its)
+        monkeypatch.setattr(Storage, "require_image", lambda *_args: None)
+        monkeypatch.setattr(Storage, "ensure_root", self._ensure)
+        monkeypatch.setattr(Pool, "can", lambda *_args: True)
+        monkeypatch.setattr(shelving, "wait_built", lambda *_args: None)
+        snapshot = snapshot_of(record, "web1-shelved", snapshot_id="s", pool="local", created_at="2026-01-01T00:00:00Z")
+        self.asked = {
+            "record": dataclasses.replace(record, generation=5).to_json(),
+            "options": {"snapshots": [snapshot.to_json()]},
+        }
+
+    def _ensure(self, disk: Disk, _image: t.Any) -> Disk:
+        """As storage does: what is there is taken as it is."""
+        if disk.volume not in self.pool.names():
+            self.pool.make(disk.volume, 1, "qcow2")
+            self.made.append(disk.volume)
+        return disk
+
+
+@pytest.mark.parametrize(
+    ("beside", "anew"),
+    [
+        pytest.param(None, True, id="an unshelving that was cut off before they were complete"),
+        pytest.param(3, True, id="a shelving that was cut off, or an older life"),
+        pytest.param(5, False, id="this very unshelving, complete but for its domain"),
+    ],
+)
+def test_older_disks_are_made_anew_of_the_snapshots(
+    run: t.Callable[..., list[dict[str, t.Any]]],
+    conn: t.Any,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    beside: int | None,
+    anew: bool,
+) -> None:
+    left = Left(conn, record, monkeypatch, beside)
+    assert left.volume in left.pool.names()
+    (result,) = run("unshelve", **left.asked)
+    assert not result.get("failed"), result["message"]
+    assert left.made == ([left.volume] if anew else [])
+    assert conn.lookupByName("web1").UUIDString() == record.id
+
+
+def test_a_server_that_has_run_on_them_since_is_a_conflict_and_nothing_is_touched(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(conn, record, monkeypatch, 6)
+    (result,) = run("unshelve", **left.asked)
+    assert result["failed"]
+    assert "has run on this host since it was shelved, on disks that are still here" in result["message"]
+    assert (left.made, left.volume in left.pool.names()) == ([], True)

@@ -19,7 +19,7 @@ import pytest
 from tests.support.model_fleet import ModelFleet, ModuleKilled, RunKilled
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Lost
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost
 
 SEED = int(os.environ.get("SEED", "1"))
 FLEET: dict[str, t.Any] = {

@@ -28,9 +28,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate, Lost
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import evacuation_rows, to_be_proven
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, HELD, Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile

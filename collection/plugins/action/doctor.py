@@ -14,7 +14,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import Patient, examine, findings_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import examine, findings_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import Patient
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, named, preload
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
 

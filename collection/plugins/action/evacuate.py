@@ -22,12 +22,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate, Lost
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import (
     evacuation_rows,
     evacuation_text,
     to_be_proven,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile

@@ -12,114 +12,35 @@ the command is then reconcile's own. What nobody but people can decide is said s
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import shlex
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core import namespace
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import (
+    DOCTOR,
+    RECONCILE,
+    Finding,
+    Patient,
+    on_host,
+    sees_disk,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import handed_over, left_behind
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import handed_over
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.stray_volumes import (
+    left_volumes,
+    orphan_volumes,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow, Snapshot
-
-RECONCILE = "ansible-playbook flotilla.compute.reconcile"
-DOCTOR = "ansible-playbook flotilla.compute.doctor"
-
-#: Types of pools that lie in their host, as a rule. Any other may be shared, with hosts of other fleets, too.
-_LOCAL = frozenset({"dir", "fs", "logical", "zfs"})
-_OURS = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-.+")
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Something that is wrong. ``what``: the server, host or volume that it is about; ``command``: what mends it."""
-
-    kind: str
-    what: str
-    message: str
-    command: str
-    host: str | None = None
-
-    def to_json(self) -> dict[str, Json]:
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class Patient:
-    """All that is looked at. ``snapshot`` is None for a fleet without a ledger."""
-
-    declared: Declared
-    computes: t.Sequence[Compute]
-    snapshot: Snapshot | None
-
-    @property
-    def fleet_id(self) -> str | None:
-        """The ledger's, else the one that all markers agree on."""
-        if self.snapshot is not None and self.snapshot.fleet is not None:
-            return self.snapshot.fleet.fleet_id
-        found = {compute.marker["fleet_id"] for compute in self.computes if compute.marker is not None}
-        return found.pop() if len(found) == 1 else None
-
-    @property
-    def rows(self) -> t.Mapping[str, ServerRow]:
-        return self.snapshot.servers if self.snapshot is not None else {}
-
-    def host(self, name: str | None) -> Compute | None:
-        return next((compute for compute in self.computes if compute.name == name), None)
-
-    def ours(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
-        """Our servers on the hosts that are up, once per copy; none that an evacuation has replaced or half built,
-        and none whose memory is still on its way there."""
-        left = left_behind(self.computes, self.fleet_id)
-        return (copy for copy in self.copies() if id(copy[1]) not in left)
-
-    def copies(self) -> t.Iterator[tuple[Compute, Guest, Record]]:
-        """All guests on the hosts that are up which bear a record of the fleet."""
-        for compute in self.computes:
-            for guest in compute.guests:
-                if guest.record is not None and guest.record.fleet_id == self.fleet_id:
-                    yield compute, guest, guest.record
-
-    def at_work(self, server_id: str) -> str | None:
-        """Who is at work on a server: a live run, or a step on a host that goes on without its run."""
-        row = self.rows.get(server_id)
-        claim = self.snapshot.claims.get(server_id) if self.snapshot is not None else None
-        for owner in (row.run_id if row else None, claim.run_id if claim else None):
-            if owner and self.snapshot is not None and owner in self.snapshot.runs:
-                return str(self.snapshot.runs[owner])
-        host = next((compute.name for compute in self.computes if server_id in compute.at_work), None)
-        return f"a step on {host}" if host else None
-
-    def still_seen(self) -> set[str]:
-        """The ids of the servers of the ledger that are not lost with the host that it has them on: their domain, their
-        root disk or what they are shelved as is on a host that is up."""
-        found = {record.id for _compute, _guest, record in self.ours()}
-        found |= {record.id for compute in self.computes for record in compute.shelved}
-        return {row.id for row in self.rows.values() if row.id in found or any(map(_sees_disk(row), self.computes))}
-
-    def remains(self, server_id: str) -> list[str]:
-        """What the hosts show of a server: its domains and volumes, each with its host."""
-        found = []
-        for compute in self.computes:
-            found += [f"domain {g.name} on {compute.name}" for g in compute.guests if g.id == server_id]
-            found += [f"volume {v} on {compute.name}" for v in sorted(compute.volumes) if v.startswith(server_id)]
-        return found
-
-
-def _sees_disk(row: ServerRow) -> t.Callable[[Compute], bool]:
-    """Whether a host has the root disk of a server in its pools."""
-    record = row.loads()
-    return lambda compute: record is not None and record.root.volume in compute.volumes
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -136,8 +57,8 @@ def examine(patient: Patient) -> list[Finding]:
         *_lost(patient),
         *_left_hosts(patient),
         *_undeclared(patient),
-        *_volumes(patient),
-        *_left_volumes(patient),
+        *orphan_volumes(patient),
+        *left_volumes(patient),
     ]
     return list({(one.kind, one.what, one.host): one for one in found}.values())
 
@@ -170,7 +91,7 @@ def reinstalled(patient: Patient) -> t.Iterator[Finding]:
             continue  # empty anyway; or it has only lost its marker, and its servers are there
         elsewhere = {guest.id for _compute, guest, _record in patient.ours()}
         # What lies in a pool that it shares is there still: reconcile defines its server again.
-        gone = (row for row in lost.values() if row.id not in elsewhere and not _sees_disk(row)(compute))
+        gone = (row for row in lost.values() if row.id not in elsewhere and not sees_disk(row)(compute))
         names = sorted(row.name for row in gone)
         if not names:
             continue
@@ -288,7 +209,7 @@ def _unreadable(patient: Patient) -> t.Iterator[Finding]:
                     "damaged_record",
                     guest.name,
                     f"the record of the domain {guest.name} on {compute.name} can't be read: {guest.record_error}",
-                    f"take it off with {_on(compute.name, remove)}, then ansible-playbook flotilla.compute.adopt "
+                    f"take it off with {on_host(compute.name, remove)}, then ansible-playbook flotilla.compute.adopt "
                     f"-e fleet_server={shlex.quote(guest.name)} -e fleet_host={shlex.quote(compute.name)}",
                     compute.name,
                 )
@@ -366,7 +287,7 @@ def _dangling(patient: Patient, row: ServerRow, home: Compute) -> Finding:
     left = patient.remains(row.id)
     there = f"; of it there is {listed(left)}" if left else "; nothing of it is there"
     message = f"the ledger has {row.name} ({row.id}) on {row.host}, and {row.host} has no such domain{there}"
-    if row.name in patient.declared.servers and _sees_disk(row)(home):
+    if row.name in patient.declared.servers and sees_disk(row)(home):
         command = f"{RECONCILE} (defines it again from its record)"
     elif row.name in patient.declared.servers:
         command = f"{RECONCILE} (makes it anew from its image: its disk is gone)"
@@ -409,81 +330,6 @@ def _undeclared(patient: Patient) -> t.Iterator[Finding]:
             yield Finding("undeclared", record.name, message, command, compute.name)
 
 
-def _volumes(patient: Patient) -> t.Iterator[Finding]:
-    """Volumes that bear the id of a server which is nowhere. With a host down nobody knows that of a shared pool."""
-    known = set(patient.rows)
-    known |= set(patient.snapshot.claims) if patient.snapshot is not None else set()
-    used: set[str] = set()
-    for compute in patient.computes:
-        used |= {str(volume[-1]).rpartition("/")[2] for guest in compute.guests for volume in guest.volumes}
-        known |= {guest.id for guest in compute.guests} | {record.id for record in compute.shelved} | compute.at_work
-        known |= {record.id for record in compute.replaced}
-    seen = set()
-    for compute in patient.computes:
-        for pool, facts in compute.pools.items():
-            for volume in sorted(facts.get("volumes", {})):
-                match = _OURS.fullmatch(volume)
-                key = (compute.pool_key(pool), volume)
-                if match is None or match[1] in known or volume in used or key in seen:
-                    continue
-                seen.add(key)
-                yield _orphan(patient, compute, pool, volume)
-
-
-def _orphan(patient: Patient, compute: Compute, pool: str, volume: str) -> Finding:
-    message = f"the volume {volume} in pool {pool} of {compute.name} belongs to no server that is known"
-    down = sorted(other.name for other in patient.computes if not other.up)
-    if down:
-        command = f"look again when {listed(down)} can be read: its server may be there"
-    elif patient.snapshot is None:
-        command = "look again with the fleet's ledger, which may know its server"
-    else:
-        local = compute.pools[pool].get("type") in _LOCAL
-        who = "if nobody misses it" if local else "if nobody misses it, and no other fleet has its servers in this pool"
-        command = f"{who}: {_deletes(compute, pool, volume)}"
-    return Finding("orphan_volume", volume, message, command, compute.name)
-
-
-def _left_volumes(patient: Patient) -> t.Iterator[Finding]:
-    """Disks of a server on a host that has nothing else of it, in a pool that it doesn't stand on: a move that was cut
-    off made them, and its source has died. One that can still be ended has a finding of its own."""
-    copies: dict[str, list[Record]] = {}
-    for _compute, _guest, record in patient.copies():
-        copies.setdefault(record.id, []).append(record)
-    for compute in patient.computes:
-        there = {guest.id for guest in compute.guests} | {record.id for record in (*compute.replaced, *compute.shelved)}
-        for pool, facts in compute.pools.items():
-            for volume in sorted(facts.get("volumes", {})):
-                row = patient.rows.get(volume[:36])
-                if row is None or row.id in there or row.host == compute.name or patient.at_work(row.id):
-                    continue
-                its = [record for record in (row.loads(), *copies.get(row.id, ())) if record is not None]
-                pools = {disk.pool_id for record in its for disk in record.disks if disk.volume == volume}
-                moving = any(map(move_of, copies.get(row.id, ())))
-                if pools and not moving and not pools & {None, facts.get("id"), *facts.get("markers", ())}:
-                    yield _left_volume(patient, row, compute, pool, volume)
-
-
-def _left_volume(patient: Patient, row: ServerRow, compute: Compute, pool: str, volume: str) -> Finding:
-    message = (
-        f"the volume {volume} in pool {pool} of {compute.name} bears the id of {row.name}, which is on {row.host} and "
-        "doesn't stand on it: a move that was cut off has left it"
-    )
-    home = patient.host(row.host)
-    command = f"look again when {row.host} can be read, or {row.name} has been evacuated"
-    if home is not None and home.up:
-        command = f"if {row.name} has all its data where it is: {_deletes(compute, pool, volume)}"
-    return Finding("left_volume", volume, message, command, compute.name)
-
-
-def _deletes(compute: Compute, pool: str, volume: str) -> str:
-    return _on(compute.name, f"virsh vol-delete --pool {shlex.quote(pool)} {shlex.quote(volume)}")
-
-
-def _on(host: str, command: str) -> str:
-    return f"ansible {shlex.quote(host)} -b -m ansible.builtin.command -a {shlex.quote(command)}"
-
-
 def findings_text(findings: t.Sequence[Finding]) -> str:
     """For people: a sentence each, and below it what mends it."""
     if not findings:
@@ -495,4 +341,4 @@ def findings_text(findings: t.Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["Finding", "Patient", "examine", "findings_text", "refuse_reinstalled", "reinstalled"]
+__all__ = ["examine", "findings_text", "refuse_reinstalled", "reinstalled"]

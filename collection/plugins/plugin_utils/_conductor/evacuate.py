@@ -19,7 +19,7 @@ import dataclasses
 import typing as t
 import uuid
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
     EVACUATING,
     REPLACES,
@@ -45,6 +45,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation, as_applied
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import is_coming, unseen_at
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.keeping import disks_on, kept_on
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost, check_hosts
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
     BUSY,
     CONFLICT,
@@ -56,7 +57,6 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconc
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, NEW, Location
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import HELD as LOCATION_HELD
-from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
@@ -68,35 +68,13 @@ _UNSETTLED = ("resize", "migrating")
 _IN_MEMORY = ("active", "paused", "suspended", "rescued")
 
 
-@dataclasses.dataclass(frozen=True)
-class Lost:
-    """What is asked for. ``hosts`` are dead, ``named`` all that were named; ``server``: the only one (name or id);
-    ``to``: the host to go to.
-
-    ``on_shared_storage``: auto, true or false, what the caller knows of the disks; ``target_state``: declared, started
-    or stopped; ``password``: whether a new one is given; ``by_word``: that the hosts are dead is a person's word, no
-    fence's. ``begun``: server id -> hosts where unfinished moves of it may have left a guest.
-    """
-
-    hosts: tuple[str, ...]
-    server: str | None = None
-    to: str | None = None
-    on_shared_storage: str = "auto"
-    accept_data_loss: bool = False
-    target_state: str = "declared"
-    password: bool = False
-    by_word: bool = False
-    named: tuple[str, ...] = ()
-    begun: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)
-
-
 class Evacuate(Reconcile):
     """One evacuation in the making. FlotillaError says why there is none."""
 
     def __init__(self, situation: Situation, lost: Lost) -> None:
         self._lost = lost
         self._left_out: list[str] = []
-        _check_hosts(situation, lost)
+        check_hosts(situation, lost)
         super().__init__(situation)
 
     def _again(self, situation: Situation) -> Reconcile:
@@ -428,48 +406,6 @@ class Evacuate(Reconcile):
         return str(uuid.uuid5(uuid.NAMESPACE_URL, made))
 
 
-def _check_hosts(given: Situation, lost: Lost) -> None:
-    rows = given.snapshot.hosts if given.snapshot is not None else {}
-    for host in lost.hosts:
-        compute = given.by_name.get(host)
-        if compute is None and host not in rows:
-            known = ", ".join(sorted({*given.by_name, *rows})) or "none"
-            raise InvalidInput(f"Compute host {host} not found. There are: {known}")
-        if compute is not None and compute.up:
-            raise Refused(
-                f"Compute service of {host} is still in use. It answers, so its servers are not dead: "
-                "the playbook drain empties a host that runs"
-            )
-    _check_quorum(given, lost)
-    if lost.to is None:
-        return
-    if lost.to in lost.hosts:
-        raise Refused(f"The target host can't be the same one. {lost.to} is the host that is evacuated")
-    if lost.to not in given.by_name:
-        raise InvalidInput(f"Compute host {lost.to} not found. There are: {', '.join(sorted(given.by_name))}")
-    if not given.by_name[lost.to].up:
-        raise Refused(f"{lost.to} is down, too: {given.by_name[lost.to].why}")
-
-
-def _check_quorum(given: Situation, lost: Lost) -> None:
-    """Who hears of nobody may have a fault of his own, and would have hosts fenced that live."""
-    others = [compute for compute in given.computes if compute.name not in {*lost.hosts, *lost.named}]
-    silent = sorted(compute.name for compute in others if not compute.up and _in_service(given, compute))
-    if lost.by_word or 2 * len(silent) <= len(others):
-        return
-    raise Refused(
-        f"{len(silent)} of the {len(others)} other hosts don't answer either ({listed(silent)}): the fault may be this "
-        "controller's own, its network or its load, and then live hosts would be fenced. Look at that; those that are "
-        "really dead are evacuated together, -e fleet_host=kvm1,kvm2"
-    )
-
-
-def _in_service(given: Situation, compute: Compute) -> bool:
-    row = given.snapshot.hosts.get(compute.name) if given.snapshot is not None else None
-    state, _reason = compute.service((row.service_state, row.service_reason) if row is not None else None)
-    return state == "enabled"
-
-
 def _whole(record: Record) -> Record:
     """The server as it comes back: not rescued, not on its way, its fit found anew."""
     marks = {key: value for key, value in record.marks.items() if key not in ("rescue", MOVING)}
@@ -496,4 +432,4 @@ def _made_anew(disk: Disk, pools: t.Mapping[str, str | None], compute: Compute) 
     return dataclasses.replace(disk, pool_id=None, backing=disk.backing if overlay else None)
 
 
-__all__ = ["Evacuate", "Lost"]
+__all__ = ["Evacuate"]

@@ -11,21 +11,19 @@ import typing as t
 
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import evacuating, replaces
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate, Lost
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuate import Evacuate
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import to_be_proven
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostRow, RunRow, ServerRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
-    COMPUTE,
-    FLEET,
     WEB,
     applied,
     fleet,
@@ -197,23 +195,6 @@ def test_a_data_disk_that_others_may_still_have_holds_its_server(pool_id: str | 
     assert "data1 disk" in entry.message
 
 
-def test_who_hears_of_nobody_fences_nobody() -> None:
-    """The fault may be the controller's own: its network, or so much load that no survey ends in time."""
-    lost = dead()
-    four = dict.fromkeys(("kvm1", "kvm2", "kvm3", "kvm4"), COMPUTE)
-    lost = dataclasses.replace(lost, declared=declare(FLEET, four, {"web1": WEB}, {}))
-    silent: dict[str, t.Any] = {"kvm2": None, "kvm3": None}
-    with pytest.raises(Refused, match="2 of the 3 other hosts don't answer either \\(kvm2, kvm3\\)"):
-        lost.plan(surveys={**showing(lost, "kvm4"), **silent})
-    assert lost.plan(surveys={**showing(lost, "kvm4"), **silent}, by_word=True).servers
-    assert lost.plan(surveys={**showing(lost, "kvm4"), "kvm2": None}).servers
-    seen = {name: HostRow(name, f"id-{name}", 1, "enabled", None, 1.0, {}) for name in ("kvm2", "kvm3")}
-    three = ("kvm1", "kvm2", "kvm3")
-    assert lost.plan(hosts=three, surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
-    # Only kvm1 had servers, and was fenced: those that were named with it are no silent ones now.
-    assert lost.plan(named=three, surveys={**showing(lost, "kvm4"), **silent}, known=seen).servers
-
-
 def test_a_volume_that_lies_in_the_way_keeps_a_host_out() -> None:
     lost = dead(pool="pool-kvm1")
     root = lost.records["web1"].root.volume
@@ -340,22 +321,6 @@ def test_a_named_target_is_asked_like_any_other() -> None:
     shared = showing(lost, "kvm2", "kvm3")
     assert lost.entry(surveys=shared, to="kvm3").host == "kvm3"
     assert lost.entry(surveys=showing(lost, "kvm2"), to="kvm3").verdict == "no valid host"
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({"hosts": ("kvm2",)}, "Compute service of kvm2 is still in use."),
-        ({"to": "kvm1"}, "The target host can't be the same one."),
-        ({"to": "kvm9"}, "Compute host kvm9 not found."),
-        ({"hosts": ("kvm9",)}, "Compute host kvm9 not found."),
-        ({"server": "web9"}, "there is no server 'web9' on kvm1"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_one_sentence(asked: dict[str, t.Any], said: str) -> None:
-    lost = dead()
-    with pytest.raises((InvalidInput, Refused), match=said):
-        lost.plan(surveys=showing(lost, "kvm3"), **asked)
 
 
 def test_one_server_alone_and_one_that_inventory_does_not_name() -> None:

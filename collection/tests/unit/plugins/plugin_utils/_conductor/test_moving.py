@@ -16,7 +16,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import Patient, examine
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import examine
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import Patient
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry

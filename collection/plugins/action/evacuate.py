@@ -121,6 +121,7 @@ class ActionModule(Carrier):
             target_state=args["target_state"],
             password=args["admin_password"] is not None,
             by_word=bool(args["fenced"]),
+            unattended=args["unattended"],
             begun=begun_elsewhere(ledger),
         )
 

@@ -27,7 +27,8 @@ class Lost:
 
     ``on_shared_storage``: auto, true or false, what the caller knows of the disks; ``target_state``: declared, started
     or stopped; ``password``: whether a new one is given; ``by_word``: that the hosts are dead is a person's word, no
-    fence's. ``begun``: server id -> hosts where unfinished moves of it may have left a guest.
+    fence's; ``unattended``: nobody but a watcher has asked for it. ``begun``: server id -> hosts where unfinished moves
+    of it may have left a guest.
     """
 
     hosts: tuple[str, ...]
@@ -38,6 +39,7 @@ class Lost:
     target_state: str = "declared"
     password: bool = False
     by_word: bool = False
+    unattended: bool = False
     named: tuple[str, ...] = ()
     begun: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)
 
@@ -66,15 +68,23 @@ def check_hosts(given: Situation, lost: Lost) -> None:
 
 
 def _check_quorum(given: Situation, lost: Lost) -> None:
-    """Who hears of nobody may have a fault of his own, and would have hosts fenced that live."""
-    others = [compute for compute in given.computes if compute.name not in {*lost.hosts, *lost.named}]
-    silent = sorted(compute.name for compute in others if not compute.up and _in_service(given, compute))
-    if lost.by_word or 2 * len(silent) <= len(others):
+    """Who doesn't see most of the fleet may have a fault of his own, and would have hosts fenced that live.
+
+    Half is not most. Hosts that a person has named are known to be silent, those that are out of service may be;
+    what a watcher has named is one silent host more.
+    """
+    named = set() if lost.unattended else {*lost.hosts, *lost.named}
+    others = [compute for compute in given.computes if compute.name not in named]
+    counted = [compute for compute in others if compute.up or _in_service(given, compute)]
+    silent = sorted(compute.name for compute in counted if not compute.up)
+    if lost.by_word or not silent or 2 * len(silent) < len(counted):
         return
+    of = "hosts that are in service" if lost.unattended else "other hosts that are in service"
+    those = ",".join(dict.fromkeys((*lost.hosts, *silent)))
     raise Refused(
-        f"{len(silent)} of the {len(others)} other hosts don't answer either ({listed(silent)}): the fault may be this "
-        "controller's own, its network or its load, and then live hosts would be fenced. Look at that; those that are "
-        "really dead are evacuated together, -e fleet_host=kvm1,kvm2"
+        f"{len(silent)} of the {len(counted)} {of} don't answer ({listed(silent)}), so most of the fleet is not seen: "
+        "the fault may be this controller's own, its network or its load, and then live hosts would be fenced. Look at "
+        f"that; those that are really dead are evacuated together, -e fleet_host={those}"
     )
 
 

@@ -366,7 +366,7 @@ def test_where_the_destination_died_too_both_must_be_proven_dead() -> None:
     lost = dead()
     server_id = lost.records["web1"].id
     both = {"kvm2": None, **showing(lost, "kvm3")}
-    entry = lost.entry(surveys=both, begun={server_id: ["kvm2"]})
+    entry = lost.entry(surveys=both, begun={server_id: ["kvm2"]}, by_word=True)
     assert (entry.verdict, entry.steps) == ("held", ())
     assert "evacuate both hosts at once: -e fleet_host=kvm1,kvm2" in entry.message
     together = lost.entry(surveys=both, begun={server_id: ["kvm2"]}, hosts=("kvm1", "kvm2"))
@@ -386,7 +386,7 @@ def test_a_live_migration_that_was_cut_off_keeps_no_server_on_a_dead_host(role: 
     after = Record.from_json(deed(lost.entry(surveys=showing(lost, "kvm2", "kvm3")))["record"])
     assert set(after.marks) == {"replaces"}
     down: dict[str, t.Any] = {"kvm2": None, **showing(lost, "kvm3")}
-    held = lost.entry(surveys=down)
+    held = lost.entry(surveys=down, by_word=True)
     assert (held.verdict, "cut off whose other end, kvm2, is down" in held.message) == ("held", True)
     both = lost.plan(surveys=down, hosts=("kvm1", "kvm2"))
     assert [(entry.verdict, entry.host) for entry in both.servers] == [("change", "kvm3")]

@@ -36,6 +36,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steer
 State = tuple[int, int]
 RUNNING: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
 LET_GO_ON: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED)
+BOOTED: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED)
 BY_HAND: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
 COMING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 BROKEN: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
@@ -82,6 +83,9 @@ class Guest:
 
     def resume(self) -> None:
         self.now = RUNNING
+
+    def create(self) -> None:
+        self.now = BOOTED
 
     def destroy(self) -> None:
         self.now = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
@@ -255,6 +259,17 @@ def test_what_was_never_sent_runs_on_here(record: Record) -> None:
     with pytest.raises(MoveFailed, match=r"it was cut off; it is on kvm1 as before$"):
         two.ended_at_source()
     assert (two.is_here_as_before(), two.pool2.volumes) == (True, set())
+
+
+def test_the_end_of_another_job_is_not_waited_for(record: Record) -> None:
+    """A backup that somebody has begun since has nothing to do with the move, and may take hours."""
+    two = Two(record, RUNNING, None)
+    backup: t.Any = two.source
+    backup.jobInfo = lambda: [libvirt.VIR_DOMAIN_JOB_UNBOUNDED]
+    backup.jobStats = lambda: {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP}
+    with pytest.raises(MoveFailed, match=r"it was cut off; it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert two.is_here_as_before()
 
 
 @pytest.mark.parametrize(("here", "there"), [(SHUT_DOWN, FAILED), (UNKNOWN, UNKNOWN), (BY_HAND, FAILED)])

@@ -36,6 +36,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images, transit
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.bereft import ended_alone, lacks_memory
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -104,6 +105,8 @@ def _end_move(job: Job) -> handlers.Outcome:
     mark = move_of(job.record)
     if mark is None:
         return False, "no move of it is open"
+    if job.order.options.get("dead"):
+        return ended_alone(job, mark)
     if job.order.options.get("give_up"):
         return _given_up(job, mark)
     with _opened(mark.other, {}) as far:
@@ -120,8 +123,14 @@ def _end_move(job: Job) -> handlers.Outcome:
 
 def _given_up(job: Job, mark: Move) -> handlers.Outcome:
     """The operator says that the other end has nothing of it (fleet_assume_absent): its move is over, it is here."""
-    if transit.has_job(job.domain) or transit.is_post_copy(job.domain):
+    if transit.has_job(job.domain) and not lacks_memory(job.domain):
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
+    if lacks_memory(job.domain):
+        raise Conflict(
+            f"part of the memory of server {job.order.name!r} is on {mark.other.host} (post-copy), and it can't go on "
+            f"without: if that host is dead, the playbook evacuate ends the move (-e fleet_host={mark.other.host}), "
+            "and the server starts anew from its disks"
+        )
     if mark.role == DESTINATION:
         must_have_come(job)
     elif not mark.paused and (mark.doubt or transit.is_waiting_for_memory(job.domain)):
@@ -177,13 +186,23 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     try:
         if transit.is_broken_post_copy(job.domain):
             ended = steering.resume(far, found(far.conn.lookupByUUIDString, job.order.server_id))
-        elif transit.has_job(job.domain):
+        elif _is_being_moved(job.domain):
             ended = steering.attach()
         else:
             ended = steering.looked_at()
     except (FlotillaError, libvirt.libvirtError) as exc:
         ended = Ended(message_of(exc))
     return over(job, far, mark, ended)
+
+
+def _is_being_moved(domain: Domain) -> bool:
+    """Whether libvirt's job is a migration away from here: no end of a backup or a dump is waited for."""
+    if not transit.has_job(domain):
+        return False
+    with contextlib.suppress(libvirt.libvirtError):
+        outwards = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+        return bool(domain.jobStats().get("operation", outwards) == outwards)
+    return True
 
 
 # -- disks --------------------------------------------------------------------------------------------------------
@@ -273,8 +292,9 @@ def _opened(end: End, options: t.Mapping[str, Json]) -> t.Iterator[Far]:
         conn = reached(end.uri)
     except (FlotillaError, libvirt.libvirtError) as exc:
         waits = (
-            f". The move waits for it; if it will never be back, -e fleet_assume_absent={end.host} ends the move "
-            "without it"
+            f". The move waits for it; if that host is dead, the playbook evacuate ends the move "
+            f"(-e fleet_host={end.host}); if it has nothing of the server, -e fleet_assume_absent={end.host} ends the "
+            "move without it"
         )
         raise FlotillaError(
             f"{end.host} does not answer at its compute_migration_uri: {message_of(exc)}{'' if options else waits}"

@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import (
     DOCTOR,
+    EVACUATE,
     RECONCILE,
     Finding,
     Patient,
@@ -160,7 +161,12 @@ def _moves(patient: Patient) -> t.Iterator[Finding]:
             continue
         way = f"to {its.other.host}" if its.role == SOURCE else f"from {its.other.host}"
         message = f"the live migration of {record.name} {way} was cut off, and nobody is at it"
-        found[record.id] = Finding("cut_off_move", record.name, message, f"{RECONCILE} (ends it)", compute.name)
+        other, command = patient.host(its.other.host), f"{RECONCILE} (ends it)"
+        if other is not None and not other.up:
+            message += f", and {other.name} is down"
+            dead = f"{EVACUATE} -e fleet_host={shlex.quote(other.name)}"
+            command = f"when {other.name} is back, {command}; if it is dead, {dead}"
+        found[record.id] = Finding("cut_off_move", record.name, message, command, compute.name)
     yield from found.values()
 
 

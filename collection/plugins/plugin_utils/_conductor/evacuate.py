@@ -55,6 +55,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.severed import end_alone, severed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, NEW, Location
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import HELD as LOCATION_HELD
 
@@ -84,7 +85,11 @@ class Evacuate(Reconcile):
 
     def _drafted(self) -> t.Iterable[Draft]:
         snapshot = self._given.snapshot
+        severed = list(self._severed())
+        yield from severed
+        ids = {draft.server_id for draft in severed}
         rows = [row for row in (snapshot.servers.values() if snapshot is not None else ()) if self._is_lost(row)]
+        rows = [row for row in rows if row.id not in ids]
         for row in sorted(rows, key=lambda row: row.name):
             draft = self._draft_of(row)
             if draft is not None:
@@ -92,11 +97,29 @@ class Evacuate(Reconcile):
         unseen = [draft for draft in self._unseen() if self._asked_for(draft.name, draft.server_id)]
         yield from unseen
         alone = self._known_to_nobody()
-        self._check_known(alone)
+        self._check_known([*severed, *alone])
         yield from alone
-        if self._lost.server is not None and not (rows or alone or unseen):
+        if self._lost.server is not None and not (severed or rows or alone or unseen):
             hosts = ", ".join(self._lost.hosts)
             raise InvalidInput(f"there is no server {self._lost.server!r} on {hosts}; the status playbook lists them")
+
+    def _severed(self) -> t.Iterator[Draft]:
+        """Servers on hosts that live, whose move to or from a dead host was cut off."""
+        rows = self._given.snapshot.hosts if self._given.snapshot is not None else {}
+        dead = {host: rows[host].host_id if host in rows else None for host in self._lost.hosts}
+        for record, location in severed(self._where, dead):
+            draft = Draft(record.name, None, location, host=location.host)
+            if not self._asked_for(record.name, record.id):
+                continue
+            if self._given.is_busy(record.id):
+                why = "a run, or a step of one that was cut off, is at work on it; run again when it has ended"
+                yield draft.refuse(BUSY, why)
+                continue
+            if location.status == LOCATION_HELD:
+                yield draft.refuse(HELD, location.message)
+                continue
+            step = end_alone(record, location, start=self._starts(record), may_lose=self._may_lose)
+            yield draft.to_do(ServerPlan(held=(step,)) if step.hold else ServerPlan(steps=(step,)))
 
     def _unseen(self) -> t.Iterator[Draft]:
         """Servers that a move has taken to a dead host, where nobody saw them: they are not forgotten."""
@@ -346,7 +369,7 @@ class Evacuate(Reconcile):
         return dataclasses.replace(super()._entry(draft, won), declared=draft.name in self._declared.servers)
 
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[Json]:
-        if draft.new:
+        if draft.new or not self._needs_place(draft):
             return super()._deeds(draft, claimed)
         (step,) = draft.plan.steps
         record, compute = t.cast(Record, draft.record), self._given.by_name[str(draft.host)]

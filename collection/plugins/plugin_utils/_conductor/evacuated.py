@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text i
 )
 
 if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ActionRow, MigrationRow, ServerRow
     from ansible_collections.flotilla.compute.plugins.plugin_utils._proof import Proof
 
@@ -67,7 +68,7 @@ def _row(entry: ServerEntry) -> dict[str, Json]:
     deed = entry.deeds[0] if entry.deeds else None
     going = bool(entry.steps)
     its = {} if deed is None else deed.get("options", {}).get("evacuating", {})
-    disk = None if step is None else "new" if step.kind != "evacuate" else "rebuilt" if options["rebuild"] else "kept"
+    disk = None if step is None else _disk(step)
     return {
         "name": entry.name,
         "id": entry.id,
@@ -80,6 +81,13 @@ def _row(entry: ServerEntry) -> dict[str, Json]:
         "verdict": entry.verdict if going or not entry.held else HELD,
         "message": entry.message or (step.why if step is not None and not going else ""),
     }
+
+
+def _disk(step: Step) -> str:
+    """What becomes of the server's disk, as the table has it."""
+    if step.kind == "create":
+        return "new"
+    return "rebuilt" if step.options.get("rebuild") else "kept"
 
 
 def table_text(

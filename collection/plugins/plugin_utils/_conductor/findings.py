@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
 
 RECONCILE = "ansible-playbook flotilla.compute.reconcile"
 DOCTOR = "ansible-playbook flotilla.compute.doctor"
+EVACUATE = "ansible-playbook flotilla.compute.evacuate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,4 +112,4 @@ def on_host(host: str, command: str) -> str:
     return f"ansible {shlex.quote(host)} -b -m ansible.builtin.command -a {shlex.quote(command)}"
 
 
-__all__ = ["DOCTOR", "RECONCILE", "Finding", "Patient", "on_host", "sees_disk"]
+__all__ = ["DOCTOR", "EVACUATE", "RECONCILE", "Finding", "Patient", "on_host", "sees_disk"]

@@ -305,6 +305,15 @@ def test_a_live_migration_that_was_cut_off_is_no_second_server(
     assert [one for one in examine(at_work) if one.kind != "misplaced"] == []
 
 
+@pytest.mark.parametrize(("role", "here", "there"), [(SOURCE, "kvm1", "kvm2"), (DESTINATION, "kvm2", "kvm1")])
+def test_one_whose_other_host_is_down_waits_for_it_or_for_its_evacuation(role: str, here: str, there: str) -> None:
+    copies = {here: [guest(on_its_way(role), "paused")]}
+    found = examine(patient(copies, [row(on_its_way(role), here)], surveys={there: None}))
+    (one,) = (each for each in found if each.kind == "cut_off_move")
+    assert f"and {there} is down" in one.message
+    assert one.command.endswith(f"if it is dead, ansible-playbook flotilla.compute.evacuate -e fleet_host={there}")
+
+
 def test_what_evacuations_have_left_is_no_second_server() -> None:
     """Reconcile knows which copy counts: it takes away the stale one and the half-built one, and keeps its disks."""
     old = record(generation=4)

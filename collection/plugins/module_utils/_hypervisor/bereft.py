@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A live migration whose other end is proven dead: what is here is the server, as far as it is whole.
+
+Note that this module util is **PRIVATE** to the collection.
+
+Memory that was on a dead host is lost. A guest that can't go on without it, or that may have run there since, starts
+anew from its disks, as after a power cut; one that has all of its own runs on. What the dead host may show when it is
+back is named as replaced, last of all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
+    REPLACES,
+    Replaced,
+    replaces,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, Move
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Domain, libvirt
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landing import finished, must_have_come
+
+
+def lacks_memory(domain: Domain) -> bool:
+    """Whether part of a guest's memory is at the other end of a migration in post-copy, whichever end this is. Where it
+    runs, libvirt calls it running, though it stands still as soon as it needs a page that has not come."""
+    short = (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+    state, reason = domain.state()[:2]
+    return transit.is_post_copy(domain) or (state == libvirt.VIR_DOMAIN_RUNNING and reason in short)
+
+
+def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
+    """The move is over. Options: ``start``: the guest is to run; ``data_loss``: there is leave to lose what it may have
+    written to disks of its own there."""
+    domain = job.domain
+    if mark.role != SOURCE:
+        must_have_come(job)
+    short = lacks_memory(domain)
+    if not short and transit.has_job(domain):
+        raise Conflict(
+            f"libvirt has not yet given up the migration of server {job.order.name!r}, whose other end "
+            f"{mark.other.host} is dead: nothing is touched; run again in a minute (`virsh domjobinfo`)"
+        )
+    _check_disks(job, mark, short=short)
+    lost = (short or _stands_still(domain, mark)) and domains.kill(domain)
+    started = bool(job.order.options.get("start")) and domains.start(domain)
+    final = finished(domain, job.host.storage, _replacing(job.record, mark))
+    status = "failed" if mark.role == SOURCE else "completed"
+    job.told.update(record=final.to_json(), state=domains.state_of(domain))
+    job.told["migration"] = {"id": mark.migration, "status": status, "left": False}
+    what = "it goes on here as it was" if not lost else "what it had in memory is lost"
+    return True, f"{mark.other.host} is dead, and its move is over: {what}{', and it was started' if started else ''}"
+
+
+def _stands_still(domain: Domain, mark: Move) -> bool:
+    """Whether a guest waits where it comes from for word of the other end. It never goes on then: it may have run
+    there, and its disks may be others than its memory knows. One that its user has paused ran nowhere."""
+    return mark.role == SOURCE and not mark.paused and domains.state_of(domain) == "paused"
+
+
+def _check_disks(job: Job, mark: Move, *, short: bool) -> None:
+    """Refuse to give up the disks that a guest may have written to on the dead host, unless there is leave."""
+    copied = [disk.role for disk in mark.disks if has_data(disk)]
+    if mark.role != SOURCE or mark.paused or not copied or job.order.options.get("data_loss"):
+        return
+    if short or not job.domain.isActive() or transit.may_be_handed_over(job.domain):
+        raise Conflict(
+            f"server {job.order.name!r} may have run on {mark.other.host}, which is dead, and what it then wrote to "
+            f"its disk {', '.join(copied)} is there alone: nothing is touched; -e fleet_allow=data_loss gives it up"
+        )
+
+
+def _replacing(record: Record, mark: Move) -> Record:
+    """The record as it is from now on: the copy that the move has left, or made, on the dead host is stale."""
+    if mark.other.host_id is None:
+        return record
+    there = record.generation + (1 if mark.role == SOURCE else -1)
+    entries = (*replaces(record), Replaced(mark.other.host_id, there, mark.migration))
+    marks = {**record.marks, REPLACES: [entry.to_json() for entry in entries]}
+    return dataclasses.replace(record, generation=max(record.generation, there) + 1, marks=marks)
+
+
+__all__ = ["ended_alone", "lacks_memory"]

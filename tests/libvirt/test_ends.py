@@ -13,7 +13,12 @@ import typing as t
 import libvirt
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+    Refused,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
@@ -177,6 +182,27 @@ def test_a_config_drive_that_a_guest_may_write_to_is_copied_while_it_runs(
     far: t.Any = types.SimpleNamespace(storage=there, end=types.SimpleNamespace(host="kvm2"))
     layout = _layout(job, far, Wish(), lambda *_pools: False)
     assert ([disk.role for disk in layout.copied], [disk.role for disk in layout.config]) == (copied, config)
+
+
+@pytest.mark.parametrize(
+    ("block", "one", "said"),
+    [
+        (True, True, "is not on local storage: Block migration can not be used with shared storage."),
+        (
+            False,
+            False,
+            "is not on shared storage: Shared storage live-migration requires either shared",
+        ),
+    ],
+)
+def test_block_migration_is_refused_in_nova_s_words(record: Record, block: bool, one: bool, said: str) -> None:
+    pools: t.Any = types.SimpleNamespace(pool=lambda name: types.SimpleNamespace(name=name))
+    job: t.Any = types.SimpleNamespace(
+        record=record, host=types.SimpleNamespace(storage=pools), order=types.SimpleNamespace(server_id=record.id)
+    )
+    far: t.Any = types.SimpleNamespace(storage=pools, end=types.SimpleNamespace(host="kvm2"))
+    with pytest.raises(Refused, match=f"^{record.id} {said}"):
+        _layout(job, far, Wish(block_migration=block), lambda *_pools: one)
 
 
 def test_a_pool_without_a_mark_is_not_judged() -> None:

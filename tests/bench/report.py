@@ -16,7 +16,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-from tests.bench import placing
+from tests.bench import draining, placing
 from tests.bench.measure import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +103,12 @@ def moving_findings(samples: Samples) -> list[Finding]:
         Finding("the task migrate, longer than virsh migrate", longer, 1.5, "s"),
         Finding("downtime, against virsh's with the same maximum", downtime, 1.25, "times"),
     ]
+
+
+def draining_findings(samples: Samples) -> list[Finding]:
+    alone, together = (median(samples[draining.name_of(at_once)]) for at_once in (draining.ALONE, draining.TOGETHER))
+    goal = f"draining {draining.COUNT} running servers {draining.TOGETHER} at a time, quicker than one by one"
+    return [Finding(goal, alone / together, 2, "times", at_least=True)]
 
 
 def evacuation_findings(samples: Samples, *, count: int) -> list[Finding]:

@@ -31,3 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
     # One long test that needs no lab: begun first, the other worker never waits for it at the end.
     items.sort(key=lambda item: item.path.parent.name != "sanity")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Runs in which something was broken on purpose are counted where everybody sees them."""
+    told = [
+        text
+        for report in terminalreporter.getreports("passed")
+        for name, text in getattr(report, "user_properties", ())
+        if name == "fault runs" and report.when == "call"
+    ]
+    if told:
+        terminalreporter.section("fault runs")
+        terminalreporter.write_line("\n".join(sorted(map(str, told))))

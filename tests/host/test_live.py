@@ -39,6 +39,8 @@ pytestmark = pytest.mark.soak
 OTHER_ID = "2f1b3c4d-0000-4000-8000-000000000002"
 OTHER_POOL = "2f1b3c4d-0000-4000-8000-00000000b002"
 FLAVOR = Flavor("tiny", 1, 128, 1, ephemeral=1, swap=64)
+#: No move of a test takes longer, though libvirt gives up a dead host only after half a minute.
+_ENDS_WITHIN = 600.0
 #: A guest that writes to its memory faster than a shaped link carries it away.
 DIRTY = """#!/bin/sh
 # flotilla-guest: run
@@ -108,10 +110,12 @@ def order(record: Record, to: str = "kvm2", **live: Json) -> dict[str, Json]:
 
 def follow(two: HostUnderTest, asked: dict[str, Json]) -> list[dict[str, Json]]:
     """Asked again and again, as the controller does it, up to the end."""
-    while True:
+    deadline = time.monotonic() + _ENDS_WITHIN
+    while time.monotonic() < deadline:
         results = two.run(asked)
         if not results[-1].get("running"):
             return results
+    raise AssertionError(f"{asked['kind']} has not ended within {_ENDS_WITHIN:g} s: {results}")
 
 
 def gone_from(two: HostUnderTest, record: Record) -> None:

@@ -46,8 +46,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.diskh
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 
-#: How QEMU says that somebody else has a disk open.
-_LOCKED = 'Failed to get "'
+#: How QEMU says that somebody else has a disk open, and how libvirt's lock managers do (virtlockd, sanlock).
+_LOCKED = ('Failed to get "', "Lockspace resource", "Failed to acquire lock")
 
 
 def evacuate(job: Job) -> handlers.Outcome:
@@ -153,7 +153,7 @@ def _start(job: Job, domain: Domain, half: Record) -> None:
     try:
         domains.start(domain)
     except libvirt.libvirtError as exc:
-        if _LOCKED not in str(exc):
+        if not any(words in str(exc) for words in _LOCKED):
             raise
         held = [f"{disk.volume!r} ({by})" for disk in half.disks if (by := _holders(job, disk))]
         which = ", ".join(held) or "held on another host, which doesn't say so here"

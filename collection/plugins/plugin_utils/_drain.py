@@ -97,7 +97,7 @@ def stop(declared: Declared, ledger: Ledger | None, by: str) -> Json:
     """Tell the run that empties the host of ``fleet_host``, or fills it again, to stop; what is there now is said."""
     host = asked_for(declared.settings.host, (), "drain")
     if host not in declared.computes:
-        raise InvalidInput(f"there is no compute host {host!r}; inventory has {', '.join(sorted(declared.computes))}")
+        raise InvalidInput(f"Compute host {host} not found. There are: {', '.join(sorted(declared.computes))}")
     run = ledger.stop_host(host, by) if ledger is not None else None
     told = f"no drain of {host} is under way" if run is None else f"{run} is told to stop"
     state = _state_of(host, ledger.snapshot()) if ledger is not None else f"{host} has no servers"

@@ -227,7 +227,7 @@ def check_host(given: Situation, host: str) -> None:
     compute = given.by_name.get(host)
     if compute is None:
         known = ", ".join(sorted(given.by_name)) or "none"
-        raise InvalidInput(f"there is no compute host {host!r}; inventory has {known}")
+        raise InvalidInput(f"Compute host {host} not found. There are: {known}")
     if not compute.up:
         raise Refused(
             f"{host} is down: {compute.why}; its servers can't be moved. Where it is dead for good they are evacuated"

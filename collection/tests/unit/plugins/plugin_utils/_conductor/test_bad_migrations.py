@@ -53,7 +53,7 @@ def test_a_server_in_such_a_state_is_not_moved(
 
 @pytest.mark.parametrize("live", ["auto", "false"])
 def test_it_goes_to_no_host_that_nobody_knows_and_not_where_it_is(world: World, live: str) -> None:
-    assert "there is no compute host 'kvm9' to move it to" in sentence(world, live=live, to="kvm9")
+    assert "Compute host kvm9 not found. There are: kvm1, kvm2, kvm3" in sentence(world, live=live, to="kvm9")
     assert "Cannot migrate to the host where the server exists." in sentence(world, live=live, to="kvm1")
 
 

@@ -261,7 +261,7 @@ def test_undeclared_servers_leave_as_their_records_have_them() -> None:
 @pytest.mark.parametrize(
     ("host", "surveys", "words"),
     [
-        ("kvm9", {}, "there is no compute host 'kvm9'; inventory has kvm1, kvm2, kvm3"),
+        ("kvm9", {}, "Compute host kvm9 not found. There are: kvm1, kvm2, kvm3"),
         ("kvm1", {"kvm1": None}, "kvm1 is down: no route to host; its servers can't be moved"),
     ],
 )

@@ -123,14 +123,14 @@ def _end_move(job: Job) -> handlers.Outcome:
 
 def _given_up(job: Job, mark: Move) -> handlers.Outcome:
     """The operator says that the other end has nothing of it (fleet_assume_absent): its move is over, it is here."""
-    if transit.has_job(job.domain) and not lacks_memory(job.domain):
-        raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if lacks_memory(job.domain):
         raise Conflict(
             f"part of the memory of server {job.order.name!r} is on {mark.other.host} (post-copy), and it can't go on "
             f"without: if that host is dead, the playbook evacuate ends the move (-e fleet_host={mark.other.host}), "
             "and the server starts anew from its disks"
         )
+    if transit.has_job(job.domain):
+        raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
     elif not mark.paused and (mark.doubt or transit.is_waiting_for_memory(job.domain)):

@@ -18,6 +18,8 @@ description:
     claims; where another run was quicker, schedule again.
   - It goes by the surveys that this run has made (the playbook C(flotilla.compute.survey), imported before), the
     inventory, and the ledger, which is only read. Surveys older than C(fleet_survey_max_age) are refused.
+  - Behind a playbook that has changed something, such as C(flotilla.compute.reconcile), the ledger's word counts where
+    it is newer than the surveys.
   - A server that inventory declares goes by its own variables. The options are for one that inventory doesn't declare.
 options:
   _terms:
@@ -123,8 +125,10 @@ class LookupModule(LookupBase):
         declared = Declared.unpack(str(registered["declared"]))
         since, now = float(registered["run"]["since"]), time.time()
         require_fresh(since=since, now=now, max_age=declared.settings.survey_max_age)
-        surveys = {name: hostvars.raw_get(name).get("fleet_survey") or {} for name in declared.computes}
-        computes, ledger = surveyed(declared.computes, surveys), self._ledger(declared)
+        registered = {name: hostvars.raw_get(name) for name in declared.computes}
+        surveys = {name: its.get("fleet_survey") or {} for name, its in registered.items()}
+        enrolled = {name: its.get("fleet_enrolled") for name, its in registered.items()}
+        computes, ledger = surveyed(declared.computes, surveys, enrolled), self._ledger(declared)
         return [
             host_for(name, wishes, declared=declared, computes=computes, ledger=ledger, since=since, now=now)
             for name in names

@@ -92,10 +92,17 @@ class Planner(FleetAction):
         return declare(raw.fleet, raw.computes, wanted, written)
 
     def computes(self, declared: Declared, fresh: t.Mapping[str, Json] | None = None) -> list[Compute]:
-        """The compute hosts with the survey that each has registered in this run, or a *fresh* one by host."""
+        """The compute hosts with the survey that each has registered in this run, or a *fresh* one by host.
+
+        Beside a fresh one the others may be of before this run enrolled their hosts.
+        """
         hostvars = self._task_vars["hostvars"]
-        registered = {name: hostvars.raw_get(name).get("fleet_survey") for name in declared.computes}
-        return surveyed(declared.computes, {**registered, **(fresh or {})})
+        registered = {name: hostvars.raw_get(name) for name in declared.computes}
+        surveys = {name: its.get("fleet_survey") for name, its in registered.items()}
+        if not fresh:
+            return surveyed(declared.computes, surveys)
+        enrolled = {name: its.get("fleet_enrolled") for name, its in registered.items() if name not in fresh}
+        return surveyed(declared.computes, {**surveys, **fresh}, enrolled)
 
     def now(self, ledger: Ledger | None) -> float:
         """The ledger's clock, one for all controllers: deletions wait by it."""

@@ -20,6 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     NoValidHost,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import (
@@ -62,6 +63,9 @@ def host_for(
 
     ``wishes`` are ``server_`` variables of a server that inventory doesn't declare; with none it must be there.
     """
+    newer = _known_since(name, ledger, since)
+    if newer is not None:
+        return newer
     if name not in declared.servers and not wishes:
         found = _there(name, computes, ledger)
         if found is not None:
@@ -70,6 +74,20 @@ def host_for(
     plan, _fleet = reconcile(asked, computes, Run(ledger, None, since), now=now)
     entry = next((entry for entry in plan.servers if entry.name == name and entry.declared), None)
     return _host_of(name, entry)
+
+
+def _known_since(name: str, ledger: Ledger | None, since: float) -> str | None:
+    """The host of a server that was built, moved or found since the surveys began: the ledger's word is newer."""
+    rows = ledger.snapshot().servers.values() if ledger is not None else ()
+    hosts = (
+        row.host
+        for row in rows
+        if row.updated >= since
+        and row.record is not None
+        and row.vm_state != SHELVED
+        and (row.id == name or (row.name == name and row.vm_state != "soft-delete"))
+    )
+    return next(hosts, None)
 
 
 def _there(name: str, computes: t.Sequence[Compute], ledger: Ledger | None) -> str | None:

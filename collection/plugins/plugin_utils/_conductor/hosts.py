@@ -158,8 +158,16 @@ class Compute:
         return self.settings.networks.get(network.name, network.source)
 
 
-def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, Survey]) -> list[Compute]:
-    """The compute hosts with what module compute_info answered for them (``fleet_survey``, by host)."""
+def surveyed(
+    settings: t.Mapping[str, ComputeSettings],
+    answers: t.Mapping[str, Survey],
+    enrolled: t.Mapping[str, Survey | None] | None = None,
+) -> list[Compute]:
+    """The compute hosts with what module compute_info answered for them (``fleet_survey``, by host).
+
+    *enrolled*: what module compute answered since (``fleet_enrolled``), for who goes by surveys of before that: such a
+    host bears a mark that its survey could not find.
+    """
     found = []
     for name, its in settings.items():
         answer = answers.get(name) or {}
@@ -167,12 +175,24 @@ def surveyed(settings: t.Mapping[str, ComputeSettings], answers: t.Mapping[str, 
             found.append(Compute(name, its, why=_why(answer)))
             continue
         survey = unpack(str(answer["survey"]))
+        _mark(survey, (enrolled or {}).get(name) or {})
         guests = tuple(Guest.from_json(guest) for guest in survey.pop("guests"))
         shelved = tuple(Record.from_json(record) for record in survey.pop("shelved", ()))
         replaced = tuple(Record.from_json(record) for record in survey.pop("replaced", ()))
         beside = tuple(Record.from_json(record) for record in survey.pop("beside", ()))
         found.append(Compute(name, its, survey, guests, shelved=shelved, replaced=replaced, beside=beside))
     return found
+
+
+def _mark(survey: dict[str, t.Any], answer: Survey) -> None:
+    """The marks that the host and its pools were given after its survey."""
+    marker = answer.get("host")
+    if not marker or survey["marker"] is not None:
+        return
+    survey.update(marker=marker, host_id=marker["host_id"])
+    for name, mark in (answer.get("pools") or {}).items():
+        if name in survey["pools"]:
+            survey["pools"][name]["id"] = mark
 
 
 def _why(answer: Survey) -> str:

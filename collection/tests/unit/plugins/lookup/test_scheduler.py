@@ -28,7 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import pack
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import FleetRow, HostSeen, Ledger, ServerSeen
 
 FLEET: dict[str, t.Any] = {
     "fleet_name": "office",
@@ -80,15 +80,17 @@ def look(
     age: float = 0,
     kvm2: dict[str, t.Any] | None = None,
     absent: str = "kvm3",
+    enrolled: dict[str, t.Any] | None = None,
     **options: t.Any,
 ) -> list[str]:
-    """Run the lookup over kvm1 (8 GiB), kvm2 (16 GiB) and kvm3, which was not reached."""
+    """Run the lookup over kvm1 (8 GiB), kvm2 (16 GiB) and kvm3, which was not reached. *enrolled*: what the module
+    compute has answered for kvm2 since."""
     fleet = {**FLEET, "fleet_assume_absent": [absent]}
     declared = declare(fleet, {"kvm1": {}, "kvm2": {}, "kvm3": {}}, {"web1": WEB}, {})
     hosts: dict[str, dict[str, t.Any]] = {
         "localhost": {"fleet_declared": {"declared": declared.pack(), "run": {"since": time.time() - age}}},
         "kvm1": {"fleet_survey": {"survey": pack(survey(8192))}},
-        "kvm2": {"fleet_survey": {"survey": pack(kvm2 or survey(16384))}},
+        "kvm2": {"fleet_survey": {"survey": pack(kvm2 or survey(16384))}, "fleet_enrolled": enrolled},
         "kvm3": {"fleet_survey": {"unreachable": True, "msg": "no route to host"}},
     }
     return call({"hostvars": HostVars(hosts), "fleet_ledger": f"sqlite:///{ledger}"}, *names, **options)
@@ -118,14 +120,11 @@ def test_a_server_that_is_not_declared(ledger: Path) -> None:
     assert look(ledger, "new1", flavor="small") == ["kvm2"]
 
 
-def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = Ledger.open(f"sqlite:///{path}", create=True)
-    assert ledger is not None
-    fleet = ledger.establish("office")
-    record = Record(
+def record_of(name: str, fleet: FleetRow) -> Record:
+    """A server on kvm2."""
+    return Record(
         id="0a3bb1f6-6cb0-4a8e-9f0f-3a8e7b1d2c4d",
-        name="web9",
+        name=name,
         fleet_id=fleet.fleet_id,
         generation=1,
         spec={"state": "active"},
@@ -136,6 +135,14 @@ def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
         hardware=Hardware(),
         host_id="id-kvm2",
     )
+
+
+def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(f"sqlite:///{path}", create=True)
+    assert ledger is not None
+    fleet = ledger.establish("office")
+    record = record_of("web9", fleet)
     guest = Guest(record.id, "web9", "running", True, False, 1, 1024, record=record)
     marker = {"host_id": "id-kvm2", "fleet_id": fleet.fleet_id, "ledger_id": fleet.ledger_id, "service": None}
     # Far too small for the server: that it is there counts, not that it would fit.
@@ -147,6 +154,29 @@ def test_a_server_stays_where_it_is(tmp_path: Path) -> None:
     assert look(path, record.id, kvm2=there) == ["kvm2"]
     with pytest.raises(AnsibleError, match="web8"):
         look(path, "web8", kvm2=there)
+
+
+def test_after_a_run_the_ledger_is_newer_than_the_surveys(tmp_path: Path) -> None:
+    """The run has enrolled kvm2 and built a server there; its surveys know nothing of either."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(f"sqlite:///{path}", create=True)
+    assert ledger is not None
+    fleet = ledger.establish("office")
+    record = record_of("web1", fleet)
+    ledger.save_survey([HostSeen("kvm2", "id-kvm2")])
+    ledger.observe([ServerSeen.of(record, host="kvm2", vm_state="active", power_state=1)], since=0)
+    marker = {"host_id": "id-kvm2", "fleet_id": fleet.fleet_id, "ledger_id": fleet.ledger_id, "service": None}
+    enrolled = {"changed": True, "host": marker, "pools": {"local": "id-of-pool"}}
+    full = survey(512)  # by its survey kvm2 would be no place for anything
+
+    assert look(path, "web1", age=60, kvm2=full, enrolled=enrolled) == ["kvm2"]
+    assert look(path, record.id, age=60, kvm2=full, enrolled=enrolled) == ["kvm2"]
+    # One more goes beside it, and what the first takes is counted: kvm1 has 8 GiB free, kvm2 not any more.
+    beside = survey(8192)
+    assert look(path, "new1", age=60, kvm2=beside, enrolled=enrolled, **WISHES) == ["kvm1"]
+    # A host that lost its mark without such a run is another one.
+    with pytest.raises(AnsibleError, match="kvm2 was installed anew"):
+        look(path, "new1", age=60, kvm2=beside, **WISHES)
 
 
 def test_a_server_that_may_be_on_a_host_that_is_down_is_not_placed(ledger: Path) -> None:

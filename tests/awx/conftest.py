@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 import pytest
-from tests.support.lab_hosts import Lab
+from tests.support.lab_hosts import Lab, running_lab
 from tests.support.lab_names import lab_name
 from tests.support.postgres import PostgreSQL, running_postgresql
 
@@ -17,13 +16,8 @@ LAB_NAME = lab_name("awx")
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    made = Lab(LAB_NAME)
-    os.environ.pop("FLOTILLA_LAB", None)  # the runs themselves shall not see it
-    try:
-        made.up(hosts=3)
+    with running_lab(LAB_NAME) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 from pathlib import Path
 
 import pytest
 from tests.support.fleet import Fleet
-from tests.support.lab_hosts import Lab
+from tests.support.lab_hosts import Lab, running_lab
 from tests.support.lab_names import lab_name
 from tests.support.postgres import PostgreSQL, running_postgresql
 
@@ -23,13 +22,8 @@ LAB_NAME = lab_name("e2e")
 
 @pytest.fixture(scope="session")
 def lab() -> t.Iterator[Lab]:
-    made = Lab(LAB_NAME)
-    os.environ.pop("FLOTILLA_LAB", None)  # the runs themselves shall not see it
-    try:
-        made.up(hosts=3)
+    with running_lab(LAB_NAME) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
-from tests.support.lab_hosts import Lab
+from tests.support.lab_hosts import Lab, running_lab
 from tests.support.lab_names import lab_name
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
@@ -45,10 +45,8 @@ IDS: dict[str, t.Any] = {"fleet_id": str(uuid.UUID(int=1)), "ledger_id": str(uui
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    lab = Lab(LAB_NAME)
-    lab.up(1)
-    yield lab
-    lab.down()
+    with running_lab(LAB_NAME, hosts=1) as made:
+        yield made
 
 
 @pytest.fixture

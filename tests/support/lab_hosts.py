@@ -203,6 +203,18 @@ class Lab:
         self._libvirt("look", self.hosts)  # which refreshes the pools
 
 
+@contextlib.contextmanager
+def running_lab(name: str, hosts: int = 3) -> t.Iterator[Lab]:
+    """A lab for as long as tests need it; the runs of Ansible that they make know of none by their environment."""
+    made = Lab(name)
+    os.environ.pop("FLOTILLA_LAB", None)
+    try:
+        made.up(hosts=hosts)
+        yield made
+    finally:
+        made.down()
+
+
 def until(reached: t.Callable[[], bool], what: t.Callable[[], str] | str, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not reached():

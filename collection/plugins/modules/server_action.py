@@ -272,13 +272,6 @@ EXAMPLES = r"""
     type: hard
   delegate_to: kvm1
 
-- name: Keep everybody's hands off
-  flotilla.compute.server_action:
-    server: web1
-    action: lock
-    reason: its disk is copied until Friday
-  delegate_to: kvm1
-
 - name: Back up a server, and keep the backups of seven days
   flotilla.compute.server_action:
     server: web1
@@ -286,6 +279,13 @@ EXAMPLES = r"""
     backup_type: daily
     rotation: 7
     pool: shared
+  delegate_to: kvm1
+
+- name: Keep everybody's hands off
+  flotilla.compute.server_action:
+    server: web1
+    action: lock
+    reason: its disk is copied until Friday
   delegate_to: kvm1
 """
 

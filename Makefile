@@ -13,7 +13,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 # The checkout's own tools come first, and /usr/bin before what else a user's shell has put in front.
 export PATH := $(CURDIR)/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
-.PHONY: help demo test soak lint format build bench lock lab-up lab-down clean
+.PHONY: help demo readme test soak lint format build bench lock lab-up lab-down clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,6 +21,10 @@ help:  ## what can be made
 demo:  ## three real hosts on this machine, six servers, and the fleet as a table (root)
 	@tools/bootstrap --lab
 	@tests/demo
+
+readme:  ## every command of README.md, in its order, on the demo's hosts (root; after make demo)
+	@tools/bootstrap --lab
+	@python -m tests.tutorial.readme
 
 test:  ## every test that CI runs (root: real hosts in the lab)
 	@tools/bootstrap --lab

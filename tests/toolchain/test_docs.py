@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 @pytest.mark.soak
@@ -21,6 +24,31 @@ def test_the_site_is_built_with_no_warning(root: Path, tmp_path: Path) -> None:
     modules = {f"reference/{file.stem}_module.html" for file in (root / "collection/plugins/modules").glob("*.py")}
     roles = {f"reference/{role.name}_role.html" for role in (root / "collection/roles").iterdir()}
     assert guides | modules | roles <= pages
+
+
+@pytest.mark.soak
+def test_a_release_makes_the_changelog_of_all_fragments(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ansible_collections/flotilla/compute"
+    shutil.copytree(root / "collection", copy)
+    told = [fragment for file in (copy / "changelogs/fragments").glob("*.yml") for fragment in _entries(file)]
+    command = ["antsibull-changelog", "release", "--version", "0.1.0", "--date", "2026-11-22"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = _letters(re.sub(r"</?code>", "", (copy / "CHANGELOG.md").read_text()))
+    assert len(told) > 40
+    assert [entry for entry in told if _letters(entry)[:60] not in written] == []
+
+
+def _letters(text: str) -> str:
+    """Without what a markup may do otherwise."""
+    return re.sub("[^A-Za-z0-9]", "", text)
+
+
+def _entries(file: Path) -> list[str]:
+    """Those for users."""
+    content = yaml.safe_load(file.read_text())
+    sections = [entries for name, entries in content.items() if name not in ("release_summary", "trivial")]
+    return [entry for entries in sections for entry in entries]
 
 
 def test_every_guide_is_in_the_index(root: Path) -> None:

@@ -265,8 +265,8 @@ class ActionModule(Planner):
         hosts = [hosts_text(states)] if one is None else []
         text = "\n".join([fleet_text(rows), *hosts, *down, *past])
         if declared.settings.report is not None:
-            write(declared.settings.report, self._report(declared, computes, ledger))
-            text += f"\nThe report is in {declared.settings.report}"
+            written = write(declared.settings.report, self._report(declared, computes, ledger))
+            text += f"\nThe report is in {written}"
         if args["show"]:
             Display().display(text)
         return {

@@ -89,9 +89,9 @@ def page(report: Report, *, now: float) -> str:
     )
 
 
-def write(path: str, text: str) -> None:
-    """The file, whole or not at all. FlotillaError where it can't be written."""
-    target = Path(path).expanduser()
+def write(path: str, text: str) -> Path:
+    """The file, whole or not at all, and where it is. FlotillaError where it can't be written."""
+    target = Path(path).expanduser().absolute()
     try:
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=".fleet-report-")
         try:
@@ -104,7 +104,8 @@ def write(path: str, text: str) -> None:
                 os.unlink(part)
             raise
     except OSError as exc:
-        raise FlotillaError(f"fleet_report: {path} can't be written: {exc.strerror}") from exc
+        raise FlotillaError(f"fleet_report: {target} can't be written: {exc.strerror}") from exc
+    return target
 
 
 def _choice() -> str:

@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.report import Block, Box, Loss, Report, report
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._report import page, write
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.shapes import Shapes
 
 EVIL = "<script>alert('x')</script>&\"'{{ 1 }}"
 VOID = {"input", "meta"}
@@ -164,6 +165,16 @@ def test_a_loss_says_who_finds_no_host() -> None:
     assert "kvm1: 1 of 2 servers find a host" in text
     assert "web1 to kvm2 (from its image: no other host has its disk)" in text
     assert "No valid host was found for web2" in text
+
+
+def test_a_relative_path_is_taken_from_where_the_run_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Shapes().findings("fleet_report", "fleet.html") == ()
+    assert Shapes().findings("fleet_report", "")
+    monkeypatch.chdir(tmp_path)
+    assert write("fleet.html", "new") == tmp_path / "fleet.html"
+    assert (tmp_path / "fleet.html").read_text() == "new"
 
 
 def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

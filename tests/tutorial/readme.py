@@ -148,7 +148,10 @@ class Reader:
         if "flotilla.compute.adopt" in words:
             self._domain_by_hand()
         own = YOURS in words or words.startswith("ansible-galaxy")
-        return self._run(words, self._home if own else ROOT)
+        said = self._run(words, self._home if own else ROOT)
+        for name in re.findall(r"fleet_report=(\S+)", words):
+            (ROOT / name).replace(PRINTED.with_name(name))
+        return said
 
     def _run(self, words: str, folder: Path) -> str:
         done = subprocess.run(

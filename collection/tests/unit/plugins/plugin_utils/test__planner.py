@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import types
 import typing as t
 from pathlib import Path
@@ -64,5 +65,33 @@ def test_a_ledger_that_can_not_be_found_is_told_with_all_other_mistakes(
     assert result["failed"]
     assert said in result["msg"]
     assert FLAVOUR in result["msg"]
+    assert "t0ps3cret" not in result["msg"]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "- server_user_data (host web1): its template can't be resolved: "),
+        (b"t0ps3cret \xff\n", "- server_user_data (host web1): has something in it that is no text in UTF-8"),
+        (
+            b"#cloud-config\nt0ps3cret: [\n",
+            "- server_user_data (host web1): begins with #cloud-config and is broken YAML",
+        ),
+        (random.Random(7).randbytes(50_000).hex().encode(), "- server_user_data (host web1): User data too large."),
+    ],
+    ids=["missing", "not UTF-8", "broken YAML", "too large"],
+)
+def test_a_file_of_user_data_that_can_not_be_taken_is_told_with_its_variable(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "user-data"
+    if content is not None:
+        file.write_bytes(content)
+    template = trust_as_template(f"{{{{ lookup('ansible.builtin.file', '{file}') }}}}")
+    result = validated({"fleet_state_dir": str(tmp_path / "state")}, {"server_user_data": template})
+    assert result["failed"]
+    assert said in result["msg"]
+    assert content is not None or str(file) in result["msg"]
     assert "t0ps3cret" not in result["msg"]
     assert not (tmp_path / "state").exists()

@@ -87,7 +87,7 @@ class Planner(FleetAction):
         mistakes = [*validate(given), *merge(planned(given))]
         if mistakes:
             raise InvalidInput(_told(mistakes))
-        for doubt in doubts(wanted):
+        for doubt in doubts(wanted, raw.fleet.get("fleet_vendor_data")):
             Display().warning(str(doubt))
         return declare(raw.fleet, raw.computes, wanted, written)
 

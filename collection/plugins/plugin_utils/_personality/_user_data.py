@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import Hash, with_hashes
 
-__all__ = ["HEADER", "LIMIT", "composed", "digest", "encoded_length", "packed", "parts_of"]
+__all__ = ["HEADER", "LIMIT", "Part", "composed", "digest", "encoded_length", "packed", "parts_of"]
 
 #: Nova's limit for user data once base64 encoded.
 LIMIT = 65535

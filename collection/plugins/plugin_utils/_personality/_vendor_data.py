@@ -20,7 +20,12 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.hostname import hostname_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.urls import shown
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import HEADER, composed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import (
+    HEADER,
+    Part,
+    composed,
+    parts_of,
+)
 
 if t.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,17 +44,25 @@ Document = dict[str, t.Any]
 
 
 def static(given: Mapping[str, t.Any], *, password_hash: str | None = None) -> Document:
-    """vendor_data.json. Under its key cloud-init, which the guest's cloud-init takes as if it were user data, a
-    mapping is a #cloud-config. *password_hash* becomes the default user's; the user data itself goes above it."""
+    """vendor_data.json. What is under its key cloud-init the guest's cloud-init takes as if it were user data; it has
+    the forms of ours. *password_hash* becomes the default user's; the user data itself goes above it."""
     found = dict(given)
     parts = found.get(_CLOUD_INIT)
-    if isinstance(parts, dict):
-        found[_CLOUD_INIT] = parts = composed(parts).decode()
     if password_hash is not None:
         config = f"{HEADER}chpasswd:\n  expire: false\npassword: {json.dumps(password_hash)}\n"
         before = [] if parts is None else parts if isinstance(parts, list) else [parts]
-        found[_CLOUD_INIT] = [*before, config] if before else config
+        parts = [*before, config] if before else config
+    if parts is not None:
+        found[_CLOUD_INIT] = _taken(parts)
     return found
+
+
+def _taken(parts: t.Any) -> t.Any:
+    """Text, or a list of texts, of which alone cloud-init makes user data. Who says more of a part than what is in it
+    gets a message of all."""
+    if isinstance(parts, list) and all(part == Part(part.content) for part in parts_of(parts)):
+        return [composed(part.content).decode() for part in parts_of(parts)]
+    return composed(parts).decode()
 
 
 def request_of(record: Record, user_data: bytes | None) -> Document:

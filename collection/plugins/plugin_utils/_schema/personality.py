@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the schemas can't say of what a guest is told about itself: its user data.
+"""What the schemas can't say of what a guest is told about itself: its user data, and the fleet's for cloud-init.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
@@ -31,6 +31,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes 
 __all__ = ["check_personality", "doubts"]
 
 _VARIABLE = "server_user_data"
+_VENDOR_DATA = "fleet_vendor_data"
+_CLOUD_INIT = "cloud-init"
 _HEADER = "#cloud-config"
 _MIME = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 #: As long as a hash is, which takes a password's place on the drive.
@@ -38,6 +40,9 @@ _HASH = "$6$rounds=20000$" + 16 * "s" + "$" + 86 * "h"
 
 
 def check_personality(review: Review) -> None:
+    for path, flaw in _flaws_of_vendor_data(review.fleet.get(_VENDOR_DATA)):
+        if not flaw.doubt:
+            review.add(_VENDOR_DATA, path, reason=flaw.reason)
     for host, data in review.servers.items():
         if _VARIABLE not in data:
             continue
@@ -49,15 +54,25 @@ def check_personality(review: Review) -> None:
             review.add(_VARIABLE, hosts=(host,), reason=too_large)
 
 
-def doubts(servers: c.Mapping[str, c.Mapping[str, t.Any]]) -> list[Mistake]:
-    """What may be wrong in user data without mistakes, and is no reason to refuse it."""
+def doubts(servers: c.Mapping[str, c.Mapping[str, t.Any]], vendor_data: t.Any = None) -> list[Mistake]:
+    """What may be wrong in user data and in fleet_vendor_data without mistakes, and is no reason to refuse it."""
     found = []
+    for path, flaw in _flaws_of_vendor_data(vendor_data):
+        if flaw.doubt:
+            found.append(Mistake(_VENDOR_DATA, path_text(_VENDOR_DATA, path), reason=flaw.reason, hint=flaw.hint))
     for host, data in servers.items():
         for path, flaw in _flaws_of(data[_VARIABLE]) if data.get(_VARIABLE) is not None else ():
             if flaw.doubt:
                 where = path_text(_VARIABLE, path)
                 found.append(Mistake(_VARIABLE, where, hosts=(host,), reason=flaw.reason, hint=flaw.hint))
     return merge(found)
+
+
+def _flaws_of_vendor_data(value: t.Any) -> c.Iterator[tuple[Path, Flaw]]:
+    """What cloud-init would not take of the fleet's vendor data: it reads it as user data of every guest."""
+    given = value.get(_CLOUD_INIT) if isinstance(value, c.Mapping) else None
+    for path, flaw in _flaws_of(given) if given is not None else ():
+        yield (_CLOUD_INIT, *path), flaw
 
 
 def _flaws_of(value: t.Any) -> c.Iterator[tuple[Path, Flaw]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import email
 import http.server
 import json
 import threading
@@ -100,6 +101,19 @@ def test_static_vendor_data_is_what_cloud_init_takes() -> None:
     assert static({}) == {}
     assert static({"a": 1, "cloud-init": "#!/bin/sh\n"}) == {"a": 1, "cloud-init": "#!/bin/sh\n"}
     assert static({"cloud-init": {"timezone": "UTC"}}) == {"cloud-init": "#cloud-config\ntimezone: UTC\n"}
+
+
+def test_parts_of_vendor_data_become_what_cloud_init_takes() -> None:
+    texts = ["#cloud-config\ntimezone: UTC\n", "#!/bin/sh\n"]
+    assert static({"cloud-init": texts}) == {"cloud-init": texts}
+    assert static({"cloud-init": [{"timezone": "UTC"}, {"content": texts[1]}]}) == {"cloud-init": texts}
+    found = static({"cloud-init": [{"timezone": "UTC"}, {"content": "#!/bin/sh\n", "filename": "hello"}]})
+    _whole, *parts = email.message_from_string(found["cloud-init"]).walk()
+    assert [(part.get_content_type(), part.get_payload(decode=True)) for part in parts] == [
+        ("text/cloud-config", b"#cloud-config\ntimezone: UTC\n"),
+        ("text/x-shellscript", b"#!/bin/sh\n"),
+    ]
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_the_password_s_hash_is_vendor_data_below_the_user_s_own() -> None:

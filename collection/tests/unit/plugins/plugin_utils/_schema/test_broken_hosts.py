@@ -191,6 +191,14 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         ),
     ),
     (
+        "metadata key too long",
+        lambda e: e.web1.update(server_metadata={"k" * 256: "x"}),
+        (
+            f"server_metadata.{'k' * 79}… (host web1): found '{'k' * 78}… as a name, allowed is text of at most 255 "
+            "characters."
+        ),
+    ),
+    (
         "metadata too many",
         lambda e: e.web1.update(server_metadata={str(n): "x" for n in range(129)}),
         (

@@ -121,6 +121,29 @@ def test_a_group_s_doubt_is_told_once(example: Example) -> None:
     assert doubt.hosts == ("web1", "web2")
 
 
+@pytest.mark.parametrize("value", GOOD)
+def test_vendor_data_that_cloud_init_takes_is_taken(example: Example, value: t.Any) -> None:
+    example.fleet["fleet_vendor_data"] = {"cloud-init": value, "other": {"packages": 1}}
+    assert example.mistaken() == []
+    assert doubts({}, example.fleet["fleet_vendor_data"]) == []
+
+
+@pytest.mark.parametrize(("value", "sentence"), BAD)
+def test_vendor_data_for_cloud_init_is_looked_at_as_user_data_is(example: Example, value: t.Any, sentence: str) -> None:
+    example.fleet["fleet_vendor_data"] = {"cloud-init": value}
+    expected = sentence.replace("server_user_data", "fleet_vendor_data.cloud-init").replace(" (host web1)", "")
+    assert [str(mistake) for mistake in validate(example.input())] == [expected]
+
+
+def test_a_key_of_vendor_data_that_is_not_known_is_a_doubt(example: Example) -> None:
+    example.fleet["fleet_vendor_data"] = {"cloud-init": {"pakages": ["nginx"]}}
+    assert validate(example.input()) == []
+    (doubt,) = doubts({}, example.fleet["fleet_vendor_data"])
+    assert str(doubt) == (
+        "fleet_vendor_data.cloud-init.pakages: is no key that cloud-init knows here; did you mean 'packages'?"
+    )
+
+
 def test_several_keypairs_must_all_be_known(example: Example) -> None:
     example.web1["server_key_name"] = ["ops", "opps"]
     (mistake,) = validate(example.input())

@@ -161,6 +161,25 @@ def test_the_units_are_of_one_bridge_each(role: Path) -> None:
         assert "WantedBy=" in text
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="it comes with systemd")
+def test_systemd_takes_the_units_as_they_are(role: Path, tmp_path: Path) -> None:
+    program = tmp_path / "flotilla-metadata"
+    shutil.copy(role / "files" / "flotilla-metadata", program)
+    for unit in (role / "files").glob("*.service"):
+        # The program is on compute hosts alone, and without the daemons there is nothing to verify of their units.
+        text = unit.read_text().replace("/usr/local/sbin/flotilla-metadata", str(program))
+        text = re.sub(r"(?m)^ExecStart=/usr/sbin/(nginx|dnsmasq) ", f"ExecStart={program} ", text)
+        (tmp_path / unit.name).write_text(text)
+    units = sorted(str(path) for path in tmp_path.glob("*.service"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("bridge", ["br0", "br-lan", "br_a.5", "b-0-1"])
 @pytest.mark.parametrize("tasks", ["start", "restart", "remove"])
 def test_systemd_reads_the_name_of_the_bridge_from_the_name_of_the_unit(role: Path, tasks: str, bridge: str) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -33,6 +34,19 @@ while sleep 1; do
     role=$(ask openstack/latest/meta_data.json | sed -n 's/.*"role": "\\([a-z]*\\)".*/\\1/p')
     [ "$role" = "$last" ] || echo "asked role: $role"
     last=$role
+done
+"""
+
+#: A guest that asks all the time, and says when it was answered and when not, by its own clock.
+WATCHES = f"""#!/bin/sh
+# flotilla-guest: run
+while sleep 0.1; do
+    read now rest < /proc/uptime
+    if timeout 9 wget -q -O /dev/null {SERVICE}/openstack/latest/meta_data.json 2> /dev/null; then
+        echo "answered at $now"
+    else
+        echo "left alone at $now"
+    fi
 done
 """
 
@@ -91,6 +105,34 @@ def test_guests_without_a_drive_are_told_by_the_service_and_see_no_other_s_metad
     finally:
         fleet.run(_play(tmp_path, "kvm1", metadata_service_state="absent")).ok()
     assert not fleet.lab.tree("kvm1", TREES).exists()
+
+
+@pytest.mark.soak
+def test_a_guest_that_moves_while_it_runs_is_answered_by_its_new_host_within_a_second(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    _declare(fleet)
+    del fleet.servers["db"]
+    fleet.declare("web", user_data=WATCHES)
+    fleet.write()
+    fleet.run(_play(tmp_path)).ok()
+    try:
+        fleet.reconcile()
+        fleet.console("web", "answered at", times=20)
+        server = fleet.look().server("web")
+        fleet.run("migrate", fleet_server="web", fleet_host="kvm2").ok()
+        fleet.lab.wait_for("kvm2", server.id, "answered at", times=20)
+        before, after = (_answered(fleet.lab, host, server.id) for host in ("kvm1", "kvm2"))
+        # Its clock stands still while it is carried over. What was asked at that very moment is asked again after 1 s.
+        assert after[0] - before[-1] < 2
+        assert fleet.lab.console("kvm2", server.id).count("left alone") <= 1
+    finally:
+        fleet.run(_play(tmp_path, metadata_service_state="absent")).ok()
+
+
+def _answered(lab: Lab, host: str, server_id: str) -> list[float]:
+    """When a guest was answered while it was on that host, in seconds since its start."""
+    return [float(time) for time in re.findall(r"^answered at (\S+)$", lab.console(host, server_id), re.MULTILINE)]
 
 
 @pytest.mark.soak

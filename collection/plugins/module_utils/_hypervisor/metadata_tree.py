@@ -297,6 +297,8 @@ class Trees:
                 release = ["dhcp_release", _INTERFACE, address, mac]
                 command = ["ip", "netns", "exec", _NAMESPACE.format(bridge), *release]
                 with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                    # run_command has no time limit
+                    # pylint: disable=ansible-bad-function
                     subprocess.run(command, env=_PATH, capture_output=True, check=False, timeout=10)
 
 

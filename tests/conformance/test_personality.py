@@ -16,10 +16,7 @@ import pytest
 from tests.conformance.personality_kinds import KINDS, PLAIN
 from tests.support.personality import personality
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
-    service_tree,
-    tree,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import service_tree, tree
 
 Json = dict[str, t.Any]
 VECTORS = Path(__file__).with_name("personality.json")

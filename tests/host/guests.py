@@ -30,7 +30,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Record,
     mac_of,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Personality, config_drive, devices_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Personality, devices_of
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,14 +23,9 @@ from tests.conformance.personality_kinds import KINDS, PLAIN
 from tests.host.test_config_drive import unpacked  # noqa: F401  # a fixture
 from tests.support.personality import personality
 
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
-    Answer,
-    Key,
-    Personality,
-    nocloud,
-    service_tree,
-    tree,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Key, Personality
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._nocloud import nocloud
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import Answer, service_tree, tree
 
 Json = dict[str, t.Any]
 

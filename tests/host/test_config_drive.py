@@ -23,7 +23,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Nic,
     Record,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality, config_drive, tree
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Key, Personality
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import tree
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "debian"
 # Only unpacked: installed, cloud-init would take this machine for a guest.

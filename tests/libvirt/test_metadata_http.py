@@ -22,7 +22,7 @@ from tests.support.personality import personality
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Address, Nic, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import packed_service, service_tree
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import packed_service, service_tree
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/usr/sbin/nginx").exists(), reason="nginx in a namespace of its own needs root"

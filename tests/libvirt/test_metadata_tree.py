@@ -22,12 +22,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_se
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Address, Nic, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.metadata_tree import Trees, facts, settle
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
-    Personality,
-    devices_of,
-    packed_service,
-    service_tree,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Personality, devices_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import packed_service, service_tree
 
 TODAY = "2026-01-01"
 MAC = "52:54:00:00:00:01"

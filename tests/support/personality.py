@@ -20,7 +20,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Nic,
     Record,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import Key, Personality
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Key, Personality
 
 Json = dict[str, t.Any]
 

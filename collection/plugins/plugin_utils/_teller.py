@@ -26,14 +26,14 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Ar
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import rebuilds_drive
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import TELLS
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import record_after
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import config_drive
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import (
     Personality,
-    config_drive,
     devices_of,
     key_of,
-    packed_service,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import Hash, hasher
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import packed_service
 from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._user_data import (
     composed,
     digest,

@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findin
     sees_disk,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reinstalled import reinstalled, servers_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import handed_over
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.stray_volumes import (
     left_volumes,
@@ -39,9 +40,8 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.stray_
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
-    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow, Snapshot
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ServerRow
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -78,53 +78,6 @@ def _strangers(patient: Patient) -> t.Iterator[Finding]:
         if "fleet_take_over" not in str(exc):
             command = "mend the inventory as the sentence says; no command can know which is right"
         yield Finding("stranger", "fleet", str(exc), command)
-
-
-def reinstalled(patient: Patient) -> t.Iterator[Finding]:
-    """Hosts that bear the name of one with servers, and are another machine, or the same one installed anew."""
-    hosts = patient.snapshot.hosts if patient.snapshot is not None else {}
-    for compute in patient.computes:
-        row = hosts.get(compute.name)
-        if not compute.up or row is None or row.host_id in (None, compute.host_id):
-            continue
-        lost = _servers_of(patient, compute.name)
-        if not lost or any(guest.id in lost for guest in compute.guests):
-            continue  # empty anyway; or it has only lost its marker, and its servers are there
-        elsewhere = {guest.id for _compute, guest, _record in patient.ours()}
-        # What lies in a pool that it shares is there still: reconcile defines its server again.
-        gone = (row for row in lost.values() if row.id not in elsewhere and not sees_disk(row)(compute))
-        names = sorted(row.name for row in gone)
-        if not names:
-            continue
-        now = f"its id is {compute.host_id}" if compute.host_id else "it bears no mark of the fleet"
-        yield Finding(
-            "reinstalled_host",
-            compute.name,
-            f"{compute.name} was installed anew, or is another machine under its old name: the ledger knows it as "
-            f"{row.host_id}, and {now}; the ledger has {len(names)} server(s) on it that are not there: "
-            f"{listed(names)}",
-            f"{DOCTOR} -e fleet_host={shlex.quote(compute.name)} -e fleet_action=forget_host -e fleet_allow=data_loss "
-            "(gives up their local disks; reconcile then makes them anew), or put the old disks back",
-            compute.name,
-        )
-
-
-def refuse_reinstalled(declared: Declared, computes: t.Sequence[Compute], snapshot: Snapshot | None) -> None:
-    """Conflict, before anything is written, for such hosts: taken for the old ones, they would be given their servers
-    anew, empty."""
-    found = list(reinstalled(Patient(declared, computes, snapshot)))
-    if found:
-        told = "; ".join(f"{one.message}. {one.command}" for one in found)
-        raise Conflict(f"no host was touched: {told}")
-
-
-def _servers_of(patient: Patient, host: str) -> dict[str, ServerRow]:
-    """The built servers that the ledger has on a host, by id."""
-    return {
-        row.id: row
-        for row in patient.rows.values()
-        if row.host == host and row.record is not None and row.vm_state != SHELVED
-    }
 
 
 def _copies(patient: Patient) -> t.Iterator[Finding]:
@@ -224,7 +177,7 @@ def _unreadable(patient: Patient) -> t.Iterator[Finding]:
 def _down(patient: Patient) -> t.Iterator[Finding]:
     for compute in patient.computes:
         if not compute.up:
-            names = sorted(row.name for row in _servers_of(patient, compute.name).values())
+            names = sorted(row.name for row in servers_of(patient, compute.name).values())
             on_it = f"; the ledger has {len(names)} server(s) on it: {listed(names)}" if names else ""
             yield Finding(
                 "host_down",
@@ -314,7 +267,7 @@ def _left_hosts(patient: Patient) -> t.Iterator[Finding]:
     for row in patient.snapshot.hosts.values() if patient.snapshot is not None else ():
         if patient.host(row.name) is not None:
             continue
-        names = sorted(server.name for server in _servers_of(patient, row.name).values())
+        names = sorted(server.name for server in servers_of(patient, row.name).values())
         forget = f"{DOCTOR} -e fleet_host={shlex.quote(row.name)} -e fleet_action=forget_host"
         if names and row.host_id not in there:
             count = f"{len(names)} server(s) on it: {listed(names)}"
@@ -347,4 +300,4 @@ def findings_text(findings: t.Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["examine", "findings_text", "refuse_reinstalled", "reinstalled"]
+__all__ = ["examine", "findings_text"]

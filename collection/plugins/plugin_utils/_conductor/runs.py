@@ -22,7 +22,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import remembered
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import evacuations_cut_off
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, under_way
@@ -30,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.orphan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reinstalled import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import counted
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE, refuse_moved_zones
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen

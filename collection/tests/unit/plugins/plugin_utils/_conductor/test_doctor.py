@@ -23,13 +23,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import (
-    examine,
-    findings_text,
-    refuse_reinstalled,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import examine, findings_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import Finding, Patient
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reinstalled import refuse_reinstalled
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
     ClaimRow,
     FleetRow,

@@ -24,15 +24,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Nic,
     Record,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import (
-    LABEL,
-    Key,
-    Personality,
-    _fat,
-    config_drive,
-    iso_of,
-    tree,
-)
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import _fat
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import LABEL, config_drive, iso_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._meta_data import Key, Personality
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._tree import tree
 
 pycdlib = pytest.importorskip("pycdlib.pycdlib")
 
@@ -126,7 +121,7 @@ def test_the_same_input_gives_the_same_bytes_on_another_day(monkeypatch: pytest.
 def test_the_same_input_gives_the_same_bytes_in_another_process_and_time_zone() -> None:
     program = (
         "import hashlib, sys;"
-        "from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import iso_of;"
+        "from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._drive import iso_of;"
         "print(hashlib.sha256(iso_of({'a/b.json': b'x', 'c': b'y'})).hexdigest())"
     )
     found = set()

@@ -10,8 +10,10 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Address, Nic
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality import network_data
-from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import BOND_MODES
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._network_data import (
+    BOND_MODES,
+    network_data,
+)
 
 jsonschema = pytest.importorskip("jsonschema")
 

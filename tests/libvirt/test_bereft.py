@@ -16,9 +16,11 @@ from tests.libvirt.test_landing import (
     BROKEN,
     BY_HAND,
     COMING,
+    FAILED,
     LET_GO_ON,
     RUNNING,
     SHUT_DOWN,
+    UNKNOWN,
     State,
     Two,
     error,
@@ -120,6 +122,61 @@ def test_one_that_has_come_with_all_its_memory_runs_on(record: Record) -> None:
     guest = two.kvm2.guest
     assert guest is not None
     assert (guest.now, move_of(guest.record)) == (RUNNING, None)
+
+
+@pytest.mark.parametrize("there", [FAILED, UNKNOWN])
+def test_a_copy_that_may_never_have_run_is_taken_with_leave_alone(record: Record, there: State) -> None:
+    """What it wrote at its source, after its start here had failed, is on the dead host alone."""
+    two = Two(record, RUNNING, there)
+    guest = t.cast("t.Any", two.kvm2.guest)
+    with pytest.raises(Conflict, match="may never have run here: what it has written on kvm1, which is dead"):
+        ended(two, "kvm2", leave=False)
+    assert (guest.now, move_of(guest.record), replaces(guest.record)) == (there, two.come, ())
+    ended(two, "kvm2")
+    assert (guest.now, move_of(guest.record)) == (BOOTED, None)
+
+
+def test_a_copy_without_disks_of_its_own_needs_no_leave(record: Record) -> None:
+    two = Two(record, RUNNING, FAILED)
+    guest = t.cast("t.Any", two.kvm2.guest)
+    guest.record = marked(guest.record, dataclasses.replace(two.come, disks=()))
+    ended(two, "kvm2", leave=False)
+    assert (guest.now, move_of(guest.record)) == (BOOTED, None)
+
+
+def test_killed_between_its_end_and_its_record_it_needs_no_leave_either(record: Record) -> None:
+    """A guest that lacks memory has run here: its mark says so before it is ended."""
+    two = Two(record, BROKEN, SHORT)
+    guest = t.cast("t.Any", two.kvm2.guest)
+    only_at_the_source(guest)
+    destroy = guest.destroy
+
+    def killed() -> None:
+        destroy()
+        raise KeyboardInterrupt
+
+    guest.destroy = killed
+    with pytest.raises(KeyboardInterrupt):
+        ended(two, "kvm2", leave=False)
+    guest.destroy = destroy
+    del guest.jobInfo, guest.jobStats  # only while it runs
+    ended(two, "kvm2", leave=False)
+    assert (guest.now, move_of(guest.record)) == (BOOTED, None)
+
+
+def test_on_a_disk_that_both_had_a_guest_that_may_have_run_at_both_starts_anew(record: Record) -> None:
+    """Libvirt let it go on at its source; what it has in memory of that disk may be old."""
+    two = Two(record, LET_GO_ON, None)
+    two.source.record = marked(two.source.record, dataclasses.replace(two.left, disks=()))
+    _changed, said = ended(two, "kvm1", leave=False)
+    assert (two.source.now, "what it had in memory is lost" in said) == (BOOTED, True)
+
+
+def test_a_backup_of_somebody_else_is_not_waited_for(record: Record) -> None:
+    two = Two(record, RUNNING, None)
+    two.source.jobStats = lambda _flags=0: {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP}  # type: ignore[method-assign]
+    ended(two, "kvm1", job_at_work=True)
+    assert (two.source.now, move_of(two.source.record)) == (RUNNING, None)
 
 
 def test_a_guest_whose_memory_never_came_is_no_server(record: Record) -> None:

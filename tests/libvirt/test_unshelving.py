@@ -12,6 +12,11 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import (
+    BLOCK,
+    pack_sidecar,
+    read_sidecar,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import snapshot_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import shelving
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
@@ -82,3 +87,28 @@ def test_a_server_that_has_run_on_them_since_is_a_conflict_and_nothing_is_touche
     assert result["failed"]
     assert "has run on this host since it was shelved, on disks that are still here" in result["message"]
     assert (left.made, left.volume in left.pool.names()) == ([], True)
+
+
+def test_a_record_beside_them_that_cannot_be_read_is_a_conflict_too(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_written(*_args: t.Any, **_more: t.Any) -> Record:
+        return read_sidecar(pack_sidecar(record)[:200])
+
+    left = Left(conn, record, monkeypatch, None)
+    monkeypatch.setattr(Storage, "read_sidecar", half_written)
+    (result,) = run("unshelve", **left.asked)
+    assert result["failed"]
+    assert "may have run on this host since it was shelved" in result["message"]
+    assert "half written" in result["message"]
+    assert (left.made, left.volume in left.pool.names()) == ([], True)
+
+
+def test_disks_beside_which_nothing_was_written_yet_are_made_anew(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(conn, record, monkeypatch, None)
+    monkeypatch.setattr(Storage, "read_sidecar", lambda *_args, **_more: read_sidecar(bytes(BLOCK)))
+    (result,) = run("unshelve", **left.asked)
+    assert not result.get("failed"), result["message"]
+    assert left.made == [left.volume]

@@ -32,10 +32,10 @@ def test_that_of_the_newest_release_finds_nothing_either() -> None:
     assert "ansible-core 2.21." in _finds_nothing("--core", NEWEST)
 
 
-def test_every_release_has_its_own_list_of_what_is_ignored() -> None:
-    """A release reads its own alone. One that finds more than those before it has more to ignore, each for a reason."""
+def test_every_release_ignores_the_same() -> None:
+    """A release reads its own list alone. What one finds that others don't is said where it is, in the code."""
     folder = Path(__file__).resolve().parents[2] / "collection/tests/sanity"
     ignored = {file.stem: set(file.read_text().splitlines()) for file in folder.glob("ignore-*.txt")}
     assert sorted(ignored) == ["ignore-2.19", "ignore-2.20", "ignore-2.21"]
-    assert ignored["ignore-2.19"] == ignored["ignore-2.20"] < ignored["ignore-2.21"]
+    assert ignored["ignore-2.19"] == ignored["ignore-2.20"] == ignored["ignore-2.21"]
     assert [line for line in ignored["ignore-2.21"] if "pep8:E501" not in line and " # " not in line] == []

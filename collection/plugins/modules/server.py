@@ -215,6 +215,8 @@ results:
 """
 
 import concurrent.futures
+import sys
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -297,8 +299,12 @@ def _carry_out_apart(params: dict[str, t.Any], steps: list[dict[str, t.Any]]) ->
     try:
         return _carry_out(params, steps)
     except FlotillaError as exc:
-        about = {name: steps[0][name] for name in ("kind", "server_id", "name")}
-        return [{**about, "changed": False, "record": None, "state": None, "message": str(exc), "failed": True}]
+        message = str(exc)
+    except Exception as exc:  # noqa: BLE001 - a bug, and no reason to lose what was done for the others
+        message = f"{type(exc).__name__}: {exc}"
+        traceback.print_exc(file=sys.stderr)
+    about = {name: steps[0][name] for name in ("kind", "server_id", "name")}
+    return [{**about, "changed": False, "record": None, "state": None, "message": message, "failed": True}]
 
 
 def _carry_out(params: dict[str, t.Any], steps: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:

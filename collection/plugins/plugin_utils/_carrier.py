@@ -387,7 +387,13 @@ class Carrier(Teller):
 
 
 def _is_quick(deeds: t.Sequence[Json]) -> bool:
-    return all(deed["kind"] in _QUICK for deed in deeds)
+    return all(deed["kind"] in _QUICK and not _copies_image(deed) for deed in deeds)
+
+
+def _copies_image(deed: Json) -> bool:
+    """Whether a disk is made that stands on no image: in pools without overlays it is filled with all of it."""
+    disks = (deed.get("record") or {}).get("disks", ())
+    return deed["kind"] == "create" and any(disk["role"] == "root" and disk["backing"] is None for disk in disks)
 
 
 def names_of(record: Record) -> dict[str, str]:

@@ -18,6 +18,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move
 
 _Answer = t.Mapping[str, t.Any]
+#: What is told of a call that failed as a whole. (Ansible puts an object beside it that says where.)
+_WHOLE = ("changed", "failed", "msg", "unreachable", "rc", "module_stdout", "module_stderr")
 
 
 def applied(entry: _Answer) -> Record | None:
@@ -45,7 +47,7 @@ def is_running(outcome: _Answer) -> bool:
 def of_server(outcome: _Answer, server_id: str) -> dict[str, Json]:
     """One server's part of the answer to a call for several; one that failed as a whole failed for each."""
     if not outcome.get("results"):
-        return dict(outcome)
+        return {key: outcome[key] for key in _WHOLE if key in outcome}
     results = [result for result in outcome["results"] if result["server_id"] == server_id]
     failures = [f"{result['name']}: {result['message']}" for result in results if result.get("failed")]
     part: dict[str, Json] = {

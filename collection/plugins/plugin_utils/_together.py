@@ -55,9 +55,11 @@ class Together:
                         self._ask_for_all(key, call)
                 if not mine:
                     time.sleep(_LOOK)
-            answer: Answer = json.loads(answered.read_bytes())
-            answered.unlink()
-            return answer
+            text = answered.read_bytes()
+        # The ask is gone first: without it nobody takes the missing answer for one that is still to be given.
+        answered.unlink()
+        answer: Answer = json.loads(text)
+        return answer
 
     def _ask_for_all(self, key: str, call: t.Callable[[t.Mapping[str, Ask]], t.Mapping[str, Answer]]) -> None:
         asks = {name: json.loads(text) for name, text in self._gathered(key).items()}
@@ -73,8 +75,9 @@ class Together:
             for path in self._folder.glob("*.ask"):
                 if path.stem in found or path.with_suffix(".answer").exists():
                     continue
-                if path.stem == own or _is_held(path):
-                    found[path.stem] = path.read_bytes()
+                text = path.read_bytes() if path.stem == own else _held(path)
+                if text is not None:
+                    found[path.stem] = text
                     newest = time.monotonic()
             if len(found) >= self._expected or time.monotonic() > newest + _QUIET:
                 return found
@@ -98,22 +101,22 @@ def _held_while_asking(path: Path, ask: Ask) -> t.Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         os.close(fd)
 
 
-def _is_held(path: Path) -> bool:
-    """Whether who asked is still there: one that died, or whose task has timed out, wants nothing any more."""
+def _held(path: Path) -> bytes | None:
+    """What is asked for, if who asked is still there: one that died, or whose task has timed out, wants nothing."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = path.open("rb")
     except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read()
+    return None
 
 
 @contextlib.contextmanager

@@ -24,6 +24,10 @@ _RECORD = "flotilla-record-1"
 _SNAPSHOT = "flotilla-snapshot-1"
 
 
+class NeverWritten(InvalidRecord):
+    """A sidecar volume that is still as empty as it was made."""
+
+
 def pack_sidecar(record: Record) -> bytes:
     return _pack(_RECORD, record.dumps())
 
@@ -51,14 +55,16 @@ def _pack(head: str, content: str) -> bytes:
 
 
 def _read(expected: str, data: bytes) -> str:
+    if not data.strip(b"\0"):
+        raise NeverWritten("a sidecar volume was never written")
     head, _newline, rest = data.partition(b"\n")
     parts = head[:200].decode("ascii", "replace").split()
     if len(parts) != 3 or parts[0] != expected or not parts[1].isdigit():
-        raise InvalidRecord("a sidecar volume doesn't begin as one: it was never written, or by something else")
+        raise InvalidRecord("a sidecar volume doesn't begin as one: it was written by something else")
     text = rest[: int(parts[1])]
     if hashlib.sha256(text).hexdigest() != parts[2]:
         raise InvalidRecord("a sidecar volume is half written: its checksum doesn't fit")
     return text.decode("ascii", "replace")
 
 
-__all__ = ["BLOCK", "pack_sidecar", "pack_snapshot", "read_sidecar", "read_snapshot"]
+__all__ = ["BLOCK", "NeverWritten", "pack_sidecar", "pack_snapshot", "read_sidecar", "read_snapshot"]

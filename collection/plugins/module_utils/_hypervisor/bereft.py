@@ -23,11 +23,15 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, Move
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Domain, libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landing import finished, must_have_come
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landing import (
+    finished,
+    has_run,
+    must_have_come,
+)
 
 
 def lacks_memory(domain: Domain) -> bool:
@@ -44,20 +48,26 @@ def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
     domain = job.domain
     if mark.role != SOURCE:
         must_have_come(job)
-    short = lacks_memory(domain)
-    if not short and transit.has_job(domain):
+    short, was_on = lacks_memory(domain), bool(domain.isActive())
+    if not short and transit.is_being_moved(domain):
         raise Conflict(
             f"libvirt has not yet given up the migration of server {job.order.name!r}, whose other end "
             f"{mark.other.host} is dead: nothing is touched; run again in a minute (`virsh domjobinfo`)"
         )
     _check_disks(job, mark, short=short)
-    lost = (short or _stands_still(domain, mark)) and domains.kill(domain)
+    if short and mark.role != SOURCE:
+        # It has run here: who comes after a kill must know.
+        mark = dataclasses.replace(mark, doubt=True)
+        job.host.write(domain, marked(job.record, mark))
+    lost = (short or _stands_still(domain, mark) or _may_be_torn(job, mark)) and domains.kill(domain)
     started = bool(job.order.options.get("start")) and domains.start(domain)
     final = finished(domain, job.host.storage, _replacing(job.record, mark))
     status = "failed" if mark.role == SOURCE else "completed"
     job.told.update(record=final.to_json(), state=domains.state_of(domain))
     job.told["migration"] = {"id": mark.migration, "status": status, "left": False}
-    what = "it goes on here as it was" if not lost else "what it had in memory is lost"
+    what = (
+        "what it had in memory is lost" if lost else "it goes on here as it was" if was_on else "its disks here count"
+    )
     return True, f"{mark.other.host} is dead, and its move is over: {what}{', and it was started' if started else ''}"
 
 
@@ -67,10 +77,29 @@ def _stands_still(domain: Domain, mark: Move) -> bool:
     return mark.role == SOURCE and not mark.paused and domains.state_of(domain) == "paused"
 
 
+def _may_be_torn(job: Job, mark: Move) -> bool:
+    """Whether it runs on where it comes from, on a disk that both ends have, after it may have run at the other: what
+    it has in memory of that disk may be old."""
+    if mark.role != SOURCE or mark.paused or not transit.may_be_handed_over(job.domain):
+        return False
+    copied = {disk.volume for disk in mark.disks}
+    return any(has_data(disk) and disk.volume not in copied for disk in job.record.disks)
+
+
 def _check_disks(job: Job, mark: Move, *, short: bool) -> None:
     """Refuse to give up the disks that a guest may have written to on the dead host, unless there is leave."""
     copied = [disk.role for disk in mark.disks if has_data(disk)]
-    if mark.role != SOURCE or mark.paused or not copied or job.order.options.get("data_loss"):
+    if not copied or job.order.options.get("data_loss"):
+        return
+    if mark.role != SOURCE:
+        if not mark.doubt and not has_run(job.domain):
+            raise Conflict(
+                f"server {job.order.name!r} may never have run here: what it has written on {mark.other.host}, which "
+                f"is dead, to its disk {', '.join(copied)} is there alone: nothing is touched; put that host back, or "
+                "-e fleet_allow=data_loss goes on with the disks as they are here"
+            )
+        return
+    if mark.paused:
         return
     if short or not job.domain.isActive() or transit.may_be_handed_over(job.domain):
         raise Conflict(

@@ -81,7 +81,7 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         return arrived(job.host, job.order.server_id, far, job.told)
     if not here.isActive():
         there = _landed(far, job.order.server_id)
-        if is_migrated(*here.state()[:2]) or (there is not None and _has_run(there)):
+        if is_migrated(*here.state()[:2]) or (there is not None and has_run(there)):
             return arrived(job.host, job.order.server_id, far, job.told)
         _must_be_told(there, far.end.host)
         # The guest went off by itself while it was moved: it is where it was.
@@ -99,7 +99,7 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         mark = _doubted(job, here, mark)
     stands = transit.is_waiting_for_memory(here) and not transit.has_job(here)  # libvirt was restarted here meanwhile
     there = _landed(far, job.order.server_id) if stands or mark.doubt else None
-    if there is not None and _has_run(there):
+    if there is not None and has_run(there):
         domains.kill(here)
         return arrived(job.host, job.order.server_id, far, job.told)
     _must_be_told(there, far.end.host)
@@ -149,7 +149,7 @@ def _landed(far: Far, server_id: str) -> Domain | None:
     return found(far.conn.lookupByUUIDString, server_id)
 
 
-def _has_run(there: Domain) -> bool:
+def has_run(there: Domain) -> bool:
     """Whether a guest that is no longer waited for has ever run there. Libvirt makes it persistent just before its CPUs
     start: one that fails then, or that is destroyed, is off there, and is still where it comes from."""
     off = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
@@ -168,7 +168,7 @@ def _must_be_told(there: Domain | None, host: str) -> None:
 
 
 def _must_have_run(domain: Domain, host: str) -> None:
-    if not _has_run(domain):
+    if not has_run(domain):
         name = shlex.quote(domain.name())
         raise Conflict(
             f"its domain on {host} is off, and whether it ever ran there can't be told: nothing is touched. If it did, "
@@ -339,4 +339,4 @@ def _statistics(domain: Domain) -> dict[str, Json]:
     return {}
 
 
-__all__ = ["arrived", "completed_from_here", "finished", "must_have_come", "over", "own_name"]
+__all__ = ["arrived", "completed_from_here", "finished", "has_run", "must_have_come", "over", "own_name"]

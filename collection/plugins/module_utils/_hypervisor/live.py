@@ -129,7 +129,7 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
             f"without: if that host is dead, the playbook evacuate ends the move (-e fleet_host={mark.other.host}), "
             "and the server starts anew from its disks"
         )
-    if transit.has_job(job.domain):
+    if transit.is_being_moved(job.domain):
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
@@ -186,23 +186,13 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     try:
         if transit.is_broken_post_copy(job.domain):
             ended = steering.resume(far, found(far.conn.lookupByUUIDString, job.order.server_id))
-        elif _is_being_moved(job.domain):
+        elif transit.is_being_moved(job.domain):
             ended = steering.attach()
         else:
             ended = steering.looked_at()
     except (FlotillaError, libvirt.libvirtError) as exc:
         ended = Ended(message_of(exc))
     return over(job, far, mark, ended)
-
-
-def _is_being_moved(domain: Domain) -> bool:
-    """Whether libvirt's job is a migration away from here: no end of a backup or a dump is waited for."""
-    if not transit.has_job(domain):
-        return False
-    with contextlib.suppress(libvirt.libvirtError):
-        outwards = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
-        return bool(domain.jobStats().get("operation", outwards) == outwards)
-    return True
 
 
 # -- disks --------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     Stale,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import NeverWritten
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, snapshots
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import (
@@ -168,11 +169,18 @@ def _clear_older(job: Job, record: Record, images: t.Mapping[str, Image]) -> Non
     volumes = [(pool, name, volume) for pool, name in found for volume in [pool.find(name)] if volume is not None]
     if not volumes or not storage.pool(record.root.pool).can("upload"):
         return
+    names = ", ".join(f"{name} in pool {pool.name}" for pool, name, _volume in volumes)
     beside = None
-    with contextlib.suppress(InvalidRecord):
+    try:
         beside = storage.read_sidecar(storage.pool(record.root.pool), record.id)
+    except NeverWritten:
+        pass  # they were not complete yet
+    except InvalidRecord as exc:
+        raise Conflict(
+            f"server {record.name!r} may have run on this host since it was shelved, on disks that are still here "
+            f"({names}): {exc}. Nothing is touched; look which of both you want, and delete or rename the other"
+        ) from exc
     if beside is not None and beside.generation > record.generation:
-        names = ", ".join(f"{name} in pool {pool.name}" for pool, name, _volume in volumes)
         raise Conflict(
             f"server {record.name!r} has run on this host since it was shelved, on disks that are still here "
             f"({names}): nothing is touched; look which of both you want, and delete or rename the other"

@@ -9,6 +9,8 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import contextlib
+
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -78,9 +80,20 @@ def has_job(domain: Domain) -> bool:
     return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
 
+def is_being_moved(domain: Domain) -> bool:
+    """Whether libvirt's job is a migration away from here: no end of a backup or a dump is waited for."""
+    if not has_job(domain):
+        return False
+    with contextlib.suppress(libvirt.libvirtError):
+        outwards = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+        return bool(domain.jobStats().get("operation", outwards) == outwards)
+    return True
+
+
 __all__ = [
     "has_job",
     "is_arriving",
+    "is_being_moved",
     "is_broken_post_copy",
     "is_post_copy",
     "is_waiting_for_memory",

@@ -108,6 +108,8 @@ class Evacuate(Reconcile):
         rows = self._given.snapshot.hosts if self._given.snapshot is not None else {}
         dead = {host: rows[host].host_id if host in rows else None for host in self._lost.hosts}
         for record, location in severed(self._where, dead):
+            if self._has_left(record, location):
+                continue
             draft = Draft(record.name, None, location, host=location.host)
             if not self._asked_for(record.name, record.id):
                 continue
@@ -120,6 +122,14 @@ class Evacuate(Reconcile):
                 continue
             step = end_alone(record, location, start=self._starts(record), may_lose=self._may_lose)
             yield draft.to_do(ServerPlan(held=(step,)) if step.hold else ServerPlan(steps=(step,)))
+
+    def _has_left(self, record: Record, location: Location) -> bool:
+        """Whether the server's last record names this copy as one that it has left: that record counts."""
+        snapshot = self._given.snapshot
+        row = snapshot.servers.get(record.id) if snapshot is not None else None
+        last = row.loads() if row is not None else None
+        host = self._given.by_name.get(str(location.host))
+        return last is not None and host is not None and names(last, record, host.host_id)[1]
 
     def _unseen(self) -> t.Iterator[Draft]:
         """Servers that a move has taken to a dead host, where nobody saw them: they are not forgotten."""
@@ -164,6 +174,8 @@ class Evacuate(Reconcile):
     def _check_known(self, alone: t.Sequence[Draft]) -> None:
         """A host of which neither ledger nor inventory knows a server has nothing to evacuate."""
         rows = self._given.snapshot.servers.values() if self._given.snapshot is not None else ()
+        if any(row.host in self._lost.hosts for row in rows):
+            return  # it is named beside others, which have some
         for host in self._never_seen:
             if host in self._lost.hosts and not alone and not any(row.host == host for row in rows):
                 raise InvalidInput(

@@ -54,14 +54,15 @@ def end_alone(record: Record, location: Location, *, start: bool, may_lose: bool
     if its.role != SOURCE:
         why = f"its move from {other} was cut off: it stays here, without what of its memory was still there"
     elif guest.state == "running" or its.paused:
-        why = f"its move to {other} was cut off: it stays here as it is"
+        why = f"its move to {other} was cut off: it stays here as it is, or starts anew if it may have run there"
     else:
         lost = [disk.role for disk in its.disks if has_data(disk)]
         why = f"its move to {other} was cut off, and it may have run there: its disks here are kept, its memory is lost"
         why += f", and what it has written to its disk {', '.join(lost)} there" if lost else ""
     options = {"migration": its.migration, "dead": True, "start": start, "data_loss": may_lose, "watch": WATCH}
     hold = "data_loss" if lost and not may_lose else None
-    return Step("end_move", why, hold=hold, options={**options, "from": other, "among": [other], "lost": lost})
+    among = sorted({other, *location.unseen})  # each of them is proved to be dead first
+    return Step("end_move", why, hold=hold, options={**options, "from": other, "among": among, "lost": lost})
 
 
 __all__ = ["end_alone", "severed"]

@@ -84,7 +84,7 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
 
 
 #: Steps that delete disks which a server has had.
-_DELETE = frozenset({"delete", "rebuild", "shelve"})
+_DELETE = frozenset({"delete", "rebuild", "shelve", "unshelve"})
 
 
 def deletable(given: Situation, where: Whereabouts, draft: Draft) -> Draft:

@@ -99,6 +99,26 @@ def test_many_are_each_answered_once(tmp_path: Path) -> None:
     assert sorted(name for _who, asks in asking.called() for name in asks) == names
 
 
+def test_an_answer_that_is_being_taken_away_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is slow just there would have its steps begun a second time, after it was told how they ended."""
+    unlink = Path.unlink
+
+    def slowly(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        if path.suffix in (".ask", ".answer"):
+            time.sleep(0.03)
+
+    monkeypatch.setattr(Path, "unlink", slowly)
+    asking = Asking(tmp_path / "f", 4)
+    names = [f"s{n:02}" for n in range(16)]
+    for name in names:
+        asking.begin(name)
+    assert asking.end() == {name: {"to": name} for name in names}
+    assert sorted(name for _who, asks in asking.called() for name in asks) == names
+
+
 def test_one_that_is_expected_in_vain_is_not_waited_for_long(tmp_path: Path) -> None:
     asking = Asking(tmp_path / "f", 9)
     asking.begin("s1")
@@ -150,6 +170,9 @@ def test_one_server_s_failure_is_its_own() -> None:
     }
 
 
-def test_a_call_that_failed_as_a_whole_failed_for_each() -> None:
-    outcome = {"failed": True, "msg": "this host is not enrolled", "changed": False}
-    assert of_server(outcome, "1") == outcome
+def test_a_call_that_failed_as_a_whole_failed_for_each(tmp_path: Path) -> None:
+    """Ansible puts an object into such a result, which is nobody's answer."""
+    failed = {"failed": True, "msg": "this host is not enrolled", "changed": False}
+    outcome = {**failed, "exception": object(), "invocation": {}}
+    told = Together(tmp_path / "f", 1).ask("1", {}, lambda asks: {key: of_server(outcome, key) for key in asks})
+    assert told == failed

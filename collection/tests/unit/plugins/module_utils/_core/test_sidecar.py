@@ -31,7 +31,7 @@ def test_read_back(description: str) -> None:
 @pytest.mark.parametrize("written", [0, 1, 20, 90, 200, 500])
 def test_half_written_is_known_as_such(written: int) -> None:
     packed = pack_sidecar(record())
-    with pytest.raises(InvalidRecord, match=r"half written|doesn't begin as one"):
+    with pytest.raises(InvalidRecord, match=r"never written|half written|doesn't begin as one"):
         read_sidecar(packed[:written] + bytes(len(packed) - written))
 
 

@@ -184,7 +184,8 @@ class Reader:
         """The watcher runs until it is ended: here once it has begun to look."""
         program, *arguments = shlex.split(words)
         installed = self._home / "collections/ansible_collections/flotilla/compute" / program
-        command = [sys.executable, str(installed), *arguments]
+        # What a shell has begun in the background ignores Ctrl-C, and so would its children.
+        command = ["env", "--default-signal=INT", sys.executable, str(installed), *arguments]
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(command, cwd=self._home, env=self._environment, text=True, **pipe) as watcher:  # type: ignore[call-overload]
             said = str(watcher.stdout.readline())

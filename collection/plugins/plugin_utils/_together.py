@@ -22,6 +22,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 
 Ask = t.Mapping[str, Json]
@@ -96,8 +97,15 @@ def _held_while_asking(path: Path, ask: Ask) -> t.Iterator[None]:
     fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.write(fd, json.dumps(ask).encode())
-        draft.rename(path)
+        try:
+            with open(fd, "wb", closefd=False) as file:  # all of it: half of it would fail whoever reads it
+                file.write(json.dumps(ask).encode())
+            draft.rename(path)
+        except OSError as exc:
+            raise FlotillaError(
+                f"what is to be asked of the host can't be laid down in {str(path.parent)!r} on the controller: "
+                f"{exc.strerror}; make room there (local_tmp of ansible.cfg)"
+            ) from exc
         yield
     finally:
         path.unlink(missing_ok=True)

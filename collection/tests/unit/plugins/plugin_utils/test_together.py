@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
 import typing as t
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import of_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._together import Together, about_to_ask
 
@@ -184,3 +186,15 @@ def test_a_call_that_failed_as_a_whole_failed_for_each(tmp_path: Path) -> None:
     outcome = {**failed, "exception": object(), "invocation": {}}
     told = Together(tmp_path / "f", 1).ask("1", {}, lambda asks: {key: of_server(outcome, key) for key in asks})
     assert told == failed
+
+
+def test_what_does_not_fit_on_the_disk_is_this_server_s_failure_alone(tmp_path: Path) -> None:
+    """A file system writes what it has room for, and says so only to who asks."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(FlotillaError, match="can't be laid down in .* on the controller: File too large"):
+            Together(tmp_path / "f", 1).ask("s1", {"drive": "x" * 8192}, answer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "f").iterdir()) == []

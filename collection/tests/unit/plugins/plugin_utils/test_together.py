@@ -193,7 +193,7 @@ def test_what_does_not_fit_on_the_disk_is_this_server_s_failure_alone(tmp_path: 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(FlotillaError, match="can't be laid down in .* on the controller: File too large"):
+        with pytest.raises(FlotillaError, match=r"can't be laid down in .* on the controller: File too large"):
             Together(tmp_path / "f", 1).ask("s1", {"drive": "x" * 8192}, answer)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

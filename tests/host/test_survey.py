@@ -162,9 +162,9 @@ def test_the_host_is_what_libvirt_offers(conn: t.Any, tmp_path: Path) -> None:
 
 def test_a_volume_that_another_host_made_is_seen(lab: Lab, conn: t.Any, tmp_path: Path) -> None:
     name = volume_of(str(uuid.UUID(int=5)), "root")
-    lab.ok("exec", "kvm1", "truncate", "-s", "1M", f"/var/lib/libvirt/pools/shared/{name}")
+    lab.ok("exec", "kvm1", "dd", "if=/dev/urandom", f"of=/var/lib/libvirt/pools/shared/{name}", "bs=1M", "count=1")
     shared = survey(conn, state_dir=str(tmp_path))["pools"]["shared"]
-    assert shared["volumes"][name]["capacity"] == 1024**2
+    assert shared["volumes"][name]["allocation"] >= 1024**2
 
 
 def test_records_beside_disks_are_read_where_they_are_asked_for(lab: Lab, conn: t.Any, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_pools_have_their_smallest_marker_as_id_and_show_our_volumes_alone(conn:
     assert local["id"] == "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1b01"
     assert local["markers"] == [local["id"], "6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1b02"]
     assert (local["type"], local["path"], local["active"]) == ("dir", "/pools/local", True)
-    assert local["volumes"][f"{ID}-root"] == {"capacity": 2**30, "allocation": 4096}
+    assert local["volumes"][f"{ID}-root"] == {"allocation": 4096}
     assert sorted(local["volumes"]) == sorted(
         [f"{ID}-root", IMAGE, f"{IMAGE}.ok", *(f"flotilla-pool-{marker}" for marker in local["markers"])]
     )

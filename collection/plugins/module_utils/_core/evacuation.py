@@ -21,11 +21,10 @@ import dataclasses
 from .errors import InvalidRecord
 from .model import Json, Record
 from .resize import Place
+from .sidecar import REPLACED
 
 REPLACES = "replaces"
 EVACUATING = "evacuating"
-#: The mark of the sidecar that a stale copy leaves beside its local disks, until these are reclaimed.
-REPLACED = "replaced"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +152,6 @@ def has_left(record: Record, host_id: str | None, generation: int) -> bool:
 
 __all__ = [
     "EVACUATING",
-    "REPLACED",
     "REPLACES",
     "Evacuating",
     "Kept",

@@ -20,6 +20,8 @@ from .model import Record
 from .snapshot import Snapshot
 
 BLOCK = 64 * 1024
+#: Role and mark of the sidecar that a stale copy leaves beside its local disks, until these are reclaimed.
+REPLACED = "replaced"
 _RECORD = "flotilla-record-1"
 _SNAPSHOT = "flotilla-snapshot-1"
 
@@ -67,4 +69,4 @@ def _read(expected: str, data: bytes) -> str:
     return text.decode("ascii", "replace")
 
 
-__all__ = ["BLOCK", "NeverWritten", "pack_sidecar", "pack_snapshot", "read_sidecar", "read_snapshot"]
+__all__ = ["BLOCK", "REPLACED", "NeverWritten", "pack_sidecar", "pack_snapshot", "read_sidecar", "read_snapshot"]

@@ -22,7 +22,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
     EVACUATING,
-    REPLACED,
     Evacuating,
     evacuating,
     half_built,
@@ -31,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import defined_anew
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Json, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import REPLACED
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import virt_type
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (

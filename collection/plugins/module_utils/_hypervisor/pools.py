@@ -42,6 +42,8 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OURS = re.compile(rf"{_UUID}-[a-z][a-z0-9_-]*|image-[0-9a-f]{{64}}(?:\.ok)?|(?:{MARKER}|snapshot-){_UUID}")
+#: What a server's disks take is told apart from what else is in a pool; its drive and record are too small to matter.
+_MEASURED = re.compile(rf"{_UUID}-(?!(?:config|record)$).+")
 _MARKED = re.compile(rf"{MARKER}({_UUID})")
 
 Facts = dict[str, t.Any]
@@ -69,7 +71,7 @@ def pool_facts(pool: Pool) -> Facts:
         "active": active,
         **{key: int(root.findtext(key, "0")) for key in ("capacity", "allocation", "available")},
         "capabilities": list(CAPABILITIES.get(root.get("type", ""), ())),
-        "volumes": _sizes(volumes),
+        "volumes": _ours(volumes),
         "volumes_total": len(volumes),
     }
     if not active:
@@ -115,10 +117,20 @@ def _volumes(pool: Pool) -> dict[str, Volume] | None:
         raise
 
 
-def _sizes(volumes: t.Mapping[str, Volume]) -> dict[str, dict[str, int]]:
-    """Flotilla's own volumes. Asking for a size costs a call each (0.15 ms): others are not asked."""
-    ours = {name: found(volume.info) for name, volume in volumes.items() if _OURS.fullmatch(name)}
-    return {name: {"capacity": info[1], "allocation": info[2]} for name, info in ours.items() if info is not None}
+def _ours(volumes: t.Mapping[str, Volume]) -> dict[str, dict[str, int]]:
+    """Flotilla's own volumes, with what each of a server's disks takes: {"allocation"}. Asking costs a call each
+    (0.15 ms), so that of nothing else is asked. One that is gone meanwhile is none."""
+    sizes = {
+        name: _size(volume) if _MEASURED.fullmatch(name) else {}
+        for name, volume in volumes.items()
+        if _OURS.fullmatch(name)
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _size(volume: Volume) -> dict[str, int] | None:
+    info = found(volume.info)
+    return None if info is None else {"allocation": info[2]}
 
 
 __all__ = ["CAPABILITIES", "MARKER", "locations", "markers", "pool_facts", "pools", "refresh"]

@@ -13,12 +13,14 @@ the rest comes in lists.
 from __future__ import annotations
 
 import functools
+import pathlib
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import REPLACED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_tree, networks, pci
+from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import FOLDER
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import REPLACED
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks, pci
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -67,7 +69,7 @@ def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
         "bridges": networks.bridges(),
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in domains],
-        "metadata": metadata_tree.facts(metadata_tree.Trees(conn, state_dir), records),
+        "metadata": _metadata(conn, state_dir, records),
         "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
         "replaced": [record.to_json() for record in records_beside(conn, pools_facts, role=REPLACED, mark=REPLACED)],
         "beside": [r.to_json() for r in records_beside(conn, pools_facts, role="record", but=ids)] if beside else [],
@@ -122,6 +124,15 @@ def guests(conn: Connection, where: Locations) -> list[Guest]:
             )
         )
     return sorted(result, key=lambda guest: guest.name)
+
+
+def _metadata(conn: Connection, state_dir: str, records: t.Sequence[Record]) -> Facts:
+    """What there is of the metadata service; most hosts have none, and need not read its code at each survey."""
+    if not pathlib.Path(state_dir, FOLDER).is_dir():
+        return {"bridges": [], "old": [], "left": []}
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import metadata_tree
+
+    return metadata_tree.facts(metadata_tree.Trees(conn, state_dir), records)
 
 
 def _nothing() -> None:

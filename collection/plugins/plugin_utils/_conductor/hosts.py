@@ -412,7 +412,7 @@ def _disk_used(computes: t.Sequence[Compute], uses: t.Mapping[str, t.Sequence[Us
             key = compute.room_key(name)
             by_id = nominal.setdefault(key, {})
             by_id.update({use.id: use.disks[name] for use in uses[compute.name] if name in use.disks})
-            held = sum(v["allocation"] for volume, v in pool.get("volumes", {}).items() if volume[:36] in ours)
+            held = sum(v.get("allocation", 0) for volume, v in pool.get("volumes", {}).items() if volume[:36] in ours)
             rest = max(0, pool["allocation"] - held) / GIB
             other[key] = min(other.get(key, rest), rest)
     return {key: -int(-(sum(by_id.values()) + other.get(key, 0)) // 1) for key, by_id in nominal.items()}

@@ -67,6 +67,6 @@ def _pool(pool: t.Mapping[str, Json], ours: t.Container[str]) -> dict[str, Json]
     """The pool without its volumes: thousands of them, in a pool that is shared on each host again. What the fleet's
     servers hold of it is counted by their records."""
     volumes = pool.get("volumes", {})
-    held = sum(volume["allocation"] for name, volume in volumes.items() if name[:36] in ours)
+    held = sum(volume.get("allocation", 0) for name, volume in volumes.items() if name[:36] in ours)
     kept = {key: pool.get(key) for key in _POOL}
     return {**kept, "allocation": max(0, pool["allocation"] - held), "volumes": {}}

@@ -140,8 +140,10 @@ class ActionModule(FleetAction):
     def _come_since(self, plan: Arguments) -> t.Iterator[str]:
         """Servers that others have brought to a host while it was emptied: they had chosen it before."""
         emptied = plan.get("drain") or {}
+        if emptied.get("kind") != "drain" or self.check_mode:
+            return
         ledger = self.open_ledger(create=False)
-        if emptied.get("kind") != "drain" or ledger is None or self.check_mode:
+        if ledger is None:
             return
         known = {entry["id"] for entry in plan["servers"].values()}
         known.update(entry["id"] for host in plan["hosts"].values() for entry in host["servers"])

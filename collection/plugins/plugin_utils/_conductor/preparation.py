@@ -30,7 +30,7 @@ def enrolment(compute: Compute, *, fleet_id: str | None, ledger_id: str | None) 
     """Write the host's marker and mark its pools, where that is still to be done. ``fleet_id`` None: drawn in this
     run."""
     marker = compute.marker
-    unmarked = sorted(name for name, pool in compute.pools.items() if _lacks_mark(pool))
+    unmarked = sorted(name for name, pool in compute.pools.items() if lacks_mark(pool))
     ours = marker is not None and (marker["fleet_id"], marker["ledger_id"]) == (fleet_id, ledger_id)
     if ours and not unmarked:
         return None
@@ -40,8 +40,9 @@ def enrolment(compute: Compute, *, fleet_id: str | None, ledger_id: str | None) 
     return HostStep("enroll", f"enroll ({', '.join(what)})", args)
 
 
-def _lacks_mark(pool: t.Mapping[str, Json]) -> bool:
-    """Some kinds of pools can't bear a mark (no volume can be made in them): they stay the host's own."""
+def lacks_mark(pool: t.Mapping[str, Json]) -> bool:
+    """Whether a pool is still to be marked. Some kinds can't be (no volume can be made in them): they stay the host's
+    own."""
     return pool["active"] and not pool["id"] and "create" in pool["capabilities"]
 
 
@@ -129,4 +130,4 @@ def _refuse_one_machine_twice(computes: t.Sequence[Compute]) -> None:
             )
 
 
-__all__ = ["enrolment", "host_plan", "image_steps", "whose"]
+__all__ = ["enrolment", "host_plan", "image_steps", "lacks_mark", "whose"]

@@ -29,7 +29,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.afterw
     images_for,
     spec_of,
 )
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.autostart import starts_twice
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.autostart import (
+    note,
+    starts_later,
+    starts_twice,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.claiming import claim, pool_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.cpu_models import cpu_notes, without_cpu
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
@@ -105,6 +109,7 @@ class Reconcile:
         )
         self._explanations: dict[str, Explanation] = {}
         self._placement_notes: tuple[str, ...] = ()
+        self._later: list[str] = []
         self._undeclared = Undeclared()
         self._drafts = {draft.name: draft for draft in self._drafted()}
 
@@ -135,9 +140,14 @@ class Reconcile:
             if server.state == "absent" and location.status == "held" and location.record is None:
                 return draft
             return draft.refuse(_VERDICTS[location.status], location.message)
-        twice = starts_twice(server, location.record, location.host, self._given.computes)
+        known = self._given.snapshot.hosts if self._given.snapshot is not None else {}
+        twice = starts_twice(server, location.record, location.host, self._given.computes, known)
         if twice:
             return draft.refuse(ERROR, twice)
+        if location.record is None and starts_later(server, server.spec.get("host"), self._given.computes):
+            self._later.append(server.name)
+            server = dataclasses.replace(server, spec={**server.spec, "autostart": False})
+            draft = dataclasses.replace(draft, server=server)
         plan = plan_server(
             server,
             location.record,
@@ -399,7 +409,7 @@ class Reconcile:
     def _notes(self) -> tuple[str, ...]:
         wanted = self._declared.settings.explain
         cpus = cpu_notes(self._declared.settings.cpu_model, self._given.computes)
-        notes = (*self._undeclared.notes, *self._assumable(), *cpus, *self._placement_notes)
+        notes = (*self._undeclared.notes, *self._assumable(), *cpus, *note(self._later), *self._placement_notes)
         if not wanted:
             return notes
         if wanted not in self._explanations:

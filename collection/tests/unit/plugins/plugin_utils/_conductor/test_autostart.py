@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import ERROR, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import HostRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     WEB,
     applied,
@@ -19,6 +21,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     hosts,
     kinds,
     reconcile,
+    rows,
     survey,
 )
 
@@ -27,6 +30,13 @@ def with_pool(name: str, **pool: t.Any) -> dict[str, t.Any]:
     """A host with another pool beside its local one."""
     its = survey(name)
     its["pools"]["vault"] = {**its["pools"]["local"], "id": f"vault-{name}", **pool}
+    return its
+
+
+def unmarked(name: str) -> dict[str, t.Any]:
+    """A host on which no run has been yet."""
+    its = survey(name, marked=False)
+    its["pools"]["local"]["volumes_total"] = 0
     return its
 
 
@@ -82,3 +92,39 @@ def test_one_that_may_come_to_any_host_is_refused_for_each_of_them() -> None:
     entry = entries(reconcile(declared, hosts(declared, **surveys)).plan())["web1"]
     assert (entry.verdict, kinds(entry)) == (ERROR, [])
     assert "kvm3 has pool 'vault' of kvm2, too" in entry.message
+
+
+def test_a_host_that_is_down_counts_by_what_the_ledger_knows_of_its_pools() -> None:
+    declared = fleet({"web1": {**WEB, **ASKED, "server_host": "kvm2"}})
+    computes = hosts(declared, kvm2=with_pool("kvm2", id="one-and-the-same"), kvm3=None)
+    assert kinds(entries(reconcile(declared, computes).plan())["web1"]) == ["create", "update", "start"]
+    knows = HostRow("kvm3", "id-kvm3", 1, "enabled", None, 1.0, {"pools": ["other", "one-and-the-same"]})
+    entry = entries(reconcile(declared, computes, rows(hosts={"kvm3": knows})).plan())["web1"]
+    assert (entry.verdict, kinds(entry)) == (ERROR, [])
+    assert "kvm3 has pool 'vault' of kvm2, too" in entry.message
+
+
+def test_before_pools_are_marked_it_is_built_and_starts_by_itself_from_the_next_run_on() -> None:
+    declared = fleet({"web1": {**WEB, "server_autostart": True, "server_host": "kvm1"}})
+    fresh = {name: unmarked(name) for name in ("kvm1", "kvm2", "kvm3")}
+    first = reconcile(declared, hosts(declared, **fresh))
+    entry = entries(first.plan())["web1"]
+    assert kinds(entry) == ["create", "start"]
+    assert first.plan().notes[0].startswith("web1: server_autostart waits for the next run; which hosts share a pool")
+    (guest,) = applied(first)["kvm1"]
+    assert guest.record is not None
+    assert not guest.record.spec["autostart"]
+    guest = dataclasses.replace(guest, record=dataclasses.replace(guest.record, host_id="id-kvm1"))
+
+    shared = {name: survey(name) for name in ("kvm1", "kvm2", "kvm3")}
+    second = reconcile(declared, hosts(declared, {"kvm1": [guest]}, **shared)).plan()
+    assert (kinds(entries(second)["web1"]), second.notes) == (["update"], ())
+    shared["kvm2"]["pools"]["local"]["id"] = "pool-kvm1"
+    assert entries(reconcile(declared, hosts(declared, {"kvm1": [guest]}, **shared)).plan())["web1"].verdict == ERROR
+
+
+@pytest.mark.parametrize("others", [{"kvm2": None, "kvm3": None}, {}], ids=["alone", "beside hosts with marks"])
+def test_a_host_whose_pool_no_other_can_have_says_so_at_once(others: dict[str, None]) -> None:
+    declared = fleet({"web1": {**WEB, "server_autostart": True, "server_host": "kvm1"}})
+    plan = reconcile(declared, hosts(declared, kvm1=unmarked("kvm1"), **others)).plan()
+    assert (kinds(entries(plan)["web1"]), plan.notes) == (["create", "update", "start"], ())

@@ -25,6 +25,7 @@ from tests.host.guests import (
     sentence,
     step,
 )
+from tests.host.test_live import wait
 from tests.host.test_moving import IDS, SMALL, Pair, pair
 from tests.support.kills import SEED, drawn
 
@@ -152,6 +153,27 @@ def test_a_server_that_is_not_to_run_is_never_started_and_local_disks_wait_for_t
     ok(pair.hosts["kvm1"].run(step("reclaim", record, None)))
     assert pair.volumes(record)["kvm1/local"] == set()
     assert pair.volumes(record)["kvm2/local"] == {"root", "swap", "config", "record"}
+    tidy(pair, record)
+
+
+@pytest.mark.soak
+def test_one_that_is_not_waited_for_is_built_by_its_host_alone(pair: Pair) -> None:
+    """Whoever asks again is told what came of it; what fails leaves nothing, and says so."""
+    record, there = dead(pair, "local"), pair.hosts["kvm2"]
+    asked = deed(record, wait=False, watch=0.01, migration="m1")
+    assert there.run(asked, record=record)[-1].get("running")
+    wait(lambda: any(not half_built(t.cast(Record, guest.record)) for guest in pair.guests("kvm2")))
+    there.console(record, r"boots=1\b .*config_drive=\w")
+    assert ok(there.run({**asked, "options": {**asked["options"], "watch": 10}})) == [("evacuate", True, "running")]
+    ok(pair.hosts["kvm1"].run(stale(record)))
+    tidy(pair, record)
+
+    record = dead(pair, "shared")
+    lab("exec", "kvm1", "virsh", "start", record.id)
+    (failed,) = there.run(deed(record, wait=False, watch=30, migration="m2"))
+    assert (failed["failed"], failed["nothing_left"]) == (True, True), failed
+    assert "a disk of it is still locked by somebody else" in failed["message"]
+    assert pair.guests("kvm2") == []
     tidy(pair, record)
 
 

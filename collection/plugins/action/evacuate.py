@@ -63,6 +63,7 @@ class ActionModule(Carrier):
         "accept_data_loss": {"type": "bool", "default": False},
         "target_state": {"type": "str", "choices": ["declared", "started", "stopped"], "default": "declared"},
         "admin_password": {"type": "str", "no_log": True},
+        "wait": {"type": "bool", "default": True},
         "unattended": {"type": "bool", "default": False},
         "declared": {"type": "str"},
         "run": {"type": "dict"},
@@ -105,6 +106,8 @@ class ActionModule(Carrier):
         """The compute host that the task runs for, None on the controller."""
         host = self.target_host()
         if host not in declared.computes:
+            if not args["wait"]:
+                raise InvalidInput("wait is for a task on a compute host; the playbook evacuate waits for each server")
             return None
         if args["to"] not in (None, host):
             raise InvalidInput(f"the task runs for {host}, and to is {args['to']}: delegate_to {args['to']}")
@@ -121,6 +124,7 @@ class ActionModule(Carrier):
             target_state=args["target_state"],
             password=args["admin_password"] is not None,
             by_word=bool(args["fenced"]),
+            wait=args["wait"],
             unattended=args["unattended"],
             begun=begun_elsewhere(ledger),
         )

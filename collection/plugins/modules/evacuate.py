@@ -93,6 +93,13 @@ options:
       - A new password for the administrator, for a server that is built anew, where the guest takes it from its config
         drive. Refused where the disk is kept, as in Nova. For a task on a compute host.
     type: str
+  wait:
+    description:
+      - Whether the servers are waited for until they are built, and run if they are to. With V(false) a build that
+        takes longer than a few seconds ends by itself on its host, and the next reconcile or evacuate run notes what
+        came of it. For a task on a compute host; the playbook waits.
+    type: bool
+    default: true
   unattended:
     description:
       - Refuse hosts that inventory or the ledger has out of service, for people are at work on them. For a watcher.

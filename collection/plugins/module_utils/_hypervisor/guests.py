@@ -151,7 +151,7 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
     """One server's steps under one lock, up to the first that fails."""
     if orders[0].kind in _BESIDE:
         return [_run(host, orders[0])]
-    if orders[0].kind in _WATCHED:
+    if orders[0].kind in _WATCHED or "watch" in orders[0].options:
         return [_watch(host, orders, wait=wait)]
     results: list[dict[str, Json]] = []
     kinds = ", ".join(order.kind for order in orders)
@@ -205,7 +205,10 @@ def _work(uri: str, host: Host, order: Order) -> dict[str, Json]:
     journal = Journal.of(host.state_dir, order.server_id)
     with opened(uri) as conn:
         own = host_of(conn, state_dir=host.state_dir, run_id=host.run_id, fleet_id=host.fleet_id)
-        return _run(dataclasses.replace(own, report=lambda said: journal.write(progress=dict(said))), order)
+        own = dataclasses.replace(own, drives=host.drives, secrets=host.secrets, trees=host.trees)
+        own = dataclasses.replace(own, report=lambda said: journal.write(progress=dict(said)))
+        result = _run(own, order)
+        return {**result, **(after_failure(own, [order], [result], undo=False) if result.get("failed") else {})}
 
 
 def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:

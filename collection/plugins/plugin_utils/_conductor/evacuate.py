@@ -38,7 +38,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     volume_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import MARK as MOVING
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import WATCH, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import Standing, refusal
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, ServerPlan, Step, plan_server
@@ -401,6 +401,8 @@ class Evacuate(Reconcile):
             "lost": step.options["lost"],
             "destination": compute.name,
             "drive": any(disk.role == "config" and (disk.pool, disk.volume) in its.made for disk in record.disks),
+            # The host goes on by itself then, as with a live migration that is not waited for.
+            **({} if self._lost.wait else {"wait": False, "watch": WATCH, "migration": its.migration}),
         }
         return [
             {

@@ -28,7 +28,7 @@ class Lost:
     ``on_shared_storage``: auto, true or false, what the caller knows of the disks; ``target_state``: declared, started
     or stopped; ``password``: whether a new one is given; ``by_word``: that the hosts are dead is a person's word, no
     fence's; ``unattended``: nobody but a watcher has asked for it. ``begun``: server id -> hosts where unfinished moves
-    of it may have left a guest.
+    of it may have left a guest. ``wait``: until each server is built.
     """
 
     hosts: tuple[str, ...]
@@ -39,6 +39,7 @@ class Lost:
     target_state: str = "declared"
     password: bool = False
     by_word: bool = False
+    wait: bool = True
     unattended: bool = False
     named: tuple[str, ...] = ()
     begun: t.Mapping[str, t.Collection[str]] = dataclasses.field(default_factory=dict)

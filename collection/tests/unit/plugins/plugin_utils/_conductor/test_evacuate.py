@@ -455,6 +455,14 @@ def test_an_old_stale_copy_elsewhere_is_no_hindrance_and_its_host_no_target() ->
     assert [each.generation for each in replaces(Record.from_json(deed(entry)["record"]))] == [3, 5]
 
 
+def test_one_that_is_not_waited_for_goes_on_by_itself_on_its_host() -> None:
+    lost = dead()
+    surveys = showing(lost, "kvm2")
+    waited, left = deed(lost.entry(surveys=surveys)), deed(lost.entry(surveys=surveys, wait=False))
+    its = {"wait": False, "watch": 3, "migration": left["options"]["evacuating"]["migration"]}
+    assert left["options"] == {**waited["options"], **its}
+
+
 def test_the_journal_has_it_in_nova_s_words() -> None:
     lost = dead()
     its = deed(lost.entry(surveys=showing(lost, "kvm2")))

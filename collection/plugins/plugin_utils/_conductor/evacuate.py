@@ -55,7 +55,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import moved
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.severed import end_alone, severed
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.severed import end_alone, gone_over, severed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, NEW, Location
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import HELD as LOCATION_HELD
 
@@ -85,7 +85,7 @@ class Evacuate(Reconcile):
 
     def _drafted(self) -> t.Iterable[Draft]:
         snapshot = self._given.snapshot
-        severed = list(self._severed())
+        severed = [*self._severed(), *self._gone_over()]
         yield from severed
         ids = {draft.server_id for draft in severed}
         rows = [row for row in (snapshot.servers.values() if snapshot is not None else ()) if self._is_lost(row)]
@@ -122,6 +122,16 @@ class Evacuate(Reconcile):
                 continue
             step = end_alone(record, location, start=self._starts(record), may_lose=self._may_lose)
             yield draft.to_do(ServerPlan(held=(step,)) if step.hold else ServerPlan(steps=(step,)))
+
+    def _gone_over(self) -> t.Iterator[Draft]:
+        """Servers that have left hosts which live for a dead one, cold, where the ledger has not seen them yet."""
+        rows = self._given.snapshot.servers if self._given.snapshot is not None else {}
+        for record, location in gone_over(self._where, self._lost.hosts):
+            row = rows.get(record.id)
+            if self._asked_for(record.name, record.id) and not (row is not None and self._is_lost(row)):
+                why = refusal("evacuate", record.id, Standing("migrating"))
+                why = f"{why}: {location.message}; reconcile ends its move when {location.host} is back"
+                yield Draft(record.name, None, location, host=location.host).refuse(ERROR, why)
 
     def _has_left(self, record: Record, location: Location) -> bool:
         """Whether the server's last record names this copy as one that it has left: that record counts."""

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Servers on hosts that live, whose live migration to or from a dead one was cut off: what an evacuation makes of them.
+"""Servers on hosts that live, whose move to or from a dead one was cut off: what an evacuation makes of them.
 
 Note that this plugin util is **PRIVATE** to the collection.
 
-They are where they are, whole but for what was in memory at the other end. Only the host can tell how far that was
-(``_hypervisor.bereft``); the plan says what may come of it.
+Live ones are where they are, whole but for what was in memory at the other end. Only the host can tell how far that was
+(``_hypervisor.bereft``); the plan says what may come of it. One that was moved cold and has left its host waits for the
+other, as in Nova.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, WATCH, Move, move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Step
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import FOUND, HELD, Location
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import AWAY, FOUND, HELD, Location
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
@@ -45,6 +47,18 @@ def severed(where: Whereabouts, dead: t.Mapping[str, str | None]) -> t.Iterator[
             yield record, dataclasses.replace(location, status=HELD, record=record, message=message)
 
 
+def gone_over(where: Whereabouts, dead: t.Collection[str]) -> t.Iterator[tuple[Record, Location]]:
+    """The servers of which a host that lives has no more than the copy that they left, on their way to a *dead* one."""
+    for _host, guest in where.ours():
+        record = guest.record
+        its = None if record is None else leaving(record)
+        if record is None or its is None or not its.left:
+            continue
+        location = where.find(record.name, record.id)
+        if location.status == AWAY and location.host in dead:
+            yield record, location
+
+
 def end_alone(record: Record, location: Location, *, start: bool, may_lose: bool) -> Step:
     """The step that ends such a move; held where it needs leave that isn't given. ``lost`` in its options: roles of
     disks of which something may be lost."""
@@ -65,4 +79,4 @@ def end_alone(record: Record, location: Location, *, start: bool, may_lose: bool
     return Step("end_move", why, hold=hold, options={**options, "from": other, "among": among, "lost": lost})
 
 
-__all__ = ["end_alone", "severed"]
+__all__ = ["end_alone", "gone_over", "severed"]

@@ -11,8 +11,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Place
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import (
     evacuation_rows,
@@ -26,6 +28,8 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     deed,
     showing,
 )
+
+THIRD = Place("kvm3", "id-kvm3").to_json()
 
 
 def living(
@@ -97,3 +101,26 @@ def test_one_that_is_off_and_may_run_on_another_host_that_nobody_sees_is_held() 
 
 def test_only_the_one_that_is_asked_for() -> None:
     assert [entry.name for entry in living().plan(server="web1", surveys=surveys()).servers] == ["web1"]
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_one_that_has_left_for_the_dead_host_cold_is_refused_in_novas_words_and_not_forgotten(noted: bool) -> None:
+    """Its run ended before it could note where the server is: the ledger has it where it was."""
+    lost = dead().with_row(host="kvm2")
+    record = lost.records["web1"]
+    mark = {"source": True, "migration": "m9", "at": 1.0, "to": Place("kvm1", "id-kvm1").to_json(), "xml": "<domain/>"}
+    left = dataclasses.replace(record, host_id="id-kvm2", generation=6, marks={"resize": mark})
+    guest = dataclasses.replace(as_defined(left), state="shutoff")
+    moving = {record.id: "kvm1"} if noted else {}
+    asked: dict[str, t.Any] = {"surveys": surveys(), "server": "web1"}
+    plan = dataclasses.replace(lost, guests={"kvm2": [guest]}, moving=moving).plan(**asked)
+    (entry,) = plan.servers
+    assert (entry.verdict, entry.steps, entry.held) == ("error", (), ())
+    assert f"Cannot 'evacuate' instance {record.id} while it is in vm_state migrating" in entry.message
+    assert "it has left kvm2 for kvm1, and it is down" in entry.message
+    assert "reconcile ends its move when kvm1 is back" in entry.message
+    assert to_be_proven(plan, ("kvm1",)) == []
+    # As soon as the host that it went to is no dead one there is nothing to say of it.
+    elsewhere = dataclasses.replace(guest, record=dataclasses.replace(left, marks={"resize": {**mark, "to": THIRD}}))
+    with pytest.raises(InvalidInput, match="there is no server 'web1' on kvm1"):
+        dataclasses.replace(lost, guests={"kvm2": [elsewhere]}).plan(**asked)

@@ -283,3 +283,18 @@ def test_a_survey_is_dated_and_a_service_state_voids_choices(ledger: Ledger) -> 
     after = ledger.snapshot().hosts["kvm1"]
     assert (after.service_state, after.service_reason) == ("disabled", "disks are slow")
     assert after.generation == before.generation + 1
+
+
+def test_what_is_sealed_is_a_servers_own_and_goes_with_it(ledger: Ledger, run_id: str) -> None:
+    web1, web2 = build(ledger, run_id, "web1"), build(ledger, run_id, "web2")
+    ledger.seal(web1, "one")
+    ledger.seal(web2, "two")
+    ledger.seal(web1, "another")
+    assert (ledger.sealed(web1), ledger.sealed(web2)) == ("another", "two")
+    ledger.seal(web2, None)
+    assert ledger.sealed(web2) is None
+    ledger.begin_task(run_id, web1, "deleting")
+    ledger.finish(run_id, web1, record=None)
+    assert ledger.sealed(web1) is None
+    ledger.seal(web1, "too late")
+    assert ledger.sealed(web1) is None

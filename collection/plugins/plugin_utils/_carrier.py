@@ -342,6 +342,9 @@ class Carrier(Teller):
             power_state=power_state(state or "shutoff"),
             message=", ".join(result["message" if entry.get("action") else "kind"] for result in outcome["results"]),
         )
+        if record is not None and not deleted:
+            with contextlib.suppress(FlotillaError):  # what is done is done, and the next step tries again
+                self.keep(ledger, record)
 
     def _note_failure(self, ledger: Ledger, entry: Arguments, message: str, outcome: Result) -> None:
         # The ledger may be what failed; then the host's own record tells the next run.

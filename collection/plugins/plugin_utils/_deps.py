@@ -30,7 +30,7 @@ __all__ = ["need"]
 # Package to import -> (its name for pip, what the controller needs it for).
 _PACKAGES = {
     "alembic": ("alembic", "the ledger's schema"),
-    "cryptography": ("cryptography", "keypairs and certificates"),
+    "cryptography": ("cryptography", "keypairs, certificates and what the ledger keeps encrypted"),
     "jsonschema": ("jsonschema", "checking inventory variables"),
     "numpy": ("numpy", "the scheduler"),
     "ortools": ("ortools", "placing a batch of servers jointly"),

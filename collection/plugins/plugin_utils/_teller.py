@@ -46,6 +46,10 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._ven
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 from ansible_collections.flotilla.compute.plugins.plugin_utils._planner import Planner
+from ansible_collections.flotilla.compute.plugins.plugin_utils._sealing import seal, unseal
+
+if t.TYPE_CHECKING:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 _MAKES_DRIVE = frozenset({"create", "define", "rebuild", "reconfigure", "unshelve"})
 #: What of a server's spec is on its drive and changes without one of these.
@@ -117,7 +121,7 @@ class Teller(Planner):
         secret = self._seed(entry)
         hashed = hasher(secret, record.id)
         user_data = self._user_data(record, hashed)
-        password = self.own(record.name, "server_admin_password")
+        password = self._admin_password(record)
         targets = self.variable("fleet_vendor_data_targets") or {}
         fatal = bool(self.variable("fleet_vendor_data_failure_fatal", False))
         keys = record.spec.get("key_name") or []
@@ -147,13 +151,22 @@ class Teller(Planner):
         wanted = record.spec.get("personality")
         if not wanted:
             return {}
-        given = {path: str(text).encode() for path, text in (self.own(record.name, "server_personality") or {}).items()}
-        if {path: hashlib.sha256(data).hexdigest() for path, data in given.items()} != wanted:
+        given = self.own(record.name, "server_personality")
+        if _digests(given) != wanted:
+            given = self._kept(record).get("personality")
+        if _digests(given) != wanted:
             raise FlotillaError(
                 f"{record.name}: its files in inventory (server_personality) are not what this step is for; "
                 "run the reconcile playbook, which takes inventory's"
             )
-        return {path: given[path] for path in sorted(given)}
+        return {path: str(given[path]).encode() for path in sorted(given)}
+
+    def _admin_password(self, record: Record) -> Json:
+        given = self.own(record.name, "server_admin_password")
+        return given if given or self._is_declared(record.name) else self._kept(record).get("admin_password")
+
+    def _is_declared(self, server: str) -> bool:
+        return server in self._task_vars["groups"].get("servers", [])
 
     def _seed(self, entry: Arguments) -> bytes:
         """What the guests' random seeds derive from: known to the controller and the hosts, never to a guest."""
@@ -168,18 +181,64 @@ class Teller(Planner):
         """The user data itself comes from the server's own variables; plan, record and ledger have its digest alone."""
         if "user_data" not in record.spec:
             return None
+        wanted = (record.spec["user_data"] or {}).get("sha256")
         value = self.user_data_of(record.name)
+        if value is None or digest(value) != wanted:
+            kept = self._kept(record).get("user_data")
+            value = kept if kept is not None and digest(kept) == wanted else value
         if value is None:
             raise FlotillaError(
                 f"{record.name}: its user data is in inventory (server_user_data), which this run doesn't have; "
                 "run the reconcile playbook with the server in inventory"
             )
-        if digest(value) != (record.spec["user_data"] or {}).get("sha256"):
+        if digest(value) != wanted:
             raise FlotillaError(
                 f"{record.name}: its user data in inventory (server_user_data) is not what this step is for; "
                 "give it as the option user_data, or run the reconcile playbook, which takes inventory's"
             )
         return packed(composed(value, hashed=hashed))
+
+    # -- without inventory --------------------------------------------------------------------------------------
+
+    def keep(self, ledger: Ledger, record: Record) -> None:
+        """Have the ledger keep, encrypted with fleet_secret_key, what the server of *record* was told in confidence: it
+        may have to be built again when inventory has it no more."""
+        key = self.variable("fleet_secret_key")
+        if not key:
+            return
+        what: dict[str, Json] = {}
+        if record.spec.get("user_data"):
+            what["user_data"] = self.user_data_of(record.name)
+            if what["user_data"] is None or digest(what["user_data"]) != record.spec["user_data"].get("sha256"):
+                return  # what is kept, if anything, is the right one
+        if record.spec.get("personality"):
+            what["personality"] = self.own(record.name, "server_personality")
+            if _digests(what["personality"]) != record.spec["personality"]:
+                return
+        password = self.own(record.name, "server_admin_password")
+        if password:
+            what["admin_password"] = password
+        if what:
+            ledger.seal(record.id, seal(str(key), record.fleet_id, what))
+        elif self._is_declared(record.name) and ledger.sealed(record.id) is not None:
+            ledger.seal(record.id, None)
+
+    def _kept(self, record: Record) -> t.Mapping[str, Json]:
+        """What the ledger has kept of a server's; empty for nothing, or nothing that this key opens."""
+        key = self.variable("fleet_secret_key")
+        ledger = self.open_ledger(create=False) if key else None
+        token = ledger.sealed(record.id) if ledger is not None else None
+        if token is None:
+            return {}
+        found = unseal(str(key), record.fleet_id, token)
+        if found is None:
+            Display().warning(f"{record.name}: what the ledger keeps of it was encrypted with another fleet_secret_key")
+        return found or {}
+
+
+def _digests(files: Json) -> dict[str, str]:
+    """What records have of injected files."""
+    return {path: hashlib.sha256(str(text).encode()).hexdigest() for path, text in (files or {}).items()}
 
 
 def _without(entry: Arguments, record: Record, why: FlotillaError) -> Record:

@@ -36,12 +36,13 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows imp
     Snapshot,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import Runs
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._sealed import Sealed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._servers import Servers
 
 __all__ = ["Ledger"]
 
 
-class Ledger(Runs, Servers, Claims, Catalog, Repair):
+class Ledger(Runs, Servers, Claims, Catalog, Repair, Sealed):
     """What the fleet remembers: a cache of records, and the journal of what runs have claimed and done.
 
     Each method is one transaction. A Ledger may be used after a fork: no connection outlives its transaction.

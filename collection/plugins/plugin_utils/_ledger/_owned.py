@@ -57,11 +57,12 @@ def forget(tx: Transaction, server_ids: t.Collection[str]) -> None:
     """Servers that are no more: their claims, addresses and names are free."""
     if not server_ids:
         return
-    servers, addresses = tx.tables.servers, tx.tables.addresses
+    servers, addresses, sealed = tx.tables.servers, tx.tables.addresses, tx.tables.sealed
     mine = servers.c.id.in_(server_ids)
     bump(tx, {row.host for row in tx.rows(servers.select().where(mine)) if row.host is not None})
     drop_claims(tx, server_ids)
     tx.run(addresses.delete().where(addresses.c.server_id.in_(server_ids)))
+    tx.run(sealed.delete().where(sealed.c.server_id.in_(server_ids)))
     tx.run(servers.delete().where(mine))
 
 

@@ -21,7 +21,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._database
 
 __all__ = ["HEAD", "upgrade", "version_of"]
 
-HEAD = "0004"  # the newest revision in migrations/
+HEAD = "0005"  # the newest revision in migrations/
 _FOLDER = Path(__file__).parent / "migrations"
 
 

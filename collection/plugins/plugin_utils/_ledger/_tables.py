@@ -42,6 +42,7 @@ class Tables:
     actions: sa.Table
     migrations: sa.Table
     catalog: sa.Table
+    sealed: sa.Table
 
 
 @functools.cache
@@ -176,6 +177,12 @@ def tables() -> Tables:
             text("kind", primary_key=True),
             text("name", primary_key=True),
             json("data", nullable=False),
+            time("updated", nullable=False),
+        ),
+        sealed=table(
+            "sealed",
+            text("server_id", primary_key=True),
+            text("token", nullable=False),
             time("updated", nullable=False),
         ),
     )

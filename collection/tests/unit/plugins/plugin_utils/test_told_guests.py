@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import io
 import json
 import typing as t
@@ -35,12 +36,31 @@ class Task:
     args: t.ClassVar[dict[str, t.Any]] = {}
 
 
+class Kept:
+    """What the ledger keeps of the server, encrypted."""
+
+    def __init__(self) -> None:
+        self.token: str | None = None
+
+    def seal(self, server_id: str, token: str | None) -> None:
+        assert server_id == ID
+        self.token = token
+
+    def sealed(self, server_id: str) -> str | None:
+        return self.token
+
+
 class Inventory(Carrier):
     """A carrier for a server with these variables."""
 
-    def __init__(self, **variables: t.Any) -> None:
+    def __init__(self, *, declared: bool = True, kept: Kept | None = None, **variables: t.Any) -> None:
         self.variables = variables
+        self.kept = kept or Kept()
         self._task = t.cast("t.Any", Task())
+        self._task_vars = {"groups": {"servers": ["Web_1"] if declared else []}}
+
+    def open_ledger(self, *, create: bool) -> t.Any:
+        return self.kept
 
     def variable(self, name: str, default: t.Any = None) -> t.Any:
         return self.variables.get(name, default)
@@ -91,7 +111,10 @@ def test_a_start_and_a_change_of_what_is_on_it_bring_a_drive_along() -> None:
 def test_keys_zone_domain_and_vendor_data_are_on_it() -> None:
     certificate = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----"
     keys = [{"name": "ops", "public_key": KEY}, {"name": "windows", "public_key": certificate}]
-    variables = {"fleet_vendor_data": {"cloud-init": {"timezone": "UTC"}}, "fleet_dhcp_domain": "example.org"}
+    variables: dict[str, t.Any] = {
+        "fleet_vendor_data": {"cloud-init": {"timezone": "UTC"}},
+        "fleet_dhcp_domain": "example.org",
+    }
     files = sent(Inventory(**variables), "start", applied=server(key_name=keys))
     meta = latest(files, "meta_data")
     assert [(key["name"], key["type"]) for key in meta["keys"]] == [("ops", "ssh"), ("windows", "x509")]
@@ -133,3 +156,50 @@ def test_injected_files_are_those_that_the_step_is_for() -> None:
 def test_nocloud_is_another_drive() -> None:
     files = sent(Inventory(), "start", applied=server(config_drive_format="nocloud"))
     assert set(files or ()) == {"meta-data", "user-data", "vendor-data", "network-config"}
+
+
+SECRET_KEY = "a key of 16 characters"
+TOLD = {"server_user_data": "#!/bin/sh\n", "server_personality": {"/etc/motd": "hello"}}
+
+
+def kept(**variables: t.Any) -> tuple[Record, Kept]:
+    """What the ledger has of a server after a step with these variables."""
+    data, files = variables.get("server_user_data"), variables.get("server_personality") or {}
+    spec: dict[str, t.Any] = {} if data is None else {"user_data": {"sha256": digest(data)}}
+    if files:
+        spec["personality"] = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files.items()}
+    applied, ledger = server(**spec), Kept()
+    Inventory(kept=ledger, **variables).keep(t.cast("t.Any", ledger), applied)
+    return applied, ledger
+
+
+@pytest.mark.parametrize("now", [{}, {"server_user_data": "other", "server_personality": {"/etc/motd": "new"}}])
+def test_what_inventory_has_no_more_comes_from_the_ledger(now: dict[str, t.Any]) -> None:
+    applied, ledger = kept(fleet_secret_key=SECRET_KEY, **TOLD)
+    files = sent(Inventory(kept=ledger, fleet_secret_key=SECRET_KEY, **now), "create", applied=applied, to=applied)
+    assert files is not None
+    assert files["openstack/latest/user_data"] == b"#!/bin/sh\n"
+    assert b"hello" in files.values()
+    # Nor is what is kept lost by a step with an inventory that has another.
+    before = ledger.token
+    Inventory(kept=ledger, fleet_secret_key=SECRET_KEY, **now).keep(t.cast("t.Any", ledger), applied)
+    assert ledger.token == before
+
+
+def test_without_the_key_nothing_is_kept_and_another_key_opens_nothing() -> None:
+    assert kept(**TOLD)[1].token is None
+    applied, ledger = kept(fleet_secret_key=SECRET_KEY, **TOLD)
+    assert ledger.token is not None
+    assert "bin/sh" not in ledger.token
+    for key in (None, SECRET_KEY + "!"):
+        with pytest.raises(FlotillaError, match="which this run doesn't have"):
+            sent(Inventory(kept=ledger, fleet_secret_key=key), "create", applied=applied, to=applied)
+
+
+def test_the_password_of_a_server_that_inventory_names_is_inventory_s_alone() -> None:
+    applied, ledger = kept(fleet_secret_key=SECRET_KEY, server_admin_password="hunter3")
+    for declared in (False, True):
+        carrier = Inventory(kept=ledger, fleet_secret_key=SECRET_KEY, declared=declared)
+        assert carrier._admin_password(applied) == (None if declared else "hunter3")
+    Inventory(kept=ledger, fleet_secret_key=SECRET_KEY).keep(t.cast("t.Any", ledger), applied)
+    assert ledger.token is None, "what inventory no longer says is forgotten"

@@ -52,6 +52,89 @@ def test_the_playbook_reads_the_power_and_an_agent_takes_a_host_away(fleet: Flee
     assert answering(address, 22) is None
 
 
+def agent(fleet: Fleet, name: str, *, off: str, status: str) -> dict[str, str]:
+    """A fence agent that does this for `off`, and for `status`; it switches nothing."""
+    program = fleet.folder / name
+    known = "<resource-agent><parameters><parameter name='plug'/></parameters></resource-agent>"
+    program.write_text(
+        "#!/bin/sh\n"
+        "case $(sed -n s/^action=//p) in\n"
+        f'metadata) echo "{known}" ;;\n'
+        f"off) {off} ;;\n"
+        f"status) {status} ;;\n"
+        "esac\n"
+    )
+    program.chmod(0o755)
+    return {"agent": str(program), "plug": "kvm1"}
+
+
+def untouched(fleet: Fleet) -> t.Callable[[str], None]:
+    """To be called with the words of a failure: the host has its power, its guest runs on, and nobody has
+    begun to build another."""
+
+    def there() -> list[tuple[str, str, str, int | None]]:
+        return [(domain.host, domain.id, domain.state, domain.generation) for domain in fleet.look().domains]
+
+    before, ids = there(), {row.id: row.host for row in fleet.snapshot.servers.values()}
+
+    def check(said: str) -> None:
+        assert fleet.lab("power", "status", "kvm1").returncode == 0, said
+        assert there() == before, said
+        assert not list(fleet.ledger.migrations()), said
+        assert {row.id: row.host for row in fleet.snapshot.servers.values()} == ids, said
+        assert fleet.snapshot.hosts["kvm1"].service_state != "down", said
+        assert not fleet.snapshot.claims, said
+
+    return check
+
+
+def on_kvm1(fleet: Fleet) -> None:
+    """A server that runs on kvm1, on a disk that all hosts have; there is room for it elsewhere."""
+    fleet.all["fleet_timeout"] = 12
+    fleet.declare("web", pool="shared", host="kvm1")
+    fleet.reconcile()
+    del fleet.servers["web"]["server_host"]
+    fleet.reconcile()
+    fleet.console("web", "boots=1 ")
+
+
+def test_an_evacuation_believes_no_agent_that_fails_or_lies(fleet: Fleet) -> None:
+    on_kvm1(fleet)
+    check_untouched = untouched(fleet)
+    off, on, broken = "echo 'Status: OFF'; exit 2", "echo 'Status: ON'", "echo 'Unable to connect' >&2; exit 1"
+
+    def refused(fence: object) -> str:
+        fleet.computes["kvm1"].update(compute_fence=fence, compute_fence_timeout=2)
+        said = fleet.run("evacuate", fleet_host="kvm1").failed().message
+        assert "kvm1 is not proven to be off: " in said
+        return said
+
+    # Its libvirt is gone; the host itself is there, and answers.
+    fleet.lab.ok("crash", "kvm1")
+    liar = agent(fleet, "fence_liar", off="echo 'Success: Powered OFF'", status=off)
+    assert "fence_liar reads off, but it still answers: port 22 of " in refused(liar)
+    fleet.lab.ok("restart", "kvm1")
+    check_untouched("a liar, and a host that answers")
+
+    fleet.lab.ok("cut", "kvm1")
+    idle = agent(fleet, "fence_idle", off="echo 'Success: Powered OFF'", status=on)
+    assert "says that it has switched kvm1 off, but 2 s later it reads the power as on" in refused(idle)
+    dead = agent(fleet, "fence_dead", off=broken, status=broken)
+    assert "fence_dead could not switch the power off: Unable to connect" in refused(dead)
+    assert "the controller has no fence agent 'fence_lap'" in refused({"agent": "fence_lap", "plug": "kvm1"})
+    every = refused([idle, [dead, idle]])
+    assert "fence_idle says that it has switched kvm1 off" in every
+    assert "fence_dead could not switch the power off" in every
+    check_untouched("agents that fail")
+
+    # An agent that does what it says is believed.
+    right = [dead, {"agent": lab_agent(fleet), "plug": "kvm1"}]
+    fleet.computes["kvm1"].update(compute_fence=right, compute_fence_timeout=60)
+    assert fleet.run("evacuate", fleet_host="kvm1").ok().all_steps == {"web": ["evacuate"]}
+    assert fleet.lab("power", "status", "kvm1").returncode == 2
+    fleet.console("web", "boots=2 ")
+
+
 @contextlib.contextmanager
 def bmc(fleet: Fleet, host: str) -> t.Iterator[dict[str, t.Any]]:
     """A BMC of the host, as options of fence_ipmilan."""
@@ -93,3 +176,23 @@ def test_the_real_fence_ipmilan_takes_a_host_away(fleet: Fleet) -> None:
         assert proof.sentence() == "kvm2 is off by fence_ipmilan (level 1): its power is off, read back"
         assert fleet.lab("power", "status", "kvm2").returncode == 2
         assert fence("kvm2", agent, now=lambda: 2.0, timeout=30).at == 2.0, "off already is as good"
+
+
+@pytest.mark.soak
+def test_a_wrong_password_of_fence_ipmilan_evacuates_nothing(fleet: Fleet) -> None:
+    on_kvm1(fleet)
+    check_untouched = untouched(fleet)
+    fleet.lab.ok("cut", "kvm1")
+    with bmc(fleet, "kvm1") as right:
+        fleet.computes["kvm1"].update(compute_fence={**right, "password": "guessed"}, compute_fence_timeout=30)
+        run = fleet.run("evacuate", fleet_host="kvm1").failed()
+        check_untouched(run.message)
+        assert "kvm1 is not proven to be off: fence_ipmilan could not " in run.message
+        assert "a wrong user name or password looks like this" in run.message
+        assert "guessed" not in run.stdout
+        fleet.computes["kvm1"]["compute_fence"] = right
+        assert fleet.run("evacuate", fleet_host="kvm1").ok().all_steps == {"web": ["evacuate"]}
+    assert fleet.lab("power", "status", "kvm1").returncode == 2
+    (row,) = fleet.ledger.migrations()
+    assert (row.status, row.data["proof"]["by"]) == ("done", "fence_ipmilan")
+    fleet.console("web", "boots=2 ")

@@ -34,13 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Runs in which something was broken on purpose are counted where everybody sees them."""
-    told = [
-        text
-        for report in terminalreporter.getreports("passed")
-        for name, text in getattr(report, "user_properties", ())
-        if name == "fault runs" and report.when == "call"
-    ]
-    if told:
-        terminalreporter.section("fault runs")
-        terminalreporter.write_line("\n".join(sorted(map(str, told))))
+    """Runs in which something was broken on purpose are counted where everybody sees them, and so is how long it took
+    what somebody waits for."""
+    for section in ("fault runs", "times"):
+        told = [
+            text
+            for report in terminalreporter.getreports("passed")
+            for name, text in getattr(report, "user_properties", ())
+            if name == section and report.when == "call"
+        ]
+        if told:
+            terminalreporter.section(section)
+            terminalreporter.write_line("\n".join(sorted(map(str, told))))

@@ -17,25 +17,46 @@ DOMAIN = """
 <domain type='qemu'><name>{name}</name>
   <memory unit='MiB'>128</memory><vcpu>1</vcpu><os><type arch='x86_64'>hvm</type></os>
   <devices>
-    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>
-      <target dev='vda' bus='virtio'/></disk>
+    {disks}
     <interface type='bridge'><mac address='{mac}'/><source bridge='{bridge}'/><model type='virtio'/></interface>
     <serial type='pty'/>
   </devices>
 </domain>
 """
+DISK = """<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{file}'/>
+      <target dev='{target}' bus='virtio'/></disk>"""
 
 
-def made_by_hand(fleet: Fleet, host: str, name: str, mac: str = MAC, bridge: str = "br0") -> None:
-    pool = fleet.lab.pool("local", host)
-    disk = f"{name}.qcow2"
-    subprocess.run(["cp", "--sparse=always", fleet.lab.facts["image"], str(pool / disk)], check=True)
+def made_by_hand(
+    fleet: Fleet, host: str, name: str, mac: str = MAC, bridge: str = "br0", pool: str = "local", data: bool = False
+) -> None:
+    """A domain that runs; with *data* it has a second disk."""
+    folder, there = fleet.lab.pool(pool, host), f"/var/lib/libvirt/pools/{pool}"
+    files = {"vda": f"{name}.qcow2", **({"vdb": f"{name}-data.qcow2"} if data else {})}
+    subprocess.run(["cp", "--sparse=always", fleet.lab.facts["image"], str(folder / files["vda"])], check=True)
+    if data:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(folder / files["vdb"]), "1G"], check=True)
     xml = fleet.folder / f"{name}.xml"
-    path = f"/var/lib/libvirt/pools/local/{disk}"
-    xml.write_text(DOMAIN.format(name=name, disk=path, mac=mac, bridge=bridge))
+    disks = "".join(DISK.format(target=target, file=f"{there}/{file}") for target, file in files.items())
+    xml.write_text(DOMAIN.format(name=name, disks=disks, mac=mac, bridge=bridge))
     fleet.lab.virsh(host, "define", str(xml))
-    fleet.lab.virsh(host, "pool-refresh", "local")
+    fleet.lab.virsh(host, "pool-refresh", pool)
     fleet.lab.virsh(host, "start", name)
+
+
+def declare_adopted(fleet: Fleet, told: dict[str, t.Any]) -> None:
+    """Write into the inventory what the playbook has told. It names all that a server has: the defaults of the others
+    become their own."""
+    for variables in fleet.servers.values():
+        for key, value in fleet.defaults.items():
+            variables.setdefault(key, value)
+    fleet.defaults = {}
+    for part in told["inventory"].split("# the inventory\n"):
+        for name, entries in yaml.safe_load(part).items():
+            if name == "servers":
+                fleet.servers.update(entries["hosts"])
+            else:
+                fleet.all.setdefault(name, {}).update(entries)
 
 
 def domains(fleet: Fleet, host: str) -> dict[str, tuple[str, str]]:
@@ -54,30 +75,23 @@ def test_a_running_domain_is_adopted_and_reconcile_has_nothing_to_do(fleet: Flee
     fleet.lab.virsh("kvm2", "pool-refresh", "local")
     before, world = domains(fleet, "kvm2"), fleet.look().but()
 
-    plan = result(fleet, fleet_host="kvm2")
+    plan = result(fleet, "kvm2")
     assert sorted(plan["adopted"]) == ["mail", "router"]
     assert fleet.look().but() == world, "without a server the whole host is only planned"
 
-    told = result(fleet, fleet_host="kvm2", fleet_server="mail")
+    told = result(fleet, "kvm2", fleet_server="mail")
     assert (told["adopted"], told["refused"]) == (["mail"], {})
     assert domains(fleet, "kvm2") == before
     server = fleet.look().server("mail")
     assert (server.id, server.state, server.generation) == (before["mail"][0], "running", 1)
     assert "router" not in fleet.look().servers
 
-    for part in told["inventory"].split("# the inventory\n"):
-        added = yaml.safe_load(part)
-        for name, entries in added.items():
-            if name == "servers":
-                fleet.servers.update(entries["hosts"])
-            else:
-                fleet.all.setdefault(name, {}).update(entries)
-    fleet.defaults = {}
+    declare_adopted(fleet, told)
     run = fleet.reconcile()
     assert (run.changed, run.all_steps, run.plan["plan"]["changed"]) == (0, {}, False)
     assert domains(fleet, "kvm2") == before
     assert MAC in fleet.look().server("mail").xml
 
 
-def result(fleet: Fleet, **extra: t.Any) -> dict[str, t.Any]:
-    return fleet.run("adopt", **extra).ok().results("Adopt the domains")["kvm2"]
+def result(fleet: Fleet, host: str, **extra: t.Any) -> dict[str, t.Any]:
+    return fleet.run("adopt", fleet_host=host, **extra).ok().results("Adopt the domains")[host]

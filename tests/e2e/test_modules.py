@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,13 +19,18 @@ Task = dict[str, t.Any]
 
 
 def play(fleet: Fleet, hosts: str, *tasks: Task, options: tuple[str, ...] = (), survey: bool = False) -> Run:
-    """A playbook of one play, behind a survey or not. Tasks are named by their modules, for Run.results."""
+    """A playbook of one play, behind a survey or not, that ends well."""
+    return fleet.run(written(fleet, hosts, *tasks, survey=survey), *options).ok()
+
+
+def written(fleet: Fleet, hosts: str, *tasks: Task, survey: bool = False) -> Path:
+    """Its file. Tasks are named by their modules, for Run.results."""
     named = [{"name": next(iter(task)).rpartition(".")[2], **task} for task in tasks]
     playbook = fleet.folder / "own.yml"
     plays: list[Task] = [{"ansible.builtin.import_playbook": "flotilla.compute.survey"}] if survey else []
     plays.append({"hosts": hosts, "gather_facts": False, "tasks": named})
     playbook.write_text(yaml.safe_dump(plays, sort_keys=False))
-    return fleet.run(playbook, *options).ok()
+    return playbook
 
 
 def three_times(fleet: Fleet, hosts: str, *tasks: Task, survey: bool = False) -> tuple[Run, Run]:

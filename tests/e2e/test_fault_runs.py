@@ -55,6 +55,14 @@ class Draw:
         return cls(chance.choice(hosts), chance.choice(faults), strikes, chance.choice((0, 0, 1, 2)), lost)
 
 
+def check_once(fleet: Fleet) -> None:
+    """No server runs on two hosts; what is off may be there twice until it is tidied up."""
+    domains = fleet.look().domains
+    run = collections.Counter(domain.id for domain in domains if domain.state != "shutoff")
+    twice = {f"{d.name} on {d.host}: {d.state}" for d in domains if run[d.id] > 1}
+    assert not twice, f"a server runs twice: {sorted(twice)}"
+
+
 class Chapter:
     """A fleet in which runs with faults follow each other."""
 
@@ -94,13 +102,6 @@ class Chapter:
             assert os.path.samestat(os.fstat(self._files[name].fileno()), path.stat()), f"the disk of {name} is another"
         assert self._content("idle") == self._idle, "somebody has written to the disk of idle"
 
-    def check_once(self) -> None:
-        """No server runs on two hosts; what is off may be there twice until it is tidied up."""
-        domains = self.fleet.look().domains
-        run = collections.Counter(domain.id for domain in domains if domain.state != "shutoff")
-        twice = {f"{d.name} on {d.host}: {d.state}" for d in domains if run[d.id] > 1}
-        assert not twice, f"a server runs twice: {sorted(twice)}"
-
     def run(self, draw: Draw) -> None:
         fleet = self.fleet
         fleet.lab.ok("power", "off", draw.victim)
@@ -108,12 +109,12 @@ class Chapter:
             self.lose_ledger()
         for run in self.struck(draw):
             run.civil()
-        self.check_once()
+        check_once(self.fleet)
         if draw.lost == "after":
             self.lose_ledger()
         for _turn in range(draw.again):
             self.evacuate(draw.victim).wait().civil()
-            self.check_once()
+            check_once(self.fleet)
         self.check_disks()
         self.mended()
 
@@ -173,11 +174,11 @@ class Chapter:
         """All hosts are back: a run or some more, and all is as declared, once."""
         fleet = self.fleet
         fleet.lab.heal()
-        self.check_once()  # nothing starts by itself on a host that is back
+        check_once(self.fleet)  # nothing starts by itself on a host that is back
         more: dict[str, t.Any] = {"fleet_take_over": True} if self._taken_over else {}
         for _try in range(_TRIES):
             run = fleet.run("reconcile", **more).civil()
-            self.check_once()
+            check_once(self.fleet)
             if run.rc == 0 and not run.all_steps:
                 break
         else:

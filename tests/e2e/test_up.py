@@ -28,7 +28,7 @@ def test_six_servers_come_up_and_a_second_run_changes_nothing(fleet: Fleet) -> N
     first = fleet.reconcile()
     assert first.all_steps == {name: ["create", "start"] for name in SERVERS}
     world = fleet.look()
-    assert leftovers(world, fleet.snapshot, dict.fromkeys(SERVERS, "active")) == []
+    assert leftovers(world, fleet.snapshot, dict.fromkeys(SERVERS, "active"), fleet.ledger.catalog("image")) == []
     assert len({world.placement[name] for name in ("web1", "web2", "web3")}) == 3
     for name, server in world.servers.items():
         said = fleet.console(name, "tick 2")

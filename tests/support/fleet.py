@@ -140,7 +140,7 @@ class Fleet:
     def whole(self) -> World:
         """The hosts, after a look whether hosts, ledger and inventory fit together to the last volume."""
         world = self.look()
-        wrong = leftovers(world, self.snapshot, self.declared)
+        wrong = leftovers(world, self.snapshot, self.declared, self.ledger.catalog("image"))
         assert not wrong, "\n".join(wrong)
         return world
 

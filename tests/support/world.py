@@ -17,6 +17,7 @@ if t.TYPE_CHECKING:
 _SERVER_VOLUME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\w+")
 
 _IMAGE = re.compile(r"image-[0-9a-f]{64}")
+_SNAPSHOT = re.compile(r"snapshot-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +134,18 @@ class World:
         return {f"{d.host}/{d.name}": (d.id, d.state, d.xml, d.live_xml) for d in self.domains if d.server not in names}
 
 
-def leftovers(world: World, snapshot: Snapshot, declared: t.Mapping[str, str]) -> list[str]:
+def leftovers(
+    world: World, snapshot: Snapshot, declared: t.Mapping[str, str], images: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[str]:
     """What doesn't fit together, in sentences: hosts against ledger against the *declared* names and their states.
+    *images*: the ledger's catalog of them.
 
     All hosts must be on, and all that is declared carried out. What was deleted softly may wait for its end.
     """
     return [
         *_domains_wrong(world, declared),
         *_volumes_wrong(world),
+        *_snapshots_wrong(world, images),
         *_ledger_wrong(world, snapshot),
     ]
 
@@ -178,6 +183,15 @@ def _volumes_wrong(world: World) -> t.Iterator[str]:
             if disk["volume"] not in world.hosts[domain.host].pools[disk["pool"]]:
                 seen.add(f"{domain.name} on {domain.host} lacks its volume {disk['volume']}")
     yield from sorted(seen)
+
+
+def _snapshots_wrong(world: World, images: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """No server is shelved: each snapshot is an image of the fleet, and the other way round."""
+    known = {image["snapshot"]["id"]: name for name, image in images.items() if "snapshot" in image}
+    volumes = {name for host in world.hosts.values() for its in host.pools.values() for name in its}
+    found = {match[1] for match in map(_SNAPSHOT.fullmatch, volumes) if match}
+    yield from (f"the snapshot {snapshot_id} is in no catalog" for snapshot_id in found - known.keys())
+    yield from (f"the snapshot {known[snapshot_id]} is on no host" for snapshot_id in known.keys() - found)
 
 
 def _has_owner(world: World, host: Host, pool: str, server_id: str) -> bool:

@@ -19,6 +19,8 @@ from .errors import InvalidInput, InvalidRecord
 from .model import GIB, Image, Json, Record
 
 PREFIX = "snapshot-"
+#: The type of what a server is shelved as: no image of the fleet, and the server's alone.
+SHELVED = "shelved"
 #: Properties that are the base image's own and say nothing of a copy of its disk (nova/compute/utils.py and Nova's
 #: default of non_inheritable_image_properties), and those that are written anew.
 _NOT_INHERITED = frozenset(
@@ -33,8 +35,9 @@ _YES = ("yes", "true", "1", "on")
 class Snapshot:
     """One disk of a server as it was at a moment.
 
-    ``image`` is what it is in the catalog; its checksum is empty until the copy is there. ``image_type`` is snapshot
-    or backup, ``backup_type`` any word (daily, weekly …). ``base`` is the checksum of the server's own image.
+    ``image`` is what it is in the catalog; its checksum is empty until the copy is there. ``image_type`` is
+    snapshot, backup or shelved, ``backup_type`` any word (daily, weekly …). ``base`` is the checksum of the server's
+    own image.
     ``virtual_size`` is that of the disk, ``size`` what the image takes, in bytes. ``created_at`` is ISO 8601 in UTC.
     ``consistency`` says in words whether the guest's file systems were frozen.
     ``complete`` is written last of all.
@@ -90,9 +93,10 @@ def snapshot_of(
     created_at: str,
     role: str = "root",
     backup_type: str | None = None,
+    shelved: bool = False,
 ) -> Snapshot:
     """The snapshot that is to be made of a server's disk, with the properties that Nova gives it; a backup if it has a
-    type."""
+    type. *shelved*: for a server that is shelved as it, which Nova calls a snapshot, too."""
     image_type = "snapshot" if backup_type is None else "backup"
     kept = {key: value for key, value in record.image.properties.items() if key not in _NOT_INHERITED}
     properties = {
@@ -111,7 +115,7 @@ def snapshot_of(
         pool=pool,
         created_at=created_at,
         role=role,
-        image_type=image_type,
+        image_type=SHELVED if shelved else image_type,
         backup_type=backup_type,
         base=record.image.checksum,
     )
@@ -158,4 +162,4 @@ class Quiesce:
         return cls(agent, properties.get("os_require_quiesce", "no").lower() in _YES)
 
 
-__all__ = ["PREFIX", "Quiesce", "Snapshot", "snapshot_of", "surplus", "with_disk"]
+__all__ = ["PREFIX", "SHELVED", "Quiesce", "Snapshot", "snapshot_of", "surplus", "with_disk"]

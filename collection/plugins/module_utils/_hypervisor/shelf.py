@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shelved servers in a host's pools, to read. What makes them is in `shelving`.
+"""The shelved servers and the snapshots in a host's pools, to read. What makes them is in `shelving` and `snapshots`.
 
 Note that this module util is **PRIVATE** to the collection.
 """
@@ -10,11 +10,13 @@ Note that this module util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidRecord
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import read_sidecar
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import read_sidecar, read_snapshot
+from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import PREFIX, Snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -25,16 +27,32 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 MARK = "shelved_offloaded"
 ROLE = "shelved"
 
+Facts = t.Mapping[str, t.Any]
 
-def shelved(conn: Connection, pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[Record]:
+
+def shelved(conn: Connection, pools: t.Mapping[str, Facts]) -> list[Record]:
     """The records of shelved servers, those too whose domain may still, or again, be there: then they are worth
     nothing."""
     return records_beside(conn, pools, role=ROLE, mark=MARK)
 
 
+def snapshots(conn: Connection, pools: t.Mapping[str, Facts]) -> list[Snapshot]:
+    """The snapshots in the pools, each with the pool that it was found in, those too that are not complete."""
+    found = []
+    for name, facts in pools.items():
+        for volume in sorted(facts["volumes"]):
+            if not volume.startswith(PREFIX):
+                continue
+            with contextlib.suppress(InvalidRecord, libvirt.libvirtError):  # half written, or gone meanwhile
+                data = _read(conn, name, volume)
+                if data is not None:
+                    found.append(dataclasses.replace(read_snapshot(data), pool=name))
+    return found
+
+
 def records_beside(
     conn: Connection,
-    pools: t.Mapping[str, t.Mapping[str, t.Any]],
+    pools: t.Mapping[str, Facts],
     *,
     role: str,
     mark: str | None = None,
@@ -48,13 +66,16 @@ def records_beside(
             if not volume.endswith(f"-{role}") or volume.removesuffix(f"-{role}") in but:
                 continue
             with contextlib.suppress(InvalidRecord, libvirt.libvirtError):  # half written, or gone meanwhile
-                record = _read(conn, name, volume)
-                if record is not None and (mark is None or mark in record.marks):
+                data = _read(conn, name, volume)
+                if data is None:
+                    continue
+                record = read_sidecar(data)
+                if mark is None or mark in record.marks:
                     records[record.id] = record
     return list(records.values())
 
 
-def _read(conn: Connection, pool: str, name: str) -> Record | None:
+def _read(conn: Connection, pool: str, name: str) -> bytes | None:
     volume = found(conn.storagePoolLookupByName(pool).storageVolLookupByName, name)
     if volume is None:
         return None
@@ -68,7 +89,7 @@ def _read(conn: Connection, pool: str, name: str) -> Record | None:
             break
         data += part
     stream.finish()
-    return read_sidecar(data)
+    return data
 
 
-__all__ = ["MARK", "ROLE", "records_beside", "shelved"]
+__all__ = ["MARK", "ROLE", "records_beside", "shelved", "snapshots"]

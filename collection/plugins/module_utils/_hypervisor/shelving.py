@@ -204,9 +204,10 @@ def _tidy(job: Job) -> handlers.Outcome:
 
 
 def _forget(host: Host, server_id: str) -> bool:
-    """Remove what a server is, or was, shelved as: its record last."""
+    """Remove what a server is, or was, shelved as, or was about to be: its record last."""
     changed = False
     for pool in host.storage.active_pools():
+        changed |= snapshots.forget_shelving(host, pool, server_id)
         volume = pool.find(volume_of(server_id, ROLE), look_again=False)
         if volume is None:
             continue

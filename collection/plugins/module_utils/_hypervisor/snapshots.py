@@ -30,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import pack_snapshot, read_snapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import (
     PREFIX,
+    SHELVED,
     Quiesce,
     Snapshot,
     surplus,
@@ -159,13 +160,19 @@ def tidy(job: Job) -> tuple[bool, str]:
     return changed, "leftovers of a snapshot removed" if changed else "nothing to do"
 
 
+def forget_shelving(host: Host, pool: Pool, server_id: str) -> bool:
+    """Remove what a server is shelved as, or was about to be."""
+    its = [each for each in list_snapshots(host.storage, pool) if each.server_id == server_id]
+    gone = [remove(host, snapshot) for snapshot in its if snapshot.image_type == SHELVED]
+    return any(gone)
+
+
 def _sweep(host: Host, pool: Pool, server_id: str) -> bool:
-    """Remove what earlier attempts at snapshots of this server have left unfinished."""
-    changed = False
-    for snapshot in list_snapshots(host.storage, pool):
-        if snapshot.server_id == server_id and not snapshot.complete:
-            changed |= remove(host, snapshot)
-    return changed
+    """Remove what earlier attempts at snapshots of this server have left unfinished, and what is left of ones that were
+    being removed."""
+    its = [each for each in list_snapshots(host.storage, pool) if each.server_id == server_id]
+    gone = [remove(host, each) for each in its if not each.complete or not stored(pool, each.image)]
+    return any(gone)
 
 
 def _placed(host: Host, pool: Pool, wanted: Snapshot) -> Snapshot:
@@ -297,6 +304,7 @@ __all__ = [
     "HANDLERS",
     "disk_of",
     "forget_image",
+    "forget_shelving",
     "list_snapshots",
     "open_image",
     "read",

@@ -32,7 +32,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import records_beside, shelved
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import (
+    records_beside,
+    shelved,
+    snapshots,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import is_arriving
 
 VERSION = 1
@@ -70,6 +74,7 @@ def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
         "nwfilters": sorted(nwfilter.name() for nwfilter in supported(conn.listAllNWFilters) or ()),
         "guests": [guest.to_json() for guest in domains],
         "metadata": _metadata(conn, state_dir, records),
+        "snapshots": [snapshot.to_json() for snapshot in snapshots(conn, pools_facts)],
         "shelved": [record.to_json() for record in shelved(conn, pools_facts)],
         "replaced": [record.to_json() for record in records_beside(conn, pools_facts, role=REPLACED, mark=REPLACED)],
         "beside": [r.to_json() for r in records_beside(conn, pools_facts, role="record", but=ids)] if beside else [],

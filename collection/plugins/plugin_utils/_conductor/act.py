@@ -46,6 +46,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconc
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import entry_result, image_args
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.saving import check_name, check_pool
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.snapshots import uncatalogued
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.undeclared import deletable
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
@@ -156,7 +157,9 @@ class Act(Reconcile):
         """A snapshot's name must be free, and its pool be there."""
         for step in plan.steps:
             if step.kind == "snapshot":
-                check_name(str(step.options["name"]), self._declared.catalogs)
+                found = uncatalogued(self._declared, self._given.computes, self._given.fleet_id)
+                names = {kept.name for kept in found}
+                check_name(str(step.options["name"]), self._declared.catalogs, names)
             if step.kind in ("snapshot", "shelve") and "pool" in step.options:
                 check_pool(str(step.options["pool"]), self._given.by_name[str(location.host)])
 

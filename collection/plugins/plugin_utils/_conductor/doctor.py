@@ -32,6 +32,12 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findin
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reinstalled import reinstalled, servers_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.snapshots import (
+    Kept,
+    half_made,
+    lost,
+    uncatalogued,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import handed_over
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.stray_volumes import (
     left_volumes,
@@ -60,6 +66,7 @@ def examine(patient: Patient) -> list[Finding]:
         *_undeclared(patient),
         *orphan_volumes(patient),
         *left_volumes(patient),
+        *_snapshots(patient),
     ]
     return list({(one.kind, one.what, one.host): one for one in found}.values())
 
@@ -287,6 +294,33 @@ def _undeclared(patient: Patient) -> t.Iterator[Finding]:
             prune = f"{RECONCILE} -e fleet_prune=true -e fleet_allow=delete"
             command = f"declare it (server_state: absent deletes it), or {prune}"
             yield Finding("undeclared", record.name, message, command, compute.name)
+
+
+def _snapshots(patient: Patient) -> t.Iterator[Finding]:
+    """What runs that were cut off have made and left on the hosts, and what the catalog has and no host shows."""
+    for kept in uncatalogued(patient.declared, patient.computes, patient.fleet_id):
+        if patient.at_work(kept.snapshot.server_id) is None:
+            message = f"{_snapshot(kept)} is in no catalog: the run that made it was cut off, or the ledger was lost"
+            command = f"{RECONCILE} (makes it image {kept.name} of the fleet)"
+            yield Finding("uncatalogued_snapshot", kept.snapshot.id, message, command, kept.compute.name)
+    for kept in half_made(patient.computes, patient.fleet_id):
+        if patient.at_work(kept.snapshot.server_id) is None:
+            message = f"{_snapshot(kept)} is left of a run that was cut off, and worth nothing"
+            command = f"{RECONCILE} (removes it)"
+            yield Finding("half_made_snapshot", kept.snapshot.id, message, command, kept.compute.name)
+    for name, entry in lost(patient.declared, patient.computes):
+        its = entry["snapshot"]
+        message = f"the image {name} is a snapshot of {its['server']}, and not in pool {its['pool']} of {its['host']}"
+        args = f"name={name} checksum={entry['checksum']} pool={its['pool']} state=absent"
+        remove = f"ansible {shlex.quote(its['host'])} -b -m flotilla.compute.image -a {shlex.quote(args)}"
+        yield Finding("lost_snapshot", name, message, f"if nobody has it: {remove} (forgets it)", its["host"])
+
+
+def _snapshot(kept: Kept) -> str:
+    return (
+        f"the snapshot {kept.snapshot.name} of {kept.snapshot.server_name}, in pool {kept.snapshot.pool} of "
+        f"{kept.compute.name},"
+    )
 
 
 def findings_text(findings: t.Sequence[Finding]) -> str:

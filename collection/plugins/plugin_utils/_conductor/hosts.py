@@ -20,6 +20,7 @@ import typing as t
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts, resize_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot as DiskSnapshot
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import hardware
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import PCPU, amounts_of
@@ -48,7 +49,7 @@ class Compute:
     """A compute host: what inventory says of it, and what its survey found (None: it is down for this run, see
     ``why``). ``shelved``: the records in its pools of servers that were shelved; ``replaced``: those of copies that are
     gone from it, whose local disks are kept for a while; ``beside``: those of servers that have no guest here, where
-    they were asked for."""
+    they were asked for. ``snapshots`` are those in its pools, each with the pool that it is in."""
 
     name: str
     settings: ComputeSettings
@@ -58,6 +59,7 @@ class Compute:
     shelved: tuple[Record, ...] = ()
     replaced: tuple[Record, ...] = ()
     beside: tuple[Record, ...] = ()
+    snapshots: tuple[DiskSnapshot, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -180,7 +182,9 @@ def surveyed(
         shelved = tuple(Record.from_json(record) for record in survey.pop("shelved", ()))
         replaced = tuple(Record.from_json(record) for record in survey.pop("replaced", ()))
         beside = tuple(Record.from_json(record) for record in survey.pop("beside", ()))
-        found.append(Compute(name, its, survey, guests, shelved=shelved, replaced=replaced, beside=beside))
+        kept = tuple(DiskSnapshot.from_json(snapshot) for snapshot in survey.pop("snapshots", ()))
+        compute = Compute(name, its, survey, guests, shelved=shelved, replaced=replaced, beside=beside)
+        found.append(dataclasses.replace(compute, snapshots=kept))
     return found
 
 

@@ -30,6 +30,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reinstalled import refuse_reinstalled
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.snapshots import uncatalogued
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.staleness import counted
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.zones import ZONE, refuse_moved_zones
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, HostSeen, ServerSeen
@@ -116,12 +117,29 @@ def reconcile(
             declared.settings.assume_absent,
         ),
     )
+    notes = _enter_snapshots(situation, run)
     draft = drafting(situation)
     draft.schedule()
     plan = draft.plan() if run.id is None or run.ledger is None else claim(draft, run.ledger, run.id)
     if taken_over:
-        plan = dataclasses.replace(plan, notes=(*plan.notes, _LOST, *_orphan_notes(declared, computes, fleet_id)))
-    return plan, fleet
+        notes += [_LOST, *_orphan_notes(declared, computes, fleet_id)]
+    return dataclasses.replace(plan, notes=(*plan.notes, *notes)), fleet
+
+
+def _enter_snapshots(given: Situation, run: Run) -> list[str]:
+    """Whole snapshots that no catalog names become images of the fleet."""
+    found = uncatalogued(given.declared, given.computes, given.fleet_id)
+    found = [kept for kept in found if not given.is_busy(kept.snapshot.server_id)]
+    if not found:
+        return []
+    names = listed(f"{kept.name} on {kept.compute.name}" for kept in found)
+    if run.id is None or run.ledger is None:
+        return [f"snapshots that no catalog names, and that a run makes images of the fleet: {names}"]
+    known = run.ledger.catalog("image")
+    for kept in found:
+        if kept.name not in known:
+            run.ledger.put("image", kept.name, kept.entry)
+    return [f"snapshots that no catalog named are images of the fleet now: {names}"]
 
 
 def _orphan_notes(declared: Declared, computes: t.Sequence[Compute], fleet_id: str | None) -> list[str]:

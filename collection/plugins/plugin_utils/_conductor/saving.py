@@ -42,7 +42,7 @@ def options_of(step: Step, record: Record, *, time: str) -> dict[str, Json]:
     if step.kind == "shelve":
         pool = options.pop("pool", record.root.pool)
         kept = [disk.role for disk in record.disks if disk.role == "root" or disk.role.startswith("ephemeral")]
-        wanted = [_wanted(record, _shelved_name(record, role), pool, time, role=role) for role in kept]
+        wanted = [_wanted(record, _shelved_name(record, role), pool, time, role=role, shelved=True) for role in kept]
         options["snapshots"] = [snapshot.to_json() for snapshot in wanted]
     if step.kind == "unshelve":
         options["snapshots"] = [snapshot.to_json() for snapshot in snapshots_of(record)]
@@ -98,9 +98,9 @@ def holder(compute: Compute, image: Image) -> str | None:
     return next((name for name, pool in pools.items() if f"{image.volume}.ok" in pool.get("volumes", {})), None)
 
 
-def check_name(name: str, catalogs: Catalogs) -> None:
-    """A snapshot becomes an image of the fleet: its name must be free."""
-    if name in catalogs.images:
+def check_name(name: str, catalogs: Catalogs, others: t.Container[str] = ()) -> None:
+    """A snapshot becomes an image of the fleet: its name must be free. *others*: names of images that are about to."""
+    if name in catalogs.images or name in others:
         raise Conflict(f"the fleet has an image {name!r} already; give the snapshot another name")
 
 

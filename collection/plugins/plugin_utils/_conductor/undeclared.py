@@ -31,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.leftovers import after_evacuations, reclaimed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CONFLICT, ERROR, HELD
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reaching import reaching
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.snapshots import taken_away
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.told import forgotten
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import (
     CONFLICT as WHERE_CONFLICT,
@@ -60,6 +61,7 @@ def undeclared(given: Situation, where: Whereabouts) -> Undeclared:
         note = "fleet_prune is left aside: this run is about selected servers (fleet_servers)"
         return Undeclared(notes=(note,) if given.declared.settings.prune else ())
     drafts: list[Draft] = [*_left_over(given), *_unfinished(given, where), *reclaimed(given), *forgotten(given)]
+    drafts.extend(taken_away(given))
     left: list[_Copy] = []
     named = set()
     for host, guest in where.ours():

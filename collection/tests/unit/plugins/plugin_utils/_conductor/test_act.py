@@ -24,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Act, Asked
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, RunRow, ServerRow, Snapshot
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
@@ -70,6 +71,7 @@ class World(t.NamedTuple):
         host: str | None = None,
         leave: Leave | None = None,
         surveys: dict[str, t.Any] | None = None,
+        computes: tuple[Compute, ...] | None = None,
         to: str | None = None,
         claimed: bool = True,
         **options: t.Any,
@@ -79,7 +81,7 @@ class World(t.NamedTuple):
             options["host"] = to
         given = Situation(
             self.declared,
-            hosts(self.declared, self.guests, **(surveys or {})),
+            computes or hosts(self.declared, self.guests, **(surveys or {})),
             snapshot or self.row(),
             fleet_id="F",
             ledger_id="L",

@@ -29,7 +29,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor impor
     sources,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import connect, libvirt
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 URI = "qemu:///system"
 _WRAPPED = (libvirt.virConnect, libvirt.virDomain, libvirt.virStoragePool, libvirt.virStorageVol, libvirt.virStream)
@@ -105,10 +104,6 @@ def bring_image(request: dict[str, t.Any]) -> dict[str, t.Any]:
     return {}
 
 
-def all_snapshots(storage: Storage) -> list[t.Any]:
-    return [kept for pool in storage.active_pools() for kept in snapshots.list_snapshots(storage, pool)]
-
-
 def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """The servers, and every volume of every pool, as they really are."""
     conn = connect(URI)
@@ -117,13 +112,13 @@ def look(request: dict[str, t.Any]) -> dict[str, t.Any]:
         pool.refresh(0)
         volumes[pool.name()] = {volume.name(): volume.info()[1] for volume in pool.listAllVolumes(0)}
     domains = {domain.UUIDString(): domain.name() for domain in conn.listAllDomains(0)}
-    storage = Storage(conn)
+    pools_facts = pools.pools(conn)
     return {
         "servers": servers.servers(conn, copies=True, with_agent=request.get("with_agent", False)),
         "volumes": volumes,
         "domains": domains,
-        "snapshots": [kept.to_json() for kept in all_snapshots(storage)],
-        "shelved": [record.to_json() for record in shelf.shelved(conn, pools.pools(conn))],
+        "snapshots": [kept.to_json() for kept in shelf.snapshots(conn, pools_facts)],
+        "shelved": [record.to_json() for record in shelf.shelved(conn, pools_facts)],
     }
 
 

@@ -270,7 +270,7 @@ def test_a_guest_that_writes_all_the_time_is_caught_clean(host: HostUnderTest, b
 
 def shelve_steps(record: Record, *, pool: str = "local") -> list[dict[str, Json]]:
     roles = [disk.role for disk in record.disks if disk.role in ("root", "ephemeral0")]
-    wanted = [of(record, f"web1-shelved-{role}", role=role, pool=pool).to_json() for role in roles]
+    wanted = [of(record, f"web1-shelved-{role}", role=role, pool=pool, shelved=True).to_json() for role in roles]
     mark = {"at": "2026-11-21T22:00:00Z", "pool": pool, "state": "running"}
     target = dataclasses.replace(record, generation=record.generation + 1, marks={"shelved_offloaded": mark})
     return [
@@ -339,6 +339,20 @@ def test_a_server_that_has_run_since_is_shelved_anew(host: HostUnderTest) -> Non
     ok(host.run(*unshelve_steps(shelved), record=shelved))
     host.console(record, r"boots=3\b")
     assert host.look()["snapshots"] == []
+
+
+def test_what_a_shelving_that_was_cut_off_has_copied_goes(host: HostUnderTest) -> None:
+    """Killed between the last copy and the record that names them: a run of reconcile knows them by what they are."""
+    fresh = host.new("web1", flavor=Flavor("tiny", 1, 128, 1, ephemeral=1))
+    record = Record.from_json(host.run(create(fresh), record=fresh)[0]["record"])
+    first = host.ask("steps", killed=True, steps=shelve_steps(record), drives={}, kill_before="undefineFlags")
+    assert first == {"killed": True}
+    virsh("vol-delete", "--pool", "local", f"{record.id}-shelved")
+    assert [(kept["image_type"], kept["complete"]) for kept in host.look()["snapshots"]] == [("shelved", True)] * 2
+    assert ok(host.run(step("tidy", record, 1))) == [("tidy", True, "shutoff")]
+    assert host.look()["snapshots"] == []
+    assert host.volumes_of(record.id) == WHOLE
+    assert ok(host.run(step("tidy", record, 1))) == [("tidy", False, "shutoff")]
 
 
 # -- killed anywhere ----------------------------------------------------------------------------------------------

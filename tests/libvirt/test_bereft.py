@@ -18,7 +18,10 @@ from tests.libvirt.test_landing import (
     COMING,
     FAILED,
     LET_GO_ON,
+    MIGRATED,
     RUNNING,
+    SENDING,
+    SHORT,
     SHUT_DOWN,
     UNKNOWN,
     State,
@@ -31,9 +34,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import marked, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import is_migrated
 
-SENDING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
-SHORT: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
 SHORT_FOR_GOOD: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
 
 
@@ -66,6 +68,16 @@ def test_what_may_have_run_on_the_dead_host_starts_anew_from_its_disk(record: Re
     assert two.disk.volume in two.pool1.volumes
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_one_that_libvirt_calls_migrated_is_here_again(record: Record, start: bool) -> None:
+    """Elsewhere nobody starts such a domain, for its guest may run on another host: that one is dead."""
+    two = Two(record, MIGRATED, None)
+    ended(two, "kvm1", start=start)
+    assert two.source.isActive() is start
+    assert not is_migrated(*two.source.state())  # or nobody could start it later on
+    assert move_of(two.source.record) is None
+
+
 def test_one_that_is_not_to_run_stays_off(record: Record) -> None:
     two = Two(record, BROKEN, None)
     ended(two, "kvm1", start=False)
@@ -79,7 +91,7 @@ def test_what_has_all_of_its_memory_runs_on_where_it_comes_from(record: Record, 
     assert (two.source.now, move_of(two.source.record)) == (here, None)
 
 
-@pytest.mark.parametrize("here", [BROKEN, BY_HAND, SHUT_DOWN, LET_GO_ON])
+@pytest.mark.parametrize("here", [BROKEN, BY_HAND, MIGRATED, SHUT_DOWN, LET_GO_ON])
 def test_what_it_may_have_written_there_is_given_up_with_leave_alone(record: Record, here: State) -> None:
     """Its disk was copied: what it wrote after it had gone over is on the dead host alone."""
     two = Two(record, here, None)

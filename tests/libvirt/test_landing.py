@@ -41,6 +41,9 @@ BY_HAND: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER)
 COMING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 BROKEN: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
 CUT_OFF: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+SENDING: State = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
+SHORT: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
+BY_USER: State = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED)
 FAILED: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED)
 SHUT_DOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
 UNKNOWN: State = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN)
@@ -86,6 +89,9 @@ class Guest:
 
     def create(self) -> None:
         self.now = BOOTED
+
+    def createWithFlags(self, flags: int) -> None:
+        self.now = BY_HAND if flags & libvirt.VIR_DOMAIN_START_PAUSED else BOOTED
 
     def destroy(self) -> None:
         self.now = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
@@ -324,8 +330,9 @@ def test_a_broken_post_copy_is_sent_on_and_never_killed(record: Record) -> None:
 def test_a_post_copy_whose_link_stays_broken_is_not_touched(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     two = Two(record, BROKEN, CUT_OFF)
     monkeypatch.setattr(Steering, "resume", lambda *_its: Ended("no route"))
-    with pytest.raises(Conflict, match=r"part still on kvm1 \(post-copy\): no route. Nothing is touched"):
+    with pytest.raises(Conflict, match=r"part still on kvm1 \(post-copy\): no route. Nothing is touched") as said:
         two.ended_at_destination()
+    assert "if kvm1 is dead for good, the playbook evacuate ends the move (-e fleet_host=kvm1)" in str(said.value)
     assert (two.source.now, two.pool1.volumes) == (BROKEN, {two.disk.volume})
 
 
@@ -333,11 +340,83 @@ def test_a_post_copy_is_sent_on_when_its_other_end_knows_of_the_break(
     record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Libvirt there refuses it before."""
-    two = Two(record, BROKEN, RUNNING)
+    two = Two(record, BROKEN, SHORT)
     monkeypatch.setattr(steering, "_NOTICED_WITHIN", 0)
-    with pytest.raises(MoveFailed, match="kvm2 had not noticed after 0 s that its link broke"):
+    with pytest.raises(MoveFailed, match="kvm2 had not noticed after 0 s that its link broke") as said:
         two.ended_at_source()
+    assert "if kvm2 is dead for good, the playbook evacuate ends the move (-e fleet_host=kvm2)" in str(said.value)
     assert (two.source.now, two.source.resumed) == (BROKEN, [])
     t.cast(Guest, two.kvm2.guest).now = CUT_OFF
     two.ended_at_source()
     assert two.is_there()
+
+
+@pytest.mark.parametrize("here", [BROKEN, SENDING])
+@pytest.mark.parametrize("there", [RUNNING, SHUT_DOWN])
+def test_a_post_copy_that_arrived_whole_is_over_though_its_source_never_heard_of_it(
+    record: Record, here: State, there: State
+) -> None:
+    """It can't be resumed, for nothing is broken at the other end; what is left of it stands still for good."""
+    two = Two(record, here, there)
+    two.ended_at_source()
+    assert (two.is_there(), two.source.resumed) == (True, [])
+    two = Two(record, here, there)
+    two.ended_at_destination()
+    assert (two.is_there(), two.source.resumed) == (True, [])
+
+
+@pytest.mark.parametrize("there", [SHORT, BY_USER, UNKNOWN, None])
+def test_a_post_copy_that_may_still_need_memory_from_here_keeps_it(
+    record: Record, there: State | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = Two(record, BROKEN, there)
+    monkeypatch.setattr(Steering, "resume", lambda *_its: Ended("no route"))
+    with pytest.raises(MoveFailed, match="Part of its memory is here, part there"):
+        two.ended_at_source()
+    assert (two.source.now, two.whole()) == (BROKEN, ({two.disk.volume}, {two.disk.volume}))
+
+
+def test_a_guest_of_another_move_says_nothing_of_a_post_copy(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two(record, BROKEN, RUNNING)
+    guest = t.cast(Guest, two.kvm2.guest)
+    guest.record = marked(guest.record, dataclasses.replace(two.come, migration="m2"))
+    monkeypatch.setattr(Steering, "resume", lambda *_its: Ended("no route"))
+    with pytest.raises(MoveFailed, match="Part of its memory is here, part there"):
+        two.ended_at_source()
+    assert two.source.now == BROKEN
+
+
+def test_the_mark_says_first_that_a_guest_is_to_stand_still(record: Record) -> None:
+    """Whoever comes after a kill lets it go on, and so must know that it was Flotilla that stopped it."""
+    two = Two(record, LET_GO_ON, None)
+    seen: list[t.Any] = []
+
+    def suspend() -> None:
+        seen.append(move_of(two.source.record))
+        two.source.now = BY_HAND
+
+    two.source.suspend = suspend  # type: ignore[method-assign]
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert [(mark.doubt, mark.halted) for mark in seen] == [(True, True)]
+    assert two.is_here_as_before()
+
+
+@pytest.mark.parametrize("halted", [True, False])
+def test_a_guest_that_others_have_paused_stays_paused(record: Record, halted: bool) -> None:
+    """By hand, or for an error of its disk, while it was moved."""
+    two = Two(record, BY_HAND, None)
+    two.source.record = marked(two.source.record, dataclasses.replace(two.left, doubt=True, halted=halted))
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert (two.source.now, move_of(two.source.record)) == (RUNNING if halted else BY_HAND, None)
+    two = Two(record, BY_HAND, None)
+    live._given_up(two.job(two.kvm1, two.pool1), dataclasses.replace(two.left, doubt=True, halted=halted))
+    assert two.source.now == (RUNNING if halted else BY_HAND)
+
+
+def test_what_its_timeout_has_paused_goes_on_if_nothing_is_there(record: Record) -> None:
+    two = Two(record, BY_HAND, None)
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source(Ended("the link broke", handed_over=True, paused=True))
+    assert two.is_here_as_before()

@@ -48,7 +48,8 @@ class End:
 @dataclasses.dataclass(frozen=True)
 class Move:
     """The mark, read. ``other`` is the end that this record is not at; ``paused``: its user had it paused.
-    ``doubt``: the guest stands still at the source, for it may run at the destination."""
+    ``doubt``: the guest stands still at the source, for it may run at the destination; ``halted``: for that it was
+    stopped, and by nobody else."""
 
     migration: str
     role: str
@@ -56,6 +57,7 @@ class Move:
     disks: tuple[Disk, ...] = ()
     paused: bool = False
     doubt: bool = False
+    halted: bool = False
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -65,6 +67,7 @@ class Move:
             "disks": [disk.to_json() for disk in self.disks],
             "paused": self.paused,
             "doubt": self.doubt,
+            "halted": self.halted,
         }
 
 
@@ -81,6 +84,7 @@ def move_of(record: Record) -> Move | None:
             tuple(map(Disk.from_json, mark["disks"])),
             bool(mark.get("paused")),
             bool(mark.get("doubt")),
+            bool(mark.get("halted")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say where it is being moved to") from exc

@@ -60,7 +60,9 @@ def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
         mark = dataclasses.replace(mark, doubt=True)
         job.host.write(domain, marked(job.record, mark))
     lost = (short or _stands_still(domain, mark) or _may_be_torn(job, mark)) and domains.kill(domain)
-    started = bool(job.order.options.get("start")) and domains.start(domain)
+    started = bool(job.order.options.get("start")) and domains.start(domain, nowhere_else=True)
+    if not started:
+        domains.stay_off(domain)
     final = finished(domain, job.host.storage, _replacing(job.record, mark))
     status = "failed" if mark.role == SOURCE else "completed"
     job.told.update(record=final.to_json(), state=domains.state_of(domain))

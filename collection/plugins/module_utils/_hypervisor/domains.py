@@ -76,22 +76,32 @@ def set_autostart(domain: Domain, wanted: bool) -> bool:
     return True
 
 
-def start(domain: Domain) -> bool:
+def start(domain: Domain, *, nowhere_else: bool = False) -> bool:
     """Start it; from a managed save it goes on where it was. A guest in the middle of going down is waited for.
 
-    One that was migrated away is left to people: two guests on one disk destroy it.
+    One that was migrated away is left to people, for two guests on one disk destroy it, unless it is proven that it
+    runs ``nowhere_else``.
     """
     if state_of(domain) == "other" and domain.isActive():
         wait_until(
             lambda: state_of(domain) != "other", within=_GONE_WITHIN, what=f"{domain.name()!r} to end its shutdown"
         )
-    must_not_be_elsewhere(domain)
+    if not nowhere_else:
+        must_not_be_elsewhere(domain)
     if state_of(domain) == "crashed":
         kill(domain)
     if domain.isActive():
         return False
     domain.create()
     return True
+
+
+def stay_off(domain: Domain) -> None:
+    """Have one that was migrated away, and is proven to run nowhere else, be off as any other: libvirt calls it
+    migrated until it has been started, be it without its CPUs."""
+    if is_migrated(*domain.state()[:2]):
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+        kill(domain)
 
 
 def stop(domain: Domain, *, timeout: float) -> bool:
@@ -222,6 +232,7 @@ __all__ = [
     "shut_down",
     "start",
     "state_of",
+    "stay_off",
     "stop",
     "undefine",
     "wait_until",

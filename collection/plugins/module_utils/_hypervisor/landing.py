@@ -87,16 +87,19 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
         # The guest went off by itself while it was moved: it is where it was.
         raise _failed(job, far, mark, Ended(f"{ended.cause or 'no cause is known'}, and the guest is off"))
     if transit.is_post_copy(here):
+        if has_all(found(far.conn.lookupByUUIDString, job.order.server_id), mark):
+            domains.kill(here)
+            return arrived(job.host, job.order.server_id, far, job.told)
         raise MoveFailed(
             f"the post-copy migration of server {job.order.name!r} to {far.end.host} stands still: "
             f"{ended.cause or 'its link is broken'}. Part of its memory is here, part there, and there is no way "
-            "back: nothing is touched; mend the link, then run again",
+            f"back: nothing is touched; mend the link, then run again; {_dead_for_good(far.end.host)}",
             status="error",
             migration=mark.migration,
             left=True,
         )
     if ended.handed_over or mark.doubt:
-        mark = _doubted(job, here, mark)
+        mark = _doubted(job, here, mark, ended)
     stands = transit.is_waiting_for_memory(here) and not transit.has_job(here)  # libvirt was restarted here meanwhile
     there = _landed(far, job.order.server_id) if stands or mark.doubt else None
     if there is not None and has_run(there):
@@ -106,13 +109,15 @@ def _judged(job: Job, far: Far, mark: Move, ended: Ended) -> handlers.Outcome:
     raise _failed(job, far, mark, ended)
 
 
-def _doubted(job: Job, here: Domain, mark: Move) -> Move:
+def _doubted(job: Job, here: Domain, mark: Move, ended: Ended) -> Move:
     """All of its memory is there, and no word came back whether it runs there: it stands still here until that is
-    known. (Libvirt lets it go on here, and leaves it to locks of the disks that it runs only once.)"""
-    if domains.state_of(here) == "running":
-        here.suspend()
-    mark = dataclasses.replace(mark, doubt=True)
+    known. (Libvirt lets it go on here, and leaves it to locks of the disks that it runs only once.) The mark comes
+    first: it says that this was no pause of anybody else's."""
+    runs = domains.state_of(here) == "running"
+    mark = dataclasses.replace(mark, doubt=True, halted=mark.halted or ended.paused or runs)
     job.host.write(here, marked(job.record, mark))
+    if runs:
+        here.suspend()
     return mark
 
 
@@ -154,6 +159,21 @@ def has_run(there: Domain) -> bool:
     start: one that fails then, or that is destroyed, is off there, and is still where it comes from."""
     off = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN)
     return bool(there.isActive()) or tuple(there.state()[:2]) == off
+
+
+def has_all(there: Domain | None, mark: Move) -> bool:
+    """Whether the guest of a post-copy has all of its memory at the destination, or has no more use for it: it is off.
+    Libvirt there sees the end of it even when its source hears of it no more; that is the one reason to run which says
+    so."""
+    over = (
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN),
+    )
+    if there is None or tuple(there.state()[:2]) not in over:
+        return False
+    record = domains.record_of(there)
+    its = None if record is None else move_of(record)
+    return its is not None and its.migration == mark.migration
 
 
 def _has_failed(there: Domain) -> bool:
@@ -218,6 +238,9 @@ def _handed_on(job: Job, far: Far, mark: Move) -> Domain | None:
     if old is None or not transit.is_post_copy(old):
         return old
     _must_be_left(old, mark)
+    if has_all(job.domain, mark):
+        domains.kill(old)
+        return old
     record = t.cast(Record, domains.record_of(old))
     cause = "it is still being sent"
     if transit.is_broken_post_copy(old):
@@ -227,9 +250,17 @@ def _handed_on(job: Job, far: Far, mark: Move) -> Domain | None:
     if cause:
         raise Conflict(
             f"part of the memory of server {job.order.name!r} is here, part still on {far.end.host} (post-copy): "
-            f"{cause}. Nothing is touched; mend the link between both hosts, then run again"
+            f"{cause}. Nothing is touched; mend the link between both hosts, then run again; "
+            f"{_dead_for_good(far.end.host)}"
         )
     return found(far.conn.lookupByUUIDString, job.order.server_id)
+
+
+def _dead_for_good(host: str) -> str:
+    return (
+        f"if {host} is dead for good, the playbook evacuate ends the move (-e fleet_host={host}), "
+        "and the server starts anew from its disks"
+    )
 
 
 def _must_be_left(old: Domain, mark: Move) -> None:
@@ -293,7 +324,7 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
-    if not mark.paused and (mark.doubt or (transit.is_waiting_for_memory(here) and not transit.has_job(here))):
+    if transit.is_to_go_on(here, mark):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))
@@ -339,4 +370,4 @@ def _statistics(domain: Domain) -> dict[str, Json]:
     return {}
 
 
-__all__ = ["arrived", "completed_from_here", "finished", "has_run", "must_have_come", "over", "own_name"]
+__all__ = ["arrived", "completed_from_here", "finished", "has_all", "has_run", "must_have_come", "over", "own_name"]

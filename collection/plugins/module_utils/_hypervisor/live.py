@@ -49,6 +49,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landi
     arrived,
     completed_from_here,
     finished,
+    has_all,
     must_have_come,
     over,
     own_name,
@@ -133,7 +134,7 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
-    elif not mark.paused and (mark.doubt or transit.is_waiting_for_memory(job.domain)):
+    elif transit.is_to_go_on(job.domain, mark):
         job.domain.resume()
     finished(job.domain, job.host.storage, job.record)
     status = "completed" if mark.role == DESTINATION else "failed"
@@ -184,8 +185,11 @@ def _taken_up(job: Job, far: Far, mark: Move, wish: Wish) -> handlers.Outcome:
     copied = tuple(disk for disk in mark.disks if not is_read_alone(disk))
     steering = Steering(job.domain, wish, job.record.flavor, Layout((), copied, (), {}), job.host.report)
     try:
-        if transit.is_broken_post_copy(job.domain):
-            ended = steering.resume(far, found(far.conn.lookupByUUIDString, job.order.server_id))
+        there = found(far.conn.lookupByUUIDString, job.order.server_id)
+        if transit.is_post_copy(job.domain) and has_all(there, mark):
+            ended = steering.looked_at()
+        elif transit.is_broken_post_copy(job.domain):
+            ended = steering.resume(far, there)
         elif transit.is_being_moved(job.domain):
             ended = steering.attach()
         else:

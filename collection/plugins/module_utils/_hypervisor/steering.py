@@ -64,13 +64,15 @@ class MoveFailed(FlotillaError):
 class Ended:
     """How libvirt's job ended: ``cause`` is empty where it says that all went well.
 
-    ``handed_over``: all of the guest's memory may have been sent, and then something went wrong. ``last``: what was
-    last seen of it, for a post-copy, of whose sums libvirt tells the destination nothing.
+    ``handed_over``: all of the guest's memory may have been sent, and then something went wrong. ``paused``: the guest
+    was stopped because it took too long. ``last``: what was last seen of it, for a post-copy, of whose sums libvirt
+    tells the destination nothing.
     """
 
     cause: str = ""
     cancelled: bool = False
     handed_over: bool = False
+    paused: bool = False
     last: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
@@ -243,12 +245,13 @@ class Steering:
         if aborted:
             return Ended(self._acted or "somebody aborted it", cancelled=True)
         if exc is not None:
-            return Ended(in_words(message_of(exc)), handed_over=handed_over)
+            return Ended(in_words(message_of(exc)), handed_over=handed_over, paused=self._paused)
         if not self._stays():
             return Ended(last=self._last)
         acted = self._acted if self._wish.timeout_action == "abort" else ""
         # Libvirt lets the guest go on here when no word came back, and it may run there.
-        return Ended(acted or "its migration ended early", cancelled=bool(acted), handed_over=handed_over)
+        cause = acted or "its migration ended early"
+        return Ended(cause, cancelled=bool(acted), handed_over=handed_over, paused=self._paused)
 
     def _stays(self) -> bool:
         with contextlib.suppress(libvirt.libvirtError):

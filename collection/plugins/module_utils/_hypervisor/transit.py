@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import Move
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -69,6 +70,12 @@ def is_arriving(domain: Domain) -> bool:
     return stats is not None and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN
 
 
+def is_to_go_on(domain: Domain, mark: Move) -> bool:
+    """Whether a guest that was not moved stands still for its move alone, and nobody else has paused it."""
+    stopped = mark.halted or (is_waiting_for_memory(domain) and not has_job(domain))
+    return stopped and not mark.paused
+
+
 def has_job(domain: Domain) -> bool:
     """Whether libvirt has a job at work on a domain."""
     try:
@@ -96,6 +103,7 @@ __all__ = [
     "is_being_moved",
     "is_broken_post_copy",
     "is_post_copy",
+    "is_to_go_on",
     "is_waiting_for_memory",
     "may_be_handed_over",
 ]

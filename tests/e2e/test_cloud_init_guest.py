@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from tests.support import debian_guest
 from tests.support.fleet import Fleet
-from tests.support.login import Login
+from tests.support.login import OPTIONS, Login
 
 pytestmark = pytest.mark.soak
 
@@ -55,9 +56,56 @@ def _check(fleet: Fleet, login: Login, source: str, way: str) -> None:
     assert login.by_password("anna", "another", "id -un").returncode == 255
 
 
-def test_debian_is_told_all_by_a_config_drive(fleet: Fleet, login: Login) -> None:
+def _configure(fleet: Fleet, login: Login, folder: Path) -> dict[str, int]:
+    """The plays after a reconcile, by the inventory plugin: wait for the agent and for cloud-init, then configure what
+    was made of the image. Gives the guest's line of the recap."""
+    compose = {
+        "ansible_user": "debian",
+        "ansible_ssh_private_key_file": str(login.key),
+        "ansible_ssh_common_args": " ".join(OPTIONS),
+    }
+    source = {
+        "plugin": "flotilla.compute.servers",
+        "ledger": fleet.ledger_url,
+        "keyed_groups": [{"prefix": "image", "key": "guest_image"}],
+        "compose": {name: repr(value) for name, value in compose.items()},
+    }
+    (fleet.inventory / "90-guests.flotilla.yml").write_text(yaml.safe_dump(source))
+    wait: dict[str, t.Any] = {"ansible.builtin.import_playbook": "flotilla.compute.wait_for_guests"}
+    waits = [
+        {**wait, "vars": {"guest_wait_for": what, "guest_wait_timeout": debian_guest.BOOTS_WITHIN}}
+        for what in ("agent", "cloud-init")
+    ]
+    tasks = [
+        {"ansible.builtin.user": {"name": "bea", "shell": "/bin/bash"}},
+        {
+            "ansible.builtin.copy": {
+                "content": "configured\n",
+                "dest": "/srv/configured",
+                "owner": "bea",
+                "mode": "0640",
+            }
+        },
+    ]
+    playbook = folder / "guests.yml"
+    playbook.write_text(yaml.safe_dump([*waits, {"hosts": "image_debian", "become": True, "tasks": tasks}]))
+    said = fleet.command("ansible-playbook", "-i", str(fleet.inventory), str(playbook))
+    (recap,) = re.findall(r"^web1 +: (.*)$", said, re.MULTILINE)
+    return {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", recap)}
+
+
+def test_debian_is_told_all_by_a_config_drive_and_configured_by_the_next_play(
+    fleet: Fleet, login: Login, tmp_path: Path
+) -> None:
+    fleet.all["fleet_images"]["debian"]["properties"] = {"hw_qemu_guest_agent": "yes"}
     fleet.declare("web1", config_drive=True)
     fleet.reconcile()
+    recap = _configure(fleet, login, tmp_path)  # right after its power was switched on
+    assert (recap["changed"], recap["failed"], recap["unreachable"]) == (2, 0, 0)
+    assert login.by_key("debian", "sudo stat -c '%U %a' /srv/configured; sudo cat /srv/configured") == (
+        "bea 640\nconfigured\n"
+    )
+    assert _configure(fleet, login, tmp_path)["changed"] == 0
     _check(fleet, login, "DataSourceConfigDrive", "static")
     assert fleet.reconcile().all_steps == {}
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 from tests.support.fleet import Fleet
-from tests.support.runs import ROOT
 
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Controller, Ledger
 
@@ -26,17 +22,6 @@ LOST = "00000000-0000-4000-8000-00000000dead-root"
 def findings(fleet: Fleet) -> dict[str, dict[str, t.Any]]:
     found = fleet.run("doctor").ok().results("Examine the fleet")["localhost"]["findings"]
     return {one["kind"]: one for one in found}
-
-
-def ansible(fleet: Fleet, program: str, *arguments: str) -> str:
-    env = {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(fleet.lab.control),
-        "HOME": os.environ["HOME"],
-        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
-    }
-    command = [program, *arguments]
-    return subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def dead_run(fleet: Fleet) -> str:
@@ -78,7 +63,7 @@ def test_what_is_wrong_is_found_and_mended(fleet: Fleet) -> None:
     assert run.results("Examine the fleet")["localhost"]["done"] == ["task state rebooting cleared"]
     program, *arguments = shlex.split(found["orphan_volume"]["command"].partition(": ")[2])
     assert program == "ansible"
-    ansible(fleet, program, "-i", str(fleet.inventory), *arguments)
+    fleet.command(program, "-i", str(fleet.inventory), *arguments)
     fleet.reconcile()
     assert findings(fleet) == {}
     fleet.whole()
@@ -92,6 +77,6 @@ def guests_are_those_of_the_hosts(fleet: Fleet) -> None:
     found = []
     for more in ({}, {"source": "hosts", "compute_sources": [str(fleet.inventory)]}):
         file.write_text(json.dumps({**given, **more}))
-        found.append(json.loads(ansible(fleet, "ansible-inventory", "-i", str(file), "--list")))
+        found.append(json.loads(fleet.command("ansible-inventory", "-i", str(file), "--list")))
     assert found[0] == found[1]
     assert sorted(found[0]["guests"]["hosts"]) == ["stuck", "undefined"]

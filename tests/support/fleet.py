@@ -9,6 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import os
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -116,6 +119,20 @@ class Fleet:
         assert set(run.all_steps) == set(names), str(run)
         assert self.look().but(*names) == before.but(*names)
         return run
+
+    def command(self, program: str, *arguments: str, **environment: str) -> str:
+        """What a program of Ansible's prints that ends well, as a person calls it: with no limit of time."""
+        env = {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.control),
+            "HOME": os.environ["HOME"],
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+            **environment,
+        }
+        command = [program, *arguments]
+        done = subprocess.run(command, env=env, cwd=ROOT, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     # -- what is there ------------------------------------------------------------------------------------------
 

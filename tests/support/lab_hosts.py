@@ -38,10 +38,15 @@ class Lab:
 
     def up(self, hosts: int) -> None:
         self._take()
+        self.anew(hosts)
+
+    def anew(self, hosts: int = 3) -> None:
+        """Hosts that nobody has ever touched, whatever was done to those before them."""
         self("down")
         self.ok("up", "--hosts", str(hosts))
         self.facts = json.loads(self.ok("status", "--json"))
         self.inventory = self.ok("inventory")
+        self._turn += 1
 
     def _take(self) -> None:
         """Two runs of the tests on one machine would take each other's hosts away. The lock ends with the process."""

@@ -6,22 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import re
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 from tests.support import debian_guest
 from tests.support.fleet import Fleet
 from tests.support.lab_hosts import until
-from tests.support.login import OPTIONS, Login
-from tests.support.runs import ROOT
+from tests.support.machine import Machine
 
 pytestmark = pytest.mark.soak
 
@@ -67,70 +60,24 @@ print(urllib.request.urlopen(url, timeout=20).read().decode(), end="")'
 LEASES = "ip netns exec guest dhclient -1 -v -sf /bin/true -lf /tmp/leases -pf /tmp/pid eth0 2>&1"
 
 
-class Machine:
-    """The guest that plays a compute host."""
-
-    def __init__(self, login: Login) -> None:
-        self.login = login
-
-    def run(self, script: str) -> str:
-        return self.login.by_key("debian", _as_root(script))
-
-    def says(self, script: str) -> str | None:
-        """What a script that may fail says; None if it does, or nobody can log in."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            done = self.login.tried_by_key("debian", _as_root(script))
-            return done.stdout if done.returncode == 0 else None
-        return None
-
-    def says_another(self, script: str, before: str) -> bool:
-        return self.says(script) not in (None, before)
-
+class Host(Machine):
     def is_served(self) -> bool:
         return self.says(ASKS) == "it is web1\n"
 
     def has_role(self, **variables: t.Any) -> int:
         """The role on it; how many of its tasks changed something."""
-        connection = {
-            "ansible_host": self.login.address,
-            "ansible_user": "debian",
-            "ansible_become": True,
-            "ansible_ssh_private_key_file": str(self.login.key),
-            "ansible_ssh_common_args": " ".join(OPTIONS),
-            "ansible_python_interpreter": "/usr/bin/python3",
+        given: dict[str, t.Any] = {
             "compute_libvirt_uri": "test:///default",
             "fleet_networks": {"lan": NETWORK},
             "metadata_service_packages": [],
         }
-        folder = self.login.folder
-        (folder / "host.yml").write_text(yaml.safe_dump({"all": {"hosts": {"host": connection}}}))
-        tasks = [{"ansible.builtin.include_role": {"name": "flotilla.compute.metadata_service"}}]
-        play = {"hosts": "host", "gather_facts": False, "vars": variables, "tasks": tasks}
-        (folder / "role.yml").write_text(yaml.safe_dump([play]))
-        program = Path(sys.executable).with_name("ansible-playbook")
-        done = subprocess.run(
-            [str(program), "-i", str(folder / "host.yml"), str(folder / "role.yml")],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        (changed,) = re.findall(r"^host +: ok=\d+ +changed=(\d+) ", done.stdout, re.MULTILINE)
-        return int(changed)
-
-
-def _as_root(script: str) -> str:
-    quoted = script.replace("'", "'\\''")
-    return f"sudo sh -c '{quoted}'"
+        return self.does("metadata_service", variables={**given, **variables}).changed
 
 
 def test_systemd_keeps_the_service_through_a_crash_a_firewall_s_restart_and_a_reboot(
     fleet: Fleet, tmp_path: Path
 ) -> None:
-    machine = Machine(debian_guest.declare(fleet, "host1", tmp_path, user_data=USER_DATA))
+    machine = Host(debian_guest.declare(fleet, "host1", tmp_path, user_data=USER_DATA))
     fleet.reconcile()
     fleet.console("host1", READY, timeout=debian_guest.BOOTS_WITHIN)
     machine.run("cloud-init status --wait")

@@ -64,7 +64,7 @@ class ActionModule(Carrier):
         "allow": {
             "type": "list",
             "elements": "str",
-            "choices": ["restart", "rebuild", "delete", "migrate", "locked", "data_loss"],
+            "choices": ["restart", "rebuild", "delete", "migrate", "host_network", "locked", "data_loss"],
             "default": [],
         },
         "uri": {"type": "str"},

@@ -110,10 +110,11 @@ options:
     type: bool
   allow:
     description:
-      - Leave for what is refused otherwise, as C(fleet_allow) gives it for a run.
+      - Leave for what is refused otherwise, as C(fleet_allow) gives it for a run. V(host_network) moves a server out of
+        a network that its host has for itself (NAT, routed, isolated), where it would find none of its peers elsewhere.
     type: list
     elements: str
-    choices: [restart, rebuild, delete, migrate, locked, data_loss]
+    choices: [restart, rebuild, delete, migrate, host_network, locked, data_loss]
     default: []
   entry:
     description:

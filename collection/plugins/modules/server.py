@@ -102,7 +102,7 @@ options:
       - Leave for what is held otherwise, as C(fleet_allow) gives it for a run.
     type: list
     elements: str
-    choices: [restart, rebuild, delete, migrate, locked, data_loss]
+    choices: [restart, rebuild, delete, migrate, host_network, locked, data_loss]
     default: []
   steps:
     description:
@@ -256,7 +256,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "allow": {
         "type": "list",
         "elements": "str",
-        "choices": ["restart", "rebuild", "delete", "migrate", "locked", "data_loss"],
+        "choices": ["restart", "rebuild", "delete", "migrate", "host_network", "locked", "data_loss"],
         "default": [],
     },
     "steps": {"type": "list", "elements": "dict"},

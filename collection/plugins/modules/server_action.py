@@ -245,7 +245,7 @@ options:
       - Leave for what is refused otherwise, as C(fleet_allow) gives it for a run.
     type: list
     elements: str
-    choices: [restart, rebuild, delete, migrate, locked, data_loss]
+    choices: [restart, rebuild, delete, migrate, host_network, locked, data_loss]
     default: []
   entry:
     description:

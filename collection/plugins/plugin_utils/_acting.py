@@ -31,7 +31,7 @@ ARGUMENTS: t.Final[dict[str, dict[str, t.Any]]] = {
     "allow": {
         "type": "list",
         "elements": "str",
-        "choices": ["restart", "rebuild", "delete", "migrate", "locked", "data_loss"],
+        "choices": ["restart", "rebuild", "delete", "migrate", "host_network", "locked", "data_loss"],
         "default": [],
     },
 }

@@ -17,6 +17,8 @@ import xml.etree.ElementTree as ET
 from .errors import InvalidInput
 
 FORWARDS = ("bridge", "isolated", "nat", "route")
+#: Each host has such a network for itself: who is in it on one host doesn't find who is in it on another.
+HOST_SCOPE = frozenset({"isolated", "nat", "open", "route"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,16 +91,26 @@ def network_xml(network: LibvirtNetwork, *, uuid: str | None = None) -> str:
 def network_of(xml: str, *, autostart: bool) -> LibvirtNetwork:
     """What a network's XML says, of what Flotilla speaks of."""
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
-    forward, bridge, mtu, ip = root.find("forward"), root.find("bridge"), root.find("mtu"), root.find("ip")
+    bridge, mtu, ip = root.find("bridge"), root.find("mtu"), root.find("ip")
     return LibvirtNetwork(
         name=root.findtext("name", ""),
-        forward="isolated" if forward is None else forward.get("mode", "nat"),
+        forward=_forward(root),
         bridge=None if bridge is None else bridge.get("name"),
         address=None if ip is None else _interface(ip),
         ranges=tuple((each.get("start", ""), each.get("end", "")) for each in root.iterfind("ip/dhcp/range")),
         mtu=None if mtu is None else int(mtu.get("size", "0")),
         autostart=autostart,
     )
+
+
+def is_hosts_own(xml: str) -> bool:
+    """Whether a network is one of each host's own."""
+    return _forward(ET.fromstring(xml)) in HOST_SCOPE  # noqa: S314 - libvirt wrote it
+
+
+def _forward(root: ET.Element) -> str:
+    forward = root.find("forward")
+    return "isolated" if forward is None else forward.get("mode", "nat")
 
 
 def network_differences(desired: LibvirtNetwork, found: LibvirtNetwork) -> dict[str, tuple[t.Any, t.Any]]:
@@ -161,4 +173,13 @@ def _ranges(name: str, net: _Net, host: _Ip, pools: t.Sequence[t.Mapping[str, st
     return ((str(first), str(last)),)
 
 
-__all__ = ["FORWARDS", "LibvirtNetwork", "desired_network", "network_differences", "network_of", "network_xml"]
+__all__ = [
+    "FORWARDS",
+    "HOST_SCOPE",
+    "LibvirtNetwork",
+    "desired_network",
+    "is_hosts_own",
+    "network_differences",
+    "network_of",
+    "network_xml",
+]

@@ -29,6 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.live import
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import is_hosts_own
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -234,7 +235,7 @@ def _attached(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[s
         yield str(exc)
 
 
-def _networks(_job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+def _networks(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
     for nic in target.nics:
         if nic.kind == "bridge":
             if far.bridges is not None and nic.source not in far.bridges:
@@ -244,9 +245,11 @@ def _networks(_job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[st
         if network is None or not network.isActive():
             yield f"the libvirt network {nic.source!r} of network {nic.network!r} is not active there"
             continue
-        forward = ET.fromstring(network.XMLDesc(0)).find("forward")  # noqa: S314 - libvirt wrote it
-        if forward is None or forward.get("mode") in ("nat", "route", "open"):
-            yield f"the libvirt network {nic.source!r} is one of each host's own: its peers would not find it there"
+        if is_hosts_own(network.XMLDesc(0)) and not job.order.options.get("host_network"):
+            yield (
+                f"the libvirt network {nic.source!r} is one of each host's own: its peers would not find it there; "
+                "-e fleet_allow=host_network moves it all the same"
+            )
 
 
 def _ports(_job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:

@@ -17,7 +17,8 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Guest, Json, Nic, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import HOST_SCOPE
 from ansible_collections.flotilla.compute.plugins.module_utils._core.packing import unpack
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts, resize_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot as DiskSnapshot
@@ -154,6 +155,15 @@ class Compute:
             return source in self.survey["bridges"] and (not network.metadata_service or source in served)
         there = self.survey["networks"].get(source)
         return there is not None and (not network.metadata_service or there["bridge"] in served)
+
+    def own_networks(self, nics: t.Iterable[Nic]) -> dict[str, str]:
+        """Network -> what it is here, of those among the ports' networks that the host has for itself alone."""
+        found = self.survey["networks"] if self.survey is not None else {}
+        return {
+            nic.network: f"libvirt network {nic.source}, {found[nic.source]['forward']}"
+            for nic in nics
+            if nic.kind == "network" and found.get(nic.source, {}).get("forward") in HOST_SCOPE
+        }
 
     def source_of(self, network: Network) -> str:
         """The bridge or libvirt network of a fleet network, which a host may call otherwise (compute_networks)."""

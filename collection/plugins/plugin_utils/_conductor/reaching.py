@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Steps with two ends: whether the other one can be reached.
+"""Steps with two ends: whether the other one can be reached, and whether the server is reached there.
 
 Note that this plugin util is **PRIVATE** to the collection.
 """
@@ -16,7 +16,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Draft, Situation
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import AWAY, ERROR
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import AWAY, ERROR, HELD
+
+#: The leave to move a server out of a network that each host has for itself; the step's option bears its name, too.
+HOST_NETWORK = "host_network"
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
@@ -45,7 +48,33 @@ def reaching(given: Situation, draft: Draft) -> Draft:
         return draft.refuse(ERROR, f"Compute host {asked} not found. There are: {', '.join(sorted(given.by_name))}")
     if wanted is not None and not wanted.settings.migration_uri:
         return draft.refuse(ERROR, _unnamed(wanted.name))
-    return draft
+    return _among_peers(given, draft)
+
+
+def _among_peers(given: Situation, draft: Draft) -> Draft:
+    """A server leaves a network that its host has for itself, and so its peers, by leave alone. The steps say so to the
+    host, which looks at both ends."""
+    here = given.by_name.get(str(draft.location.host))
+    own = here.own_networks(draft.record.nics) if here is not None and draft.record is not None else {}
+    if draft.move is None or here is None or not own:
+        return draft
+    if HOST_NETWORK not in given.leave.allow:
+        name, what = next(iter(own.items()))
+        return draft.refuse(
+            HELD,
+            f"network {name!r} is one of {here.name}'s own ({what}), and it would find none of its peers there "
+            f"elsewhere; -e fleet_allow={HOST_NETWORK} moves it all the same",
+        )
+    names = ", ".join(map(repr, own))
+    steps = (
+        dataclasses.replace(
+            step, why=f"{step.why}; without its peers in network {names}", options={**step.options, HOST_NETWORK: True}
+        )
+        if step.kind in MOVES
+        else step
+        for step in draft.plan.steps
+    )
+    return dataclasses.replace(draft, plan=dataclasses.replace(draft.plan, steps=tuple(steps)))
 
 
 def _given_up(given: Situation, draft: Draft) -> Draft:

@@ -235,7 +235,9 @@ class Reconcile:
             # What was to be grown while it runs has no leave to be restarted yet.
             needs = ("migrate", "restart") if "grow" in _kinds(draft.plan.steps) else ("migrate",)
             held = by_leave(plan, draft.record, self._leave_to_move(), needs)
-            self._drafts[name] = asking[name] = moved = draft.to_do(held)
+            self._drafts[name] = asking[name] = moved = self.reaching(draft.to_do(held))
+            if moved.message and self._asks:
+                self._drafts[name] = moved.refuse(NO_HOST, moved.message)  # who asks is told that it was not done
             if moved.move is None:
                 del asking[name]
         return asking

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
@@ -197,6 +198,33 @@ def test_firmware_s_variables_are_left_behind_by_leave_alone() -> None:
     assert "fleet_allow=data_loss" in only(uefi.drain()).message
     assert kinds(only(uefi.drain(["data_loss"]))) == ["migrate", "confirm_resize"]
     assert kinds(only(uefi.but("web1", state="running").drain())) == ["live_migrate"]
+
+
+def natted(state: str = "shutoff") -> tuple[World, dict[str, t.Any]]:
+    """A server with a port in a network that each host has for itself, and the surveys that show it."""
+    network = {"default": {"active": True, "bridge": "virbr0", "forward": "nat"}}
+    base = world({"web1": {"server_networks": ["lan"]}}, state=state)
+    nic = dataclasses.replace(t.cast(Record, base.guests["kvm1"][0].record).nics[0], kind="network", source="default")
+    return base.but("web1", nics=(nic,)), {"kvm1": {**survey("kvm1"), "networks": network}}
+
+
+@pytest.mark.parametrize(("state", "way"), [("running", "live"), ("shutoff", "offline")])
+def test_who_would_lose_its_peers_leaves_by_leave_alone(state: str, way: str) -> None:
+    base, surveys = natted(state)
+    entry = only(base.drain(**surveys))
+    assert (entry.way, entry.steps) == ("stays", ())
+    assert entry.message == (
+        "network 'lan' is one of kvm1's own (libvirt network default, nat), and it would find none of its peers there "
+        "elsewhere; -e fleet_allow=host_network moves it all the same"
+    )
+    entry = only(base.drain(["host_network"], **surveys))
+    assert entry.way == way
+    (move,) = (step for step in entry.steps if step.kind in MOVES)
+    assert move.options["host_network"] is True
+    assert "without its peers in network 'lan'" in move.why
+    bridged = {"kvm1": {**survey("kvm1"), "networks": {"default": {**surveys["kvm1"]["networks"]["default"]}}}}
+    bridged["kvm1"]["networks"]["default"]["forward"] = "bridge"
+    assert only(base.drain(**bridged)).way == way
 
 
 def test_what_inventory_pins_stays_or_goes_there() -> None:

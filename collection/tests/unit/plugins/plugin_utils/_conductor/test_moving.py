@@ -315,3 +315,32 @@ def test_the_journal_goes_by_the_copy_that_counts(world: World) -> None:
     for place, status in ((to, "confirmed"), ("kvm1", "error")):
         told = cut_off([row], {record.id: done}, {record.id}, (), {record.id: place})
         assert told == {its.migration: status}
+
+
+NATTED = {"kvm1": {**survey("kvm1"), "networks": {"default": {"active": True, "bridge": "virbr0", "forward": "nat"}}}}
+
+
+def natted(world: World) -> World:
+    """Its port is in a network that kvm1 has for itself."""
+    (nic,) = world.record.nics
+    return world.with_record(nics=(dataclasses.replace(nic, kind="network", source="default"),))
+
+
+@pytest.mark.parametrize("live", ["true", "false"])
+def test_out_of_a_network_of_its_host_s_own_by_leave_alone(world: World, live: str) -> None:
+    with pytest.raises(Conflict, match=r"would find none of its peers there elsewhere; -e fleet_allow=host_network"):
+        natted(world).plan("migrate", live=live, surveys=NATTED)
+    leave = Leave(frozenset({"host_network"}))
+    entry = only(natted(world).plan("migrate", live=live, leave=leave, surveys=NATTED))
+    kind = "live_migrate" if live == "true" else "migrate"
+    assert deed(entry, kind)["options"]["host_network"] is True
+
+
+def test_a_resize_that_has_to_go_elsewhere_asks_for_that_leave_too(world: World) -> None:
+    surveys = {**NATTED, "kvm1": {**NATTED["kvm1"], "memory": 4096}}
+    entry = only(natted(world).plan("resize", flavor="large", surveys=surveys))
+    assert (entry.steps, entry.verdict) == ((), "no valid host")
+    assert "-e fleet_allow=host_network moves it all the same" in entry.message
+    leave = Leave(frozenset({"host_network"}))
+    moved = only(natted(world).plan("resize", flavor="large", leave=leave, surveys=surveys))
+    assert deed(moved, "migrate")["options"]["host_network"] is True

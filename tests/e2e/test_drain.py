@@ -105,18 +105,29 @@ def test_twenty_servers_leave_as_the_plan_said_and_come_back(fleet: Fleet) -> No
     fleet.all["fleet_max_concurrent_migrations"] = 3
     fleet.compute_defaults = {"compute_allocation_ratio": {"vcpus": 16.0, "memory": 4.0, "disk": 8.0}}
     names = [f"s{number:02}" for number in range(20)]
-    placed(fleet, "kvm1", *names, state="stopped")
+    fleet.declare(*names, state="stopped")
+    running = names[::3]
+    fleet.declare(*running, state="active")
+    fleet.declare(*running[::2], pool="shared")
+    placed(fleet, "kvm1", *names)
+    for name in running:
+        fleet.console(name, "tick 1", timeout=300)
     fleet.reconcile()  # inventory holds them nowhere any more
     before = fleet.look()
     checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
     done = fleet.run("drain", fleet_host="kvm1").ok()
     assert ways(done) == ways(checked)
+    assert {name: way for name, (way, _to) in ways(done).items()} == {
+        name: "live" if name in running else "offline" for name in names
+    }
     assert told(done).replace("Drain", "") == told(checked).replace("Drain", "")
     assert fleet.whole().placement == {name: str(to) for name, (_way, to) in ways(done).items()}
     assert set(fleet.look().placement) == set(names)
     assert "kvm1" not in fleet.look().placement.values()
     fleet.run("undrain", fleet_host="kvm1").ok()
     assert fleet.whole().placement == before.placement
+    for name in running:  # none was started anew, on either way
+        assert "boots=" not in fleet.lab.console("kvm1", before.server(name).id)
     assert fleet.reconcile().all_steps == {}
 
 

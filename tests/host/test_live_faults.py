@@ -221,15 +221,19 @@ def test_whatever_breaks_at_whatever_moment_one_guest_is_left(
     two: HostUnderTest, fault: str, record_property: t.Callable[[str, object], None]
 ) -> None:
     """Six moments of one move each; then what is left is ended, and there is one copy, whole, with its disk."""
-    ends = collections.Counter(broken(two, fault, turn) for turn in range(6))
-    told = ", ".join(f"{number} on {host}" for host, number in sorted(ends.items()))
-    record_property("fault runs", f"SEED={SEED} {ends.total()} live migrations, {fault}: the guest ended {told}")
+    count([broken(two, fault, turn, user_data=DIRTY, within=5) for turn in range(6)], fault, record_property)
 
 
-def broken(two: HostUnderTest, fault: str, turn: int) -> str:
-    """One move with its fault, and where the server is after it."""
-    moment = random.Random(f"{SEED} {fault} {turn}").uniform(0, 5)
-    record = running(two, f"soak{turn}", "local", user_data=DIRTY)
+def count(ends: t.Sequence[str], what: str, record_property: t.Callable[[str, object], None]) -> None:
+    """*ends*: the host that each server was on in the end."""
+    told = ", ".join(f"{number} on {host}" for host, number in sorted(collections.Counter(ends).items()))
+    record_property("fault runs", f"SEED={SEED} {len(ends)} live migrations, {what}: the guest ended {told}")
+
+
+def broken(two: HostUnderTest, fault: str, turn: int, *, within: float, user_data: str | None = None) -> str:
+    """One move with its fault, in the first *within* seconds, and where the server is after it."""
+    moment = random.Random(f"{SEED} {fault} {turn}").uniform(0, within)
+    record = running(two, f"soak{turn}", "local", user_data=user_data)
     # It may write faster than that: then it stands still for the end, and is moved all the same.
     asked = order(record, bandwidth=24, timeout=60, timeout_action="pause")
     began = time.monotonic()

@@ -376,6 +376,22 @@ def test_a_post_copy_that_may_still_need_memory_from_here_keeps_it(
     assert (two.source.now, two.whole()) == (BROKEN, ({two.disk.volume}, {two.disk.volume}))
 
 
+def test_a_post_copy_whose_destination_is_not_heard_is_told_as_such(record: Record) -> None:
+    two = Two(record, BROKEN, SHORT)
+    lookup = two.kvm2.lookupByUUIDString
+
+    def silent(server_id: str) -> Guest:
+        raise error(libvirt.VIR_ERR_INTERNAL_ERROR)
+
+    two.kvm2.lookupByUUIDString = silent  # type: ignore[method-assign]
+    with pytest.raises(MoveFailed, match="there is no way back"):
+        two.ended_at_source(Ended("client socket is closed"))
+    with pytest.raises(MoveFailed, match="there is no way back"):
+        two.ended_at_source()
+    two.kvm2.lookupByUUIDString = lookup  # type: ignore[method-assign]
+    assert two.source.now == BROKEN
+
+
 def test_a_guest_of_another_move_says_nothing_of_a_post_copy(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     two = Two(record, BROKEN, RUNNING)
     guest = t.cast(Guest, two.kvm2.guest)

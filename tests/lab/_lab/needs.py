@@ -30,6 +30,7 @@ PACKAGES = {
     "nginx": "/usr/sbin/nginx",
     "openssh-client": "/usr/bin/ssh-keygen",
     "openssh-server": "/usr/sbin/sshd",
+    "ovmf": "/usr/share/OVMF/OVMF_CODE_4M.fd",  # what qemu-system-x86 only recommends
     "python3-libvirt": "/usr/lib/python3/dist-packages/libvirt.py",
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-utils": "/usr/bin/qemu-img",

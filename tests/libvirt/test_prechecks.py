@@ -10,7 +10,9 @@ import dataclasses
 import types
 import typing as t
 
+import libvirt
 import pytest
+from tests.libvirt.test_landing import error
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Nic, Record
@@ -41,3 +43,21 @@ def test_a_network_of_each_host_s_own_takes_leave(conn: t.Any, record: Record, f
 def test_a_network_that_is_not_there_is_told_with_leave_too(conn: t.Any, record: Record) -> None:
     (said,) = networks(conn, record, "nowhere", host_network=True)
     assert "the libvirt network 'nowhere' of network 'lan' is not active there" in said
+
+
+def test_a_filter_of_a_port_must_be_there(record: Record) -> None:
+    xml = """<domain><devices>
+      <interface type='bridge'><filterref filter='clean-traffic'/></interface>
+      <interface type='bridge'><filterref filter='flotilla-metadata'/></interface>
+      <interface type='bridge'/>
+    </devices></domain>"""
+
+    def lookup(name: str) -> object:
+        if name != "clean-traffic":
+            raise error(libvirt.VIR_ERR_NO_NWFILTER)
+        return object()
+
+    job: t.Any = types.SimpleNamespace(domain=types.SimpleNamespace(XMLDesc=lambda _flags: xml))
+    far: t.Any = types.SimpleNamespace(conn=types.SimpleNamespace(nwfilterLookupByName=lookup))
+    said = list(dict(_LOOKS)["filters"](job, record, far, Wish()))
+    assert said == ["the filter 'flotilla-metadata' of its ports is not there"]

@@ -252,6 +252,14 @@ def _networks(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str
             )
 
 
+def _filters(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    root = ET.fromstring(job.domain.XMLDesc(0))  # noqa: S314 - libvirt wrote it
+    names = {str(each.get("filter")) for each in root.iterfind("devices/interface/filterref")}
+    for name in sorted(names):
+        if found(far.conn.nwfilterLookupByName, name) is None:
+            yield f"the filter {name!r} of its ports is not there"
+
+
 def _ports(_job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
     host, port = host_of_uri(str(far.end.uri)), migration_port()
     why = None if host is None else unreached(host, port)
@@ -273,6 +281,7 @@ _LOOKS = (
     ("machine and CPU", _machine),
     ("devices", _attached),
     ("networks", _networks),
+    ("filters", _filters),
     ("ports", _ports),
     ("job", _job_free),
 )

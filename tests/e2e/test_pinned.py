@@ -57,3 +57,21 @@ def test_each_has_its_own_core_and_a_third_none_until_one_is_gone(fleet: Fleet) 
     fleet.reconcile()
     assert (pins(fleet, "db2"), pins(fleet, "db3")) == ([other], [own])
     fleet.whole()
+
+
+@pytest.mark.soak
+def test_it_gets_cores_of_the_host_that_it_is_moved_to(fleet: Fleet) -> None:
+    specs: dict[str, t.Any] = {"hw:cpu_policy": "dedicated"}
+    fleet.all["fleet_flavors"]["pinned"] = {"vcpus": 1, "ram": 128, "disk": 1, "extra_specs": specs}
+    fleet.computes["kvm1"]["compute_cpu_dedicated_set"] = "0"
+    fleet.declare("db1", flavor="pinned")
+    fleet.reconcile()
+    assert (fleet.look().placement, pins(fleet, "db1")) == ({"db1": "kvm1"}, ["0"])
+    fleet.computes["kvm2"]["compute_cpu_dedicated_set"] = "1"
+    live = fleet.run("migrate", fleet_server="db1", fleet_host="kvm2").failed()
+    assert "can't be moved while it runs: move it cold, with live: false" in live.message
+    cold = {"live": "false", "confirm": True}
+    fleet.run("migrate", fleet_server="db1", fleet_host="kvm2", fleet_action_options=cold).ok()
+    moved = fleet.whole().server("db1")
+    assert (moved.host, moved.state, pins(fleet, "db1")) == ("kvm2", "running", ["1"])
+    assert fleet.reconcile().changed == 0  # nothing differs from what was claimed for it there

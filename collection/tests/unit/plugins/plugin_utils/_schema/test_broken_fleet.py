@@ -59,8 +59,8 @@ BROKEN: list[tuple[str, t.Callable[[Example], object], str]] = [
         "unknown leave",
         lambda e: e.fleet.update(fleet_allow="restart,rebuilt"),
         (
-            "fleet_allow[1]: found 'rebuilt', allowed is one of restart, rebuild, delete, migrate, locked, "
-            "data_loss; did you mean 'rebuild'?"
+            "fleet_allow[1]: found 'rebuilt', allowed is one of restart, rebuild, delete, migrate, host_network, "
+            "locked, data_loss; did you mean 'rebuild'?"
         ),
     ),
     (

@@ -46,6 +46,15 @@ def only_at_the_source(guest: t.Any) -> None:
         raise error(libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
 
     guest.jobInfo = guest.jobStats = refuse
+    write = guest.setMetadata
+
+    def busy(*what: t.Any) -> None:
+        """Nor lets its job, which a broken post-copy never ends, anything be changed but the persistent definition."""
+        if guest.now in (SHORT, SHORT_FOR_GOOD):
+            raise error(libvirt.VIR_ERR_OPERATION_TIMEOUT)
+        write(*what)
+
+    guest.setMetadata = busy
 
 
 def ended(two: Two, at: str, *, start: bool = True, leave: bool = True, job_at_work: bool = False) -> t.Any:

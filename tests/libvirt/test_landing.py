@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing as t
+import xml.etree.ElementTree as ET
 
 import libvirt
 import pytest
@@ -130,6 +131,12 @@ class Conn:
         if self.guest is None:
             raise error(libvirt.VIR_ERR_NO_DOMAIN)
         return self.guest
+
+    def defineXML(self, text: str) -> None:
+        """The persistent definition, which is where a record is read."""
+        assert self.guest is not None
+        (record,) = ET.fromstring(text).iterfind("metadata/*")
+        self.guest.record = read_metadata(ET.tostring(record, encoding="unicode"))
 
     def listAllDomains(self, _flags: int) -> list[Guest]:
         return []
@@ -380,7 +387,7 @@ def test_a_post_copy_whose_destination_is_not_heard_is_told_as_such(record: Reco
     two = Two(record, BROKEN, SHORT)
     lookup = two.kvm2.lookupByUUIDString
 
-    def silent(server_id: str) -> Guest:
+    def silent(_server_id: str) -> Guest:
         raise error(libvirt.VIR_ERR_INTERNAL_ERROR)
 
     two.kvm2.lookupByUUIDString = silent  # type: ignore[method-assign, assignment]

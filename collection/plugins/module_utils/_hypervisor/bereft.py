@@ -24,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, Move, marked
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Domain, libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
@@ -58,7 +59,7 @@ def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
     if short and mark.role != SOURCE:
         # It has run here: who comes after a kill must know.
         mark = dataclasses.replace(mark, doubt=True)
-        job.host.write(domain, marked(job.record, mark))
+        _note(job, marked(job.record, mark))
     lost = (short or _stands_still(domain, mark) or _may_be_torn(job, mark)) and domains.kill(domain)
     started = bool(job.order.options.get("start")) and domains.start(domain, nowhere_else=True)
     if not started:
@@ -71,6 +72,14 @@ def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
         "what it had in memory is lost" if lost else "it goes on here as it was" if was_on else "its disks here count"
     )
     return True, f"{mark.other.host} is dead, and its move is over: {what}{', and it was started' if started else ''}"
+
+
+def _note(job: Job, record: Record) -> None:
+    """Keep a record while libvirt waits for memory that never comes: its job lets the domain be defined and destroyed,
+    and nothing else."""
+    job.host.storage.write_sidecar(record)
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+    job.host.conn.defineXML(moved_xml(job.domain.XMLDesc(flags), record, {}))
 
 
 def _stands_still(domain: Domain, mark: Move) -> bool:

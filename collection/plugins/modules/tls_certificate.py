@@ -76,6 +76,12 @@ EXAMPLES = r"""
     src: "{{ made.tls_certificate.certificate }}"
     dest: /etc/pki/libvirt/servercert.pem
     mode: "0644"
+
+- name: Bring its key as well
+  ansible.builtin.copy:
+    src: "{{ made.tls_certificate.key }}"
+    dest: /etc/pki/libvirt/private/serverkey.pem
+    mode: "0600"
 """
 
 RETURN = r"""

@@ -86,7 +86,7 @@ def test_a_running_domain_is_adopted_and_reconcile_has_nothing_to_do(fleet: Flee
     assert (server.id, server.state, server.generation) == (before["mail"][0], "running", 1)
     assert "router" not in fleet.look().servers
 
-    rest = result(fleet, fleet_host="kvm2", fleet_action="adopt")
+    rest = result(fleet, "kvm2", fleet_action="adopt")
     assert (rest["adopted"], rest["refused"]) == (["router"], {}), "all of the host at once"
     assert domains(fleet, "kvm2") == before
     assert fleet.look().server("router").id == before["router"][0]

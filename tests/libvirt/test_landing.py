@@ -390,7 +390,7 @@ def test_a_post_copy_whose_destination_is_not_heard_is_told_as_such(record: Reco
     def silent(_server_id: str) -> Guest:
         raise error(libvirt.VIR_ERR_INTERNAL_ERROR)
 
-    two.kvm2.lookupByUUIDString = silent  # type: ignore[method-assign, assignment]
+    two.kvm2.lookupByUUIDString = silent  # type: ignore[method-assign]
     with pytest.raises(MoveFailed, match="there is no way back"):
         two.ended_at_source(Ended("client socket is closed"))
     with pytest.raises(MoveFailed, match="there is no way back"):

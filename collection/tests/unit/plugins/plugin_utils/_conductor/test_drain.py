@@ -222,7 +222,9 @@ def test_who_would_lose_its_peers_leaves_by_leave_alone(state: str, way: str) ->
     (move,) = (step for step in entry.steps if step.kind in MOVES)
     assert move.options["host_network"] is True
     assert "without its peers in network 'lan'" in move.why
-    bridged: dict[str, t.Any] = {"kvm1": {**survey("kvm1"), "networks": {"default": {**surveys["kvm1"]["networks"]["default"]}}}}
+    bridged: dict[str, t.Any] = {
+        "kvm1": {**survey("kvm1"), "networks": {"default": {**surveys["kvm1"]["networks"]["default"]}}}
+    }
     bridged["kvm1"]["networks"]["default"]["forward"] = "bridge"
     assert only(base.drain(**bridged)).way == way
 

@@ -172,6 +172,7 @@ def prepare(fleet: Fleet) -> None:
     fleet.all["fleet_images"] = {"debian-12": fleet.all["fleet_images"]["tick"]}
 
 
+@pytest.mark.soak
 def test_examples_of_the_catalogs(fleet: Fleet) -> None:
     prepare(fleet)
     run = perform(fleet, CATALOGS)

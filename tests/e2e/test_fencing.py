@@ -98,6 +98,7 @@ def on_kvm1(fleet: Fleet) -> None:
     fleet.console("web", "boots=1 ")
 
 
+@pytest.mark.soak
 def test_an_evacuation_believes_no_agent_that_fails_or_lies(fleet: Fleet) -> None:
     on_kvm1(fleet)
     check_untouched = untouched(fleet)

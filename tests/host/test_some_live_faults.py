@@ -17,7 +17,7 @@ __all__ = ["host", "nothing_stays", "nothing_there", "two"]  # fixtures
 
 #: A link that is cut is noticed by its keep-alives alone, after half a minute.
 _SOON = sorted(set(FAULTS) - {"the destination is cut off"})
-_RUNS = 3
+_RUNS = 2
 
 
 def test_some_faults_leave_one_guest(two: HostUnderTest, record_property: t.Callable[[str, object], None]) -> None:

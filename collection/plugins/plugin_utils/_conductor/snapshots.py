@@ -102,7 +102,7 @@ def taken_away(given: Situation) -> t.Iterator[Draft]:
     """What takes half-made snapshots away, but for that of declared servers, whose own plans do."""
     left = sorted(half_made(given.computes, given.fleet_id), key=_place)
     for (host, server_id), its in itertools.groupby(left, key=_place):
-        kept = next(its)
+        kept, *_ = its
         if given.is_busy(server_id) or _is_tidied(given, kept):
             continue
         name = f"{kept.snapshot.server_name} ({host}, snapshot)"

@@ -13,7 +13,6 @@ of the fleet from the next run on; what is half made goes, since nobody knows wh
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
@@ -100,9 +99,9 @@ def catalogued(declared: Declared) -> dict[str, dict[str, Json]]:
 
 def taken_away(given: Situation) -> t.Iterator[Draft]:
     """What takes half-made snapshots away, but for that of declared servers, whose own plans do."""
-    left = sorted(half_made(given.computes, given.fleet_id), key=_place)
-    for (host, server_id), its in itertools.groupby(left, key=_place):
-        kept, *_ = its
+    left = {_place(kept): kept for kept in half_made(given.computes, given.fleet_id)}
+    for host, server_id in sorted(left):
+        kept = left[host, server_id]
         if given.is_busy(server_id) or _is_tidied(given, kept):
             continue
         name = f"{kept.snapshot.server_name} ({host}, snapshot)"

@@ -133,7 +133,8 @@ def died_at_call(bench: Bench, deed: Deed, options: dict[str, t.Any], call: int)
     run: Run = start(bench, deed, options).wait()
     died = not (bench.folder / "die_at").exists()
     (bench.folder / "die_at").unlink(missing_ok=True)
-    assert died == (run.rc != 0), str(run)
+    # The worker of a long step is replaced by the run itself, whose next call finds it gone.
+    assert died or run.rc == 0, str(run)
     return died
 
 

@@ -147,11 +147,16 @@ def unpack_drive(text: str) -> bytes:
     return drive
 
 
+def is_watched(order: Order) -> bool:
+    """Whether a worker carries it out, and not the call itself. A snapshot that is watched is libvirt's own work."""
+    return order.kind in _WATCHED or (order.kind == "evacuate" and "watch" in order.options)
+
+
 def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> list[dict[str, Json]]:
     """One server's steps under one lock, up to the first that fails."""
     if orders[0].kind in _BESIDE:
         return [_run(host, orders[0])]
-    if orders[0].kind in _WATCHED or "watch" in orders[0].options:
+    if is_watched(orders[0]):
         return [_watch(host, orders, wait=wait)]
     results: list[dict[str, Json]] = []
     kinds = ", ".join(order.kind for order in orders)
@@ -384,4 +389,4 @@ def _result(
     return result
 
 
-__all__ = ["host_of", "look_at", "run_steps", "unpack_drive"]
+__all__ = ["host_of", "is_watched", "look_at", "run_steps", "unpack_drive"]

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every step that a module carries out is one that hosts know, nothing is read for it that is others', and a worker has it
-where it must go on alone."""
+"""Every step that a module carries out is one that hosts know, and nothing is read for it that is others'.
+
+A worker has it where it must go on alone.
+"""
 
 from __future__ import annotations
 

@@ -210,8 +210,10 @@ def test_an_action_killed_somewhere_is_made_good(bench: Bench, name: str) -> Non
         deed = DEEDS[name]
         prepared(bench, deed)
         options = bench.options(deed)
-        kill(bench, deed, options, chance.randint(1, 4))
-        made_good(bench, deed, options, waits=chance.random() < 0.5, again_first=way == "module")
+        call, waits = chance.randint(1, 4), chance.random() < 0.5
+        print(f"SEED={SEED} {name}: the {way} at call {call}; the next run waits: {waits}")
+        kill(bench, deed, options, call)
+        made_good(bench, deed, options, waits=waits, again_first=way == "module")
 
 
 @pytest.mark.soak
@@ -229,6 +231,7 @@ def test_an_action_killed_at_each_boundary_of_its_steps_is_made_good(bench: Benc
         for call in onwards(f"{name} {way}"):
             prepared(bench, deed)
             options = bench.options(deed)
+            print(f"{name}: the {way} at call {call}")
             was = kill(bench, deed, options, call)
             made_good(bench, deed, options, waits=call % 2 == 0, again_first=way == "module")
             if not was:

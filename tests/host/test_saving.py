@@ -96,6 +96,21 @@ def test_a_snapshot_of_a_running_guest_boots_and_leaves_the_guest_as_it_was(host
     host.ask("remove_snapshots")
 
 
+def test_a_sidecar_that_was_never_written_goes_unless_somebody_is_about_to_write_it(host: HostUnderTest) -> None:
+    record = Record.from_json(host.run(create(fresh := host.new("web1", flavor=PLAIN)), record=fresh)[0]["record"])
+    empty, foreign, others = f"snapshot-{uuid.uuid4()}", "snapshot-foreign", f"{uuid.uuid4()}-snapshot"
+    for name in (empty, foreign, others):
+        virsh("vol-create-as", "--pool", "local", name, "65536")
+    path = virsh("vol-path", "--pool", "local", foreign).strip()
+    lab("exec", "kvm1", "qemu-io", "-f", "raw", "-c", "write -P 9 0 512", path)
+    assert ok(host.run(step("tidy", record, 1))) == [("tidy", False, "shutoff")]
+    virsh("vol-delete", "--pool", "local", others)
+    assert ok(host.run(step("tidy", record, 1))) == [("tidy", True, "shutoff")]
+    assert [name for name in host.look()["volumes"]["local"] if name.startswith("snapshot-")] == [foreign]
+    virsh("vol-delete", "--pool", "local", foreign)
+    ok(host.run(step("delete", record, 1)))
+
+
 @pytest.mark.soak
 def test_a_snapshot_is_watched_and_one_whose_guest_goes_off_is_none(host: HostUnderTest) -> None:
     record = Record.from_json(host.run(create(fresh := host.new("web1", flavor=PLAIN)), record=fresh)[0]["record"])

@@ -27,7 +27,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.image_format import HEAD_SIZE, check, inspect
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB, Disk, Image, Record, volume_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import pack_snapshot, read_snapshot
+from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import (
+    NeverWritten,
+    pack_snapshot,
+    read_snapshot,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import (
     PREFIX,
     SHELVED,
@@ -172,7 +176,40 @@ def _sweep(host: Host, pool: Pool, server_id: str) -> bool:
     being removed."""
     its = [each for each in list_snapshots(host.storage, pool) if each.server_id == server_id]
     gone = [remove(host, each) for each in its if not each.complete or not stored(pool, each.image)]
-    return any(gone)
+    return _remove_never_written(host.storage, pool, server_id) or any(gone)
+
+
+def _remove_never_written(storage: Storage, pool: Pool, server_id: str) -> bool:
+    """Remove the sidecars whose makers were killed before they wrote whose they are. One is only ever made while the
+    server's copy is there: where no other server has a copy, nobody is about to write one."""
+    if not _never_written(storage, pool, pool.names()):
+        return False
+    pool.refresh()  # other hosts may share it
+    names = pool.names()
+    if any(name.endswith(f"-{ROLE}") and name != volume_of(server_id, ROLE) for name in names):
+        return False
+    changed = False
+    for name in _never_written(storage, pool, names):
+        volume = pool.find(name, look_again=False)
+        if volume is not None:
+            volume.delete(0)
+            changed = True
+    return changed
+
+
+def _never_written(storage: Storage, pool: Pool, names: t.Iterable[str]) -> list[str]:
+    """Those of the names that are sidecars, as empty as they were made."""
+    found = []
+    for name in names:
+        if not name.startswith(PREFIX):
+            continue
+        try:
+            read_snapshot(storage.read_volume(pool, name) or b"")
+        except NeverWritten:
+            found.append(name)
+        except InvalidRecord:
+            pass  # something was written, by whomever
+    return found
 
 
 def _placed(host: Host, pool: Pool, wanted: Snapshot) -> Snapshot:

@@ -28,7 +28,7 @@ readme:  ## every command of README.md, in its order, on the demo's hosts (root;
 
 test:  ## every test that CI runs (root: real hosts in the lab)
 	@tools/bootstrap --lab
-	pytest -m "not soak" $(BESIDE)
+	pytest -m "not soak" $(BESIDE) --durations 60 --durations-min 5
 
 soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one, KILLS=all kills at every call (root)
 	@tools/bootstrap --lab --bench

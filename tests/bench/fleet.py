@@ -128,5 +128,5 @@ def _catalogs(lab: Lab, folder: Path) -> Variables:
         "fleet_networks": {
             "lan": {"bridge": "br0", "cidr": "10.220.0.0/16", "gateway": "10.220.0.1", "allocation_pools": [addresses]}
         },
-        "fleet_server_groups": {"spread": {"policy": "anti-affinity"}},
+        "fleet_server_groups": {"spread": {"policy": "soft-anti-affinity"}},
     }

@@ -220,7 +220,7 @@ def as_the_examples_have_them(fleet: Fleet) -> None:
     for host in lab.hosts:
         lab.ok("exec", host, "mkdir", "/var/lib/libvirt/srv")
         lab.ok("exec", host, "mount", "--bind", "/var/lib/libvirt/srv", "/srv")
-        lab.ok("exec", host, "ip", "link", "add", "eno2", "master", "br0", "up", "type", "dummy")
+        lab.ok("exec", host, "ip", "link", "add", "eno2", "master", "br0", "up", "type", "veth")
         lab.virsh(host, "pool-destroy", "local")
         lab.virsh(host, "pool-undefine", "local")
         fleet.computes[host] = {

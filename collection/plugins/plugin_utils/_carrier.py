@@ -65,7 +65,7 @@ _SLOT_TIMEOUT = 3600.0
 #: And for both hosts of a move: a large disk takes its time, and there may be many before it.
 _MOVE_TIMEOUT = 86400.0
 #: Steps that wait for nothing: those of several servers of a host are asked for in one call.
-_QUICK = frozenset({"create", "define", "delete", "reconfigure", "start", "undefine", "update"})
+_QUICK = frozenset({"create", "define", "delete", "evacuate", "reconfigure", "start", "undefine", "update"})
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 #: Steps that are what Nova's task state shows, whatever comes before them.
@@ -284,9 +284,9 @@ class Carrier(Teller):
     def _asking_at_once(self, entry: Arguments, deeds: t.Sequence[Json]) -> int:
         """How many servers of this one's host the run's processes are about to ask for; 1 if this one goes alone."""
         entries = self._entries()
-        if entry.get("tried") or entry["name"] not in entries or not _is_quick(deeds):
+        if entry.get("tried") or entry["name"] not in entries or not is_quick(deeds):
             return 1
-        like = [each for each in entries.values() if each["deeds"] and _is_quick(each["deeds"])]
+        like = [each for each in entries.values() if each["deeds"] and is_quick(each["deeds"])]
         here = sum(each["host"] == entry["host"] for each in like)
         forks = int(context.CLIARGS.get("forks") or 1)
         return about_to_ask(here, len(like), forks=forks, slots=int(entry["host_slots"]))
@@ -389,14 +389,22 @@ class Carrier(Teller):
         return {**found, "details": told} if told else found
 
 
-def _is_quick(deeds: t.Sequence[Json]) -> bool:
-    return all(deed["kind"] in _QUICK and not _copies_image(deed) for deed in deeds)
+def is_quick(deeds: t.Sequence[Json]) -> bool:
+    """Whether steps wait for nothing, so that several servers may have theirs carried out in one call."""
+    return all(deed["kind"] in _QUICK and not _copies_image(deed) and not _goes_on_alone(deed) for deed in deeds)
 
 
 def _copies_image(deed: Json) -> bool:
     """Whether a disk is made that stands on no image: in pools without overlays it is filled with all of it."""
+    if deed["kind"] not in ("create", "evacuate") or not needs_image(deed):
+        return False
     disks = (deed.get("record") or {}).get("disks", ())
-    return deed["kind"] == "create" and any(disk["role"] == "root" and disk["backing"] is None for disk in disks)
+    return any(disk["role"] == "root" and disk["backing"] is None for disk in disks)
+
+
+def _goes_on_alone(deed: Json) -> bool:
+    """Whether a worker of its host carries it out, which takes one server."""
+    return not (deed.get("options") or {}).get("wait", True)
 
 
 def names_of(record: Record) -> dict[str, str]:
@@ -412,4 +420,4 @@ def catalogs_of(record: Record) -> dict[str, dict[str, Json]]:
     }
 
 
-__all__ = ["LOCK_TIMEOUT", "Carrier", "catalogs_of", "names_of"]
+__all__ = ["LOCK_TIMEOUT", "Carrier", "catalogs_of", "is_quick", "names_of"]

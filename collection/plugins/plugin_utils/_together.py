@@ -29,7 +29,7 @@ Ask = t.Mapping[str, Json]
 Answer = dict[str, Json]
 
 #: Seconds without a newcomer after which those that should come are waited for no longer.
-_QUIET = 0.3
+_QUIET = 1.0
 _LOOK = 0.03
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -49,6 +50,8 @@ class References:
         self._conn = conn
         self._local = local
         self._users: dict[str, dict[str, str]] | None = None
+        #: Servers that are worked on at once share what is read: whoever comes second waits until it is whole.
+        self._reading = threading.Lock()
 
     def renewed(self) -> References:
         """To be read anew: domains have been defined since."""
@@ -68,13 +71,15 @@ class References:
         return None
 
     def _read(self) -> dict[str, dict[str, str]]:
-        if self._users is None:
-            self._users = {}
-            for domain in self._conn.listAllDomains(0):
-                self._add(domain)
-        return self._users
+        with self._reading:
+            if self._users is None:
+                users: dict[str, dict[str, str]] = {}
+                for domain in self._conn.listAllDomains(0):
+                    self._add(domain, users)
+                self._users = users
+            return self._users
 
-    def _add(self, domain: t.Any) -> None:
+    def _add(self, domain: t.Any, users: dict[str, dict[str, str]]) -> None:
         """A running domain is asked for both of its configurations: what it holds now, and what it will."""
         both = found(domain.isActive) and found(domain.isPersistent)
         for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE) if both else (0,):
@@ -84,16 +89,12 @@ class References:
             facts = read_domain(xml)
             for file in facts.files:
                 for path in _chain(file.path, file.format, _backing_file if self._local else self._backing_volume):
-                    self._note(path, facts.id, facts.name)
+                    for key in (os.path.realpath(path), os.path.basename(path)):
+                        users.setdefault(key, {})[facts.id] = facts.name
 
     def _backing_volume(self, path: str) -> str | None:
         volume = found(self._conn.storageVolLookupByPath, path)
         return None if volume is None else ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314
-
-    def _note(self, path: str, domain_id: str, name: str) -> None:
-        if self._users is not None:
-            for key in (os.path.realpath(path), os.path.basename(path)):
-                self._users.setdefault(key, {})[domain_id] = name
 
 
 def check_deletable(pool: Pool, name: str, *, server_id: str, references: References) -> Volume | None:

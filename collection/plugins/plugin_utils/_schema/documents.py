@@ -43,7 +43,9 @@ INTERNAL = frozenset(
         "fleet_problems",
         "fleet_read_only",
         "fleet_result",
+        "fleet_said_dead",
         "fleet_survey",
+        "fleet_survey_ssh_args",
     }
 )
 

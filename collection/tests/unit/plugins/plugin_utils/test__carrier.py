@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """When a build that failed may be tried on another host: only if the host that failed has said that nothing is left.
-And what a dead host's server comes back without."""
+What a dead host's server comes back without, and which steps of several servers go in one call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
-from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
+from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier, is_quick
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import table_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import (
     attempts_left,
@@ -100,3 +100,23 @@ def test_a_dead_hosts_server_comes_back_without_what_inventory_has_lost(kind: st
     assert [made.name for made in carrier.made] == ["web1"]
     told = table_text([], {}, {}, {}, {"web1": entry["without"]})
     assert told.splitlines()[-1] == f"web1 came back without {entry['without']}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "backing", "asked_together"),
+    [
+        ("create", {}, "image-1", True),
+        ("create", {}, None, False),
+        ("evacuate", {"rebuild": False, "drive": False}, None, True),
+        ("evacuate", {"rebuild": True, "drive": True}, "image-1", True),
+        ("evacuate", {"rebuild": True, "drive": True}, None, False),
+        ("evacuate", {"rebuild": False, "drive": False, "wait": False}, None, False),
+        ("start", {}, "image-1", True),
+        ("stop", {}, "image-1", False),
+    ],
+)
+def test_steps_that_wait_for_nothing_are_asked_for_together(
+    kind: str, options: dict[str, t.Any], backing: str | None, asked_together: bool
+) -> None:
+    record = {"disks": [{"role": "root", "backing": backing}]}
+    assert is_quick([{"kind": kind, "options": options, "record": record}]) is asked_together

@@ -279,6 +279,20 @@ def test_only_the_driver_that_is_used_is_imported_ahead(ledger_url: str | None, 
     assert done.stdout.strip() == preloaded
 
 
+def test_what_is_imported_ahead_is_not_looked_through_for_garbage() -> None:
+    """Else each worker does so, again and again, and the end of each run."""
+    code = (
+        "import gc\n"
+        "from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload\n"
+        "preload()\n"
+        "import sqlalchemy\n"
+        "print([found for found in gc.get_objects() if isinstance(found, sqlalchemy.Table)])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / ".dev")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

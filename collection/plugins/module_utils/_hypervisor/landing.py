@@ -331,7 +331,7 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
-    if transit.is_to_go_on(here, mark):
+    if transit.is_to_go_on(here, halted=mark.halted, paused=mark.paused):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))

@@ -134,7 +134,7 @@ def _given_up(job: Job, mark: Move) -> handlers.Outcome:
         raise Conflict(f"server {job.order.name!r} is still being moved to {mark.other.host} (`virsh domjobinfo`)")
     if mark.role == DESTINATION:
         must_have_come(job)
-    elif transit.is_to_go_on(job.domain, mark):
+    elif transit.is_to_go_on(job.domain, halted=mark.halted, paused=mark.paused):
         job.domain.resume()
     finished(job.domain, job.host.storage, job.record)
     status = "completed" if mark.role == DESTINATION else "failed"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import Move
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -70,10 +69,13 @@ def is_arriving(domain: Domain) -> bool:
     return stats is not None and stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN
 
 
-def is_to_go_on(domain: Domain, mark: Move) -> bool:
-    """Whether a guest that was not moved stands still for its move alone, and nobody else has paused it."""
-    stopped = mark.halted or (is_waiting_for_memory(domain) and not has_job(domain))
-    return stopped and not mark.paused
+def is_to_go_on(domain: Domain, *, halted: bool, paused: bool) -> bool:
+    """Whether a guest that was not moved stands still for its move alone, and nobody else has paused it.
+
+    *halted* and *paused* are what its mark says (`Move`): surveys, which ask for other things here, read no marks.
+    """
+    stopped = halted or (is_waiting_for_memory(domain) and not has_job(domain))
+    return stopped and not paused
 
 
 def has_job(domain: Domain) -> bool:

@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
     SHARED,
+    Fit,
     HostTopology,
     PciAlias,
     PciDevice,
@@ -145,7 +146,8 @@ class Request:
     """A server that needs a host. ``name`` seeds random choices; ``id`` is known for a server that exists already.
 
     ``pool`` None is each host's default pool. ``host`` pins; ``hints`` are Nova's scheduler hints. ``pci_aliases`` are
-    the fleet's, by which the flavor asks for devices.
+    the fleet's, by which the flavor asks for devices. ``running``: what a guest that moves as it runs has of its host's
+    hardware, the shape of which it keeps.
     """
 
     name: str
@@ -163,15 +165,21 @@ class Request:
     retry_hosts: t.Collection[str] = ()
     project: str | None = None
     pci_aliases: t.Sequence[PciAlias] = ()
+    running: Fit | None = None
 
     @functools.cached_property
     def topology(self) -> WantedTopology | None:
         """The NUMA cells that flavor and image ask for; None for a server that may float over the whole host."""
-        return wanted_topology(self.flavor, self.image_properties)
+        if self.running is not None and not self.running.cells:
+            return None  # it was made before its flavor or its host had to do with any
+        wanted = wanted_topology(self.flavor, self.image_properties)
+        return wanted if wanted is None or self.running is None else wanted.running(self.running)
 
     @functools.cached_property
     def devices(self) -> tuple[WantedDevices, ...]:
-        """The PCI devices that the flavor asks for."""
+        """The PCI devices that the flavor asks for; a guest that runs has none, or doesn't move."""
+        if self.running is not None:
+            return ()
         return wanted_devices(self.flavor, self.image_properties, self.pci_aliases)
 
     @functools.cached_property

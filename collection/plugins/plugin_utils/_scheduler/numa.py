@@ -113,10 +113,11 @@ def _in_order(
 def _fit_cell(host: HostCell, cell: WantedCell, wanted: WantedTopology, topology: HostTopology) -> FitCell | Shortage:
     reserved = wanted.reserved if cell.id == 0 else 0
     page_size = None
-    if wanted.page_size is None:
+    wish = wanted.page_size if cell.page_size is None else cell.page_size
+    if wish is None:
         shortage = _memory_shortage(host, cell, wanted)
     else:
-        pages = _pages(host, cell, wanted.page_size)
+        pages = _pages(host, cell, wish)
         shortage = pages if isinstance(pages, Shortage) else None
         page_size = pages.size_kb if isinstance(pages, Pages) else None
     shortage = shortage or _cpu_shortage(host, cell, wanted, reserved)

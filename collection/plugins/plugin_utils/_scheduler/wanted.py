@@ -26,6 +26,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
     REQUIRE,
     SHARE,
     SHARED,
+    Fit,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Flavor
 
@@ -50,12 +51,16 @@ _KIB = {"": 1 / 1024, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
 
 @dataclasses.dataclass(frozen=True)
 class WantedCell:
-    """A guest's NUMA cell: its vCPUs that share the host's CPUs, those with a core of their own, its memory in MiB."""
+    """A guest's NUMA cell: its vCPUs that share the host's CPUs, those with a core of their own, its memory in MiB.
+
+    ``page_size`` in KiB is that of a guest which runs, and keeps it; None leaves it to the topology's.
+    """
 
     id: int
     shared: tuple[int, ...]
     dedicated: tuple[int, ...]
     memory: int
+    page_size: int | None = None
 
     @property
     def vcpus(self) -> tuple[int, ...]:
@@ -76,6 +81,13 @@ class WantedTopology:
     def reserved(self) -> int:
         """Dedicated cores for the emulator's threads."""
         return 1 if self.emulator_policy == ISOLATE else 0
+
+    def running(self, fit: Fit) -> WantedTopology:
+        """The same for a guest that has this *fit*, and goes on running: its pages stay as large as they are (Nova:
+        LiveMigrationClaim)."""
+        sizes = {cell.id: cell.page_size for cell in fit.cells}
+        cells = tuple(dataclasses.replace(cell, page_size=sizes.get(cell.id)) for cell in self.cells)
+        return dataclasses.replace(self, cells=cells)
 
 
 def wanted_topology(flavor: Flavor, image_properties: Properties) -> WantedTopology | None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
     TYPE_PF,
     TYPE_VF,
     Fit,
+    FitCell,
     HostCell,
     HostTopology,
     Pages,
@@ -92,6 +94,23 @@ def test_cells_with_room_are_found_in_any_order() -> None:
     one, two = HostCell(0, (0,), memory=1024), HostCell(1, (1,), memory=4096)
     wish = asked(2, 4096, numa_nodes="2", numa_cpus__0="0", numa_cpus__1="1", numa_mem__0="3072", numa_mem__1="1024")
     assert [cell.host_cell for cell in given(HostTopology((one, two)), wish).cells] == [1, 0]
+
+
+@pytest.mark.parametrize(("had", "gets"), [(4, 4), (2048, 2048), (None, 2048)])
+def test_a_guest_that_runs_keeps_its_pages(had: int | None, gets: int) -> None:
+    """Of a flavor that leaves their size open; one that runs on none of a said size is given what the flavor asks for."""
+    wish = asked(mem_page_size="any")
+    runs = Fit((FitCell(0, 1, (0, 1), 512, had),))
+    assert given(THREADS, dataclasses.replace(wish, running=runs)).cells[0].page_size == gets
+    gone = dataclasses.replace(wish, running=Fit((FitCell(0, 1, (0, 1), 512, 1048576),)))
+    told = fit(THREADS, (), gone.topology, gone.devices)
+    assert told == "no cell has 512 MiB in free pages of 1048576 KiB (cell 0: none, cell 1: none)"
+
+
+def test_a_guest_that_runs_without_a_topology_asks_for_none_and_for_no_device() -> None:
+    wish = dataclasses.replace(asked(cpu_policy="dedicated", alias="nic:1"), running=Fit())
+    assert (wish.topology, wish.devices) == (None, ())
+    assert wish.resources["VCPU"] == 2
 
 
 @pytest.mark.parametrize(

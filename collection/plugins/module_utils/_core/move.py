@@ -18,6 +18,7 @@ import dataclasses
 import typing as t
 
 from .errors import InvalidRecord
+from .fit import Fit
 from .model import Disk, Guest, Json, Record
 from .step import ServerPlan, Step
 
@@ -49,7 +50,8 @@ class End:
 class Move:
     """The mark, read. ``other`` is the end that this record is not at; ``paused``: its user had it paused.
     ``doubt``: the guest stands still at the source, for it may run at the destination; ``halted``: for that it was
-    stopped, and by nobody else."""
+    stopped, and by nobody else. ``fit``, at the source: what the destination gives it of its cores and pages, which is
+    nobody else's until the move is over."""
 
     migration: str
     role: str
@@ -58,6 +60,7 @@ class Move:
     paused: bool = False
     doubt: bool = False
     halted: bool = False
+    fit: Fit | None = None
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -68,6 +71,7 @@ class Move:
             "paused": self.paused,
             "doubt": self.doubt,
             "halted": self.halted,
+            "fit": None if self.fit is None else self.fit.to_json(),
         }
 
 
@@ -85,6 +89,7 @@ def move_of(record: Record) -> Move | None:
             bool(mark.get("paused")),
             bool(mark.get("doubt")),
             bool(mark.get("halted")),
+            None if mark.get("fit") is None else Fit.from_json(mark["fit"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say where it is being moved to") from exc

@@ -149,6 +149,13 @@ class Draft:
         """The step that takes it to another host, which is to be chosen."""
         return next((step for step in self.plan.steps if step.kind in MOVES), None)
 
+    @property
+    def running(self) -> Fit | None:
+        """What the guest has of its host's hardware, if it is moved as it runs."""
+        if self.record is None or self.move is None or self.move.kind != "live_migrate":
+            return None
+        return self.record.fit or Fit()
+
     def refuse(self, verdict: str, message: str) -> Draft:
         return dataclasses.replace(self, verdict=verdict, message=message, plan=NOTHING)
 

@@ -27,6 +27,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
     free_devices,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE, Tuning
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import ClaimRow, ServerRow
@@ -124,9 +125,33 @@ def settled(fit: Fit | None, compute: Compute) -> Fit | None:
 # -- what is held
 
 
-def promises(snapshot: Snapshot | None) -> dict[str, list[ServerRow | ClaimRow]]:
+@dataclasses.dataclass(frozen=True)
+class Coming:
+    """What a host is to give to a server that a live migration brings, by the mark of its record where it still is: the
+    move goes on without the run that began it, whose claim another run may have taken over."""
+
+    server_id: str
+    fit: Fit
+
+
+Promised = ServerRow | ClaimRow | Coming
+
+
+def coming(computes: t.Iterable[Compute], fleet_id: str | None) -> dict[str, list[Promised]]:
+    """The servers that are on their way to a host, by its name."""
+    found: dict[str, list[Promised]] = {}
+    for compute in computes:
+        for guest in compute.guests:
+            record = guest.record if guest.record is not None and guest.record.fleet_id == fleet_id else None
+            its = move_of(record) if record is not None else None
+            if its is not None and its.fit is not None:
+                found.setdefault(its.other.host, []).append(Coming(guest.id, its.fit))
+    return found
+
+
+def promises(snapshot: Snapshot | None) -> dict[str, list[Promised]]:
     """The ledger's servers and claims with a fit, by host."""
-    found: dict[str, list[ServerRow | ClaimRow]] = {}
+    found: dict[str, list[Promised]] = {}
     for row in snapshot.servers.values() if snapshot is not None else ():
         # To read a record costs more than all the rest: one that has a fit says so. A shelved one has nothing here.
         if row.host is not None and row.vm_state != SHELVED and '"fit":' in (row.record or ""):
@@ -139,21 +164,23 @@ def promises(snapshot: Snapshot | None) -> dict[str, list[ServerRow | ClaimRow]]
 
 def held_on(
     compute: Compute,
-    promised: t.Iterable[ServerRow | ClaimRow],
+    promised: t.Iterable[Promised],
     fleet_id: str | None,
     moving: t.AbstractSet[str],
+    leaving: t.AbstractSet[str] = frozenset(),
 ) -> list[Held]:
-    """What servers, foreign guests and claims have of the host. ``promised`` is the ledger's word for this host (of
-    `promises`); ``moving`` ids are placed anew and not counted."""
+    """What servers, foreign guests and claims have of the host. ``promised`` is what it was promised to (of `promises`
+    and `coming`); ``moving`` ids are placed anew and not counted. Those of them that are ``leaving`` their host have
+    what they have of it until they are gone."""
     topology_cells = tuple(_cells(compute))
     found: dict[str, list[Held]] = {}
     newest: dict[str, int] = {}
     for guest in compute.guests:
         newest[guest.id] = guest.record.generation if guest.record is not None else 0
         marked = guest.record is not None and (guest.record.fit or guest.record.marks)
-        if guest.id not in moving and (guest.tuning or guest.live or marked):
+        if (guest.id not in moving or guest.id in leaving) and (guest.tuning or guest.live or marked):
             found[guest.id] = list(_of_guest(guest, fleet_id, topology_cells))
-    for server_id, fit in _of_ledger(promised, newest):
+    for server_id, fit in _of_promises(promised, newest):
         known = [held.fit for held in found.setdefault(server_id, [])]
         if server_id not in moving and fit not in known:
             found[server_id].append(Held(fit))
@@ -193,10 +220,13 @@ def _as_fit(tuning: Tuning, cells: t.Sequence[HostCell], *, memory: bool) -> Fit
     return Fit((*nodes, *(FitCell(0, cell, (), 0, SMALLEST_PAGE, reserved=taken) for cell, taken in cores if taken)))
 
 
-def _of_ledger(promised: t.Iterable[ServerRow | ClaimRow], newest: t.Mapping[str, int]) -> t.Iterator[tuple[str, Fit]]:
-    """What servers should have here, as far as the survey shows none or an older one; and all that is claimed."""
+def _of_promises(promised: t.Iterable[Promised], newest: t.Mapping[str, int]) -> t.Iterator[tuple[str, Fit]]:
+    """What servers should have here, as far as the survey shows none or an older one; and all that is claimed, or for
+    those that are coming."""
     for row in promised:
-        if isinstance(row, ClaimRow):
+        if isinstance(row, Coming):
+            yield row.server_id, row.fit
+        elif isinstance(row, ClaimRow):
             yield row.server_id, Fit.from_json(row.fit)
         elif row.generation > newest.get(row.id, -1):
             record = row.loads()
@@ -317,7 +347,9 @@ def _is_at(address: str, wanted: str | t.Mapping[str, str]) -> bool:
 
 
 __all__ = [
+    "Coming",
     "Held",
+    "coming",
     "cpus_of",
     "dedicated_cpus",
     "foreign_classes",

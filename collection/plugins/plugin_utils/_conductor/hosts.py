@@ -242,18 +242,21 @@ def host_states(
     catalogs: Catalogs,
     groups: t.Mapping[str, str | None],
     moving: t.AbstractSet[str] = frozenset(),
+    leaving: t.AbstractSet[str] = frozenset(),
 ) -> list[HostState]:
     """The scheduler's rows. ``groups`` maps declared servers to their group; ``moving`` ids are placed anew and not
-    counted."""
+    counted, but for the cores, pages and devices of those that are ``leaving`` their host: nobody else may have them as
+    long as they are there."""
     uses = {compute.name: _uses(compute, snapshot, fleet_id, groups, moving) for compute in computes}
     disk = _disk_used(computes, uses)
     states = [_host_state(compute, uses[compute.name], disk, snapshot, catalogs) for compute in computes]
-    promised = hardware.promises(snapshot)
+    promised, coming = hardware.promises(snapshot), hardware.coming(computes, fleet_id)
+    held = ([*promised.get(compute.name, ()), *coming.get(compute.name, ())] for compute in computes)
     return [
-        _with_hardware(state, compute, hardware.held_on(compute, promised.get(compute.name, ()), fleet_id, moving))
+        _with_hardware(state, compute, hardware.held_on(compute, its, fleet_id, moving, leaving))
         if compute.up
         else state
-        for state, compute in zip(states, computes)
+        for state, compute, its in zip(states, computes, held)
     ]
 
 

@@ -197,7 +197,9 @@ class Reconcile:
         theirs = frozenset(d.server_id or left_over.get(name) or "" for name, d in asking.items())
         states = self._states(theirs)
         settings = Settings.from_variable(self._declared.settings.scheduler)
+        leaving = self._leaving()
         asking = self._moved_if_need_be(asking, Scheduler(states, settings))
+        states = states if self._leaving() == leaving else self._states(theirs)
         requests = {name: self._request(draft) for name, draft in asking.items()}
         placement = Scheduler(states, settings).place(requests.values())
         self._placement_notes = tuple(placement.notes)
@@ -253,7 +255,11 @@ class Reconcile:
             catalogs=self._declared.catalogs,
             groups={name: server.spec.get("group") for name, server in self._declared.servers.items()},
             moving=moving,
+            leaving=self._leaving(),
         )
+
+    def _leaving(self) -> frozenset[str]:
+        return frozenset(str(d.server_id) for d in self._drafts.values() if d.move is not None)
 
     def _standing(self, asking: t.Container[str]) -> Draft | None:
         """The server that fleet_explain names, if it is on a host and stays there."""
@@ -320,6 +326,7 @@ class Reconcile:
             host=self._bound_to(draft),
             ignore_hosts=tuple(sorted(self._unfit(draft))),
             pci_aliases=self._declared.catalogs.pci_aliases,
+            running=draft.running,
             retry_hosts=self._given.tried.get(server.name, ()),
         )
 

@@ -27,11 +27,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Image,
     Record,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_mark
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Node, Tuning
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hardware import (
     Held,
+    coming,
     free_pci_devices,
     held_on,
     in_classes,
@@ -219,6 +221,23 @@ def test_claims_and_what_others_have_built_since_the_survey_are_in_use() -> None
     assert in_use(host(**DEDICATED_HOST), rows(servers=row(None, 4))) == []
     shelved = {ID: dataclasses.replace(row(pinned({0: 4}), 4)[ID], vm_state="shelved_offloaded")}
     assert in_use(host(**DEDICATED_HOST), rows(servers=shelved)) == []
+
+
+def test_what_a_move_brings_is_in_use_where_it_goes_and_what_it_leaves_where_it_is() -> None:
+    fleet = {"F": [1, 6], "G": [1]}
+    for fleet_id, wanted in fleet.items():
+        move = Move("m", SOURCE, End("kvm1"), fit=pinned({0: 6}, 1))
+        away = guest(pinned({0: 2}, 1), OTHER, fleet_id=fleet_id)
+        away = dataclasses.replace(away, record=marked(t.cast(Record, away.record), move))
+        here, there = host(guest(pinned({0: 1})), **DEDICATED_HOST), host(away, **DEDICATED_HOST)
+        found = coming([here, dataclasses.replace(there, name="kvm2")], "F")
+        topology = topology_of(here, held_on(here, found.get("kvm1", ()), "F", set()))
+        assert topology is not None
+        assert sorted(cpu for each in topology.cells for cpu in each.pinned) == wanted
+        # It is placed anew, and has what it has until it is gone.
+        assert held_on(here, found.get("kvm1", ()), "F", {ID, OTHER}) == []
+        kept = held_on(here, (), "F", {ID, OTHER}, {ID})
+        assert [one.fit for one in kept] == [pinned({0: 1})]
 
 
 def test_until_a_resize_is_confirmed_the_cores_of_before_are_in_use_too() -> None:

@@ -356,6 +356,7 @@ class Carrier(Teller):
                 message,
                 # The record of a build that was undone is nobody's.
                 record=None if gone else last_record(outcome),
+                host=arrived_at(outcome),
                 failed_build=entry["host"] if is_host_s_fault(entry, outcome) else None,
                 unclaim=is_back(entry, outcome),
             )
@@ -372,7 +373,7 @@ class Carrier(Teller):
         kept: Result = {key: outcome[key] for key in _KEPT if key in outcome}
         state = results[-1].get("state") if results else None
         stays = outcome.get("failed") or is_running(outcome)
-        host = entry["host"] if stays else arrived_at(outcome) or entry.get("destination") or entry["host"]
+        host = arrived_at(outcome) or (not stays and entry.get("destination")) or entry["host"]
         server = {"name": entry["name"], "id": entry["id"], "host": host, "state": state}
         found: Result = {
             **kept,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .live import live_step
+from .live import can_go_live, live_step
 from .model import Guest, Record, Spec
 from .move import MARK as MOVING
 from .moving import cold_steps
@@ -42,8 +42,8 @@ _WAITING = {
     REBUILDING: "a rebuild of it was cut off; the next reconcile run ends that",
 }
 _STATES = {
-    "paused": "it is paused, which only a live migration keeps, and it has cores, pages or devices of its host's for "
-    "itself, which none takes along; unpause or stop it",
+    "paused": "it is paused, which only a live migration keeps, and it has PCI devices of its host's, which none takes "
+    "along; unpause or stop it",
     "suspended": "it is suspended, and what it has in memory is a file of its host; resume or stop it",
     "other": "its guest is between two states; run again",
 }
@@ -67,14 +67,14 @@ def way_out(record: Record, guest: Guest, allow: t.AbstractSet[str]) -> Way:
         return Way(STAYS, waiting)
     if record.lock and "locked" not in allow:
         return Way(STAYS, f"it is locked {record.lock}; -e fleet_allow=locked lets it go")
-    if guest.state in GO_LIVE and record.fit is None:
+    if guest.state in GO_LIVE and can_go_live(record):
         return Way(WAY_LIVE)
     if guest.state in _STATES:
         return Way(STAYS, _STATES[guest.state])
     if guest.state == "running" and "restart" not in allow:
         return Way(
             STAYS,
-            "it has cores, pages or devices of its host's for itself, which no live migration takes along; "
+            "it has PCI devices of its host's, which no live migration takes along; "
             "-e fleet_allow=restart moves it cold",
         )
     if record.hardware.firmware == "uefi" and "data_loss" not in allow:

@@ -16,7 +16,7 @@ import dataclasses
 import typing as t
 
 from .errors import InvalidInput
-from .model import GIB, Disk, Flavor, Json, Spec
+from .model import GIB, Disk, Flavor, Json, Record, Spec
 from .move import WATCH
 from .step import Step
 
@@ -104,6 +104,11 @@ def wants_live(wanted: Json, state: str) -> bool:
     return state in ("running", "paused") if choice is None else choice
 
 
+def can_go_live(record: Record) -> bool:
+    """Whether its guest can be moved as it runs: PCI devices of its host's don't come along, all else is found anew."""
+    return record.fit is None or not record.fit.pci
+
+
 def live_step(options: t.Mapping[str, Json], why: str, *, host: str | None = None, spec: Spec | None = None) -> Step:
     """The step of a live migration. *options* are those of OPTIONS that are given; InvalidInput for what can't be."""
     live = {name: options[name] for name in OPTIONS if options.get(name) is not None}
@@ -183,6 +188,7 @@ __all__ = [
     "OPTIONS",
     "TIMEOUT_ACTIONS",
     "Wish",
+    "can_go_live",
     "data_gb",
     "downtime_at",
     "downtimes",

@@ -6,8 +6,8 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-Only what the other host calls otherwise is written anew: all else is what the guest sees, and libvirt refuses a
-migration that would change it.
+Only what the other host calls otherwise is written anew, and where the guest lies on its hardware: all else is what the
+guest sees, and libvirt refuses a migration that would change it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ import xml.etree.ElementTree as ET
 
 from . import namespace
 from .domain_xml import record_element
+from .fit import Fit
 from .model import Nic, Record
+from .tuning import Tuning
 
 _SWTPM = "emulator"
 _SERVER = f"{{{namespace.URI}}}{namespace.ELEMENT}"
 
 
-def moved_xml(xml: str, record: Record, paths: t.Mapping[str, str]) -> str:
-    """*xml*, which libvirt wrote, with the *record*, its disks at their *paths* there (by target), and its networks."""
+def moved_xml(xml: str, record: Record, paths: t.Mapping[str, str], *, left: Fit | None = None) -> str:
+    """*xml*, which libvirt wrote, with the *record*, its disks at their *paths* there (by target), its networks, and
+    what the record says that it has of its host's cores and cells. *left*: what it has had of them where it was."""
     root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
     _set_record(root, record)
+    if record.fit is not None or left is not None:
+        Tuning.of(record.fit).rewrite(root)
     for disk in root.iterfind("devices/disk"):
         target = disk.find("target")
         source = disk.find("source")

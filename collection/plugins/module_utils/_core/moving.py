@@ -18,7 +18,7 @@ import typing as t
 
 from .errors import InvalidInput, Refused
 from .live import OPTIONS as LIVE_OPTIONS
-from .live import live_step, wants_live
+from .live import can_go_live, live_step, wants_live
 from .model import Flavor, Guest, Json, Record, Server, Spec
 from .states import route
 from .steps import RESIZED, Leave, ServerPlan, Step
@@ -63,7 +63,7 @@ def migrate(options: t.Mapping[str, Json], record: Record, guest: Guest | None) 
     state = "shutoff" if guest is None else guest.state
     host = options.get("host")
     if wants_live(options.get("live"), state):
-        if record.fit is not None:
+        if not can_go_live(record):
             raise Refused(f"{record.name} {_FITTED}: move it cold, with live: false")
         return [live_step(options, "asked for", host=None if host is None else str(host))]
     given = [name for name in LIVE_OPTIONS if options.get(name) is not None]
@@ -102,7 +102,7 @@ def declared_host(
         return plan
     spec = next((step.spec for step in reversed(plan.steps) if step.spec is not None), record.spec)
     why = f"declared on {host}"
-    if state == "running" and record.fit is None:
+    if state == "running" and can_go_live(record):
         if any(step.kind != "update" for step in plan.steps):
             return plan  # it is moved when it is as it should be
         move = by_leave(ServerPlan(steps=(live_step({}, why, host=str(host), spec=spec),)), record, leave)
@@ -145,7 +145,7 @@ def by_leave(plan: ServerPlan, record: Record, leave: Leave, needs: t.Sequence[s
     return dataclasses.replace(plan, steps=(), held=(*plan.held, move))
 
 
-_FITTED = "has cores, pages or devices of its host's for itself, and can't be moved while it runs"
+_FITTED = "has PCI devices of its host's, and can't be moved while it runs"
 _FIRMWARE = "; the variables of its UEFI firmware don't go with it"
 
 __all__ = ["MOVES", "by_leave", "check_destination", "cold_steps", "declared_host", "elsewhere", "migrate"]

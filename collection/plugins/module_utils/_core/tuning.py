@@ -77,6 +77,35 @@ class Tuning:
         """All host CPUs that some vCPU is pinned to."""
         return frozenset(cpu for cpus in self.pins.values() for cpu in cpus)
 
+    @property
+    def cpus(self) -> frozenset[int]:
+        """All host CPUs that it names."""
+        return self.pinned.union(self.cpuset, self.emulator)
+
+    @property
+    def shape(self) -> tuple[tuple[CpuSet, int, int | None], ...]:
+        """What the guest itself sees of its cells, which stays as long as it runs: vCPUs, memory, and size of pages."""
+        return tuple((node.vcpus, node.memory, node.page_size) for node in self.nodes)
+
+    @property
+    def shape_text(self) -> str:
+        """``vCPU 0-1 with 512 MiB in pages of 2048 KiB``; ``none``."""
+        named = (
+            f"vCPU {format_cpus(vcpus) or 'none'} with {memory} MiB" + (f" in pages of {size} KiB" if size else "")
+            for vcpus, memory, size in self.shape
+        )
+        return "; ".join(named) or "none"
+
+    @property
+    def huge_pages(self) -> dict[tuple[int, int], int]:
+        """How many huge pages its memory takes, by the host's cell and their size in KiB."""
+        found: dict[tuple[int, int], int] = {}
+        for node in self.nodes:
+            if node.page_size is not None and node.cells:
+                where = (node.cells[0], node.page_size)
+                found[where] = found.get(where, 0) + node.memory * 1024 // node.page_size
+        return found
+
     def to_json(self) -> dict[str, Json]:
         return fields(self)
 
@@ -132,6 +161,28 @@ class Tuning:
         if self.emulator:
             SubElement(cputune, "emulatorpin", cpuset=format_cpus(self.emulator))
 
+    def rewrite(self, root: Element) -> None:
+        """Into the domain of a guest that goes on running on another host: where its threads run and its cells lie.
+
+        What the guest sees stays, and so does what others have tuned: shares, and pins of a guest that was given none.
+        """
+        vcpu = root.find("vcpu")
+        if vcpu is not None:
+            vcpu.attrib.pop("cpuset", None)
+            if self.cpuset:
+                vcpu.set("cpuset", format_cpus(self.cpuset))
+        if not self.nodes:
+            return
+        cputune = root.find("cputune")
+        if cputune is None:
+            cputune = SubElement(root, "cputune")
+        for old in (*cputune.findall("vcpupin"), *cputune.findall("emulatorpin")):
+            cputune.remove(old)
+        self._write_pins(cputune)
+        for binding in root.findall("numatune"):
+            root.remove(binding)
+        _write_binding(root, self.nodes)
+
     def write_devices(self, devices: Element) -> None:
         for address in self.devices:
             hostdev = SubElement(devices, "hostdev", mode="subsystem", type="pci", managed="yes")
@@ -152,12 +203,16 @@ def _huge(page_size: int | None) -> int | None:
 
 
 def _write_memory(root: Element, nodes: t.Sequence[Node]) -> None:
-    """Strict: a guest that doesn't fit into its cells fails to start, rather than being slow for ever."""
     huge = [(number, node.page_size) for number, node in enumerate(nodes) if node.page_size is not None]
     if huge:
         pages = SubElement(SubElement(root, "memoryBacking"), "hugepages")
         for number, size in huge:
             SubElement(pages, "page", size=str(size), unit="KiB", nodeset=str(number))
+    _write_binding(root, nodes)
+
+
+def _write_binding(root: Element, nodes: t.Sequence[Node]) -> None:
+    """Strict: a guest that doesn't fit into its cells fails to start, rather than being slow for ever."""
     bound = sorted({cell for node in nodes for cell in node.cells})
     if not bound:
         return

@@ -280,13 +280,15 @@ def _carry_out_at(host: Host, order: Order) -> dict[str, Json]:
     done = _check(order, present)
     job = Job(host, order, present, done)
     changed, message = handler_of(order.kind)(job)
-    kept, moved = job.told.pop("record", None), job.told.pop("state", None)
+    kept, moved, fault = (job.told.pop(name, None) for name in ("record", "state", "fault"))
     after = found(host.conn.lookupByUUIDString, order.server_id)
     if after is None or moved is not None:
         record, state = (None if kept is None else Record.from_json(kept)), moved
     else:
         record, state = record_of(after), state_of(after)
-    return _result(order, changed=changed, message=message, record=record, state=state, told=job.told)
+    result = _result(order, changed=changed, message=message, record=record, state=state, told=job.told)
+    # What was done is done, and the controller is to know its record.
+    return result if fault is None else {**result, "failed": True, "message": fault}
 
 
 def _present(host: Host, order: Order) -> Present | None:

@@ -160,7 +160,7 @@ class Job:
 
     ``present`` is None where the server has no domain; ``done`` when its record is the target already. ``told`` is
     what the handler has to say to the controller beside its message, as plain JSON; ``record`` in it is the server's
-    where no domain has it.
+    where no domain has it; ``fault`` what is wrong with a server after a step that is done all the same.
     """
 
     host: Host

@@ -29,7 +29,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     marked,
     move_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, pinning, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -133,6 +134,7 @@ def arrived(host: Host, server_id: str, far: Far, told: dict[str, Json]) -> hand
         _delete(host.storage, far.storage, host.references.renewed(), server_id, _not_of(record, mark.disks))
     final = finished(there, far.storage, record)
     told.update(record=final.to_json(), state=domains.state_of(there))
+    _look_where_it_lies(there, final, far.end.host, told)
     told["migration"] = {
         "id": None if mark is None else mark.migration,
         "status": "completed",
@@ -226,6 +228,7 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
     final = finished(job.domain, job.host.storage, job.record)
     job.told["record"] = final.to_json()
     job.told["migration"] = {"id": mark.migration, "status": "completed"}
+    _look_where_it_lies(job.domain, final, own_name(job), job.told)
     return True, f"what was left of it on {far.end.host} is gone"
 
 
@@ -296,6 +299,19 @@ def finished(domain: Domain, storage: Storage, record: Record) -> Record:
     storage.write_sidecar(final)
     domains.write_record(domain, final)
     return final
+
+
+def _look_where_it_lies(domain: Domain, record: Record, host: str, told: dict[str, Json]) -> None:
+    """A guest that runs on others' cores is there all the same: its move is over, and it is not well."""
+    try:
+        found = pinning.astray(domain, Tuning.of(record.fit)) if domain.isActive() else []
+    except libvirt.libvirtError as exc:  # its move is over whatever is heard of it
+        found = [f"where it lies can't be told ({message_of(exc)})"]
+    if found:
+        told["fault"] = (
+            f"server {record.name!r} is on {host} now, and doesn't lie there as it was given: {'; '.join(found)}. "
+            "The reconcile playbook pins it back, and says what waits for a restart"
+        )
 
 
 # -- the way back -------------------------------------------------------------------------------------------------

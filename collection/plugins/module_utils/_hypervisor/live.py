@@ -8,7 +8,8 @@ Note that this module util is **PRIVATE** to the collection.
 
 Libvirt's own daemons carry the memory and the disks from one to the other (peer to peer), so the move goes on whoever
 asked for it dies. The new record travels in the domain's XML: at the switch-over the copy that runs has it, and no
-other does. Before anything is made, the source's record says so with its mark (`_core.move`); the last deed takes away
+other does. So do its pins and cells, which the destination has given it anew, as for a cold move.
+Before anything is made, the source's record says so with its mark (`_core.move`); the last deed takes away
 the one that arrived. So whoever comes later knows which copy counts, and what is left to be done: `end_move`.
 """
 
@@ -38,7 +39,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml i
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.bereft import ended_alone, lacks_memory
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
-    Domain,
     found,
     libvirt,
     message_of,
@@ -165,7 +165,8 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> han
     back = End(own_name(job), own_uri, job.host.host_id, job.host.conn.getHostname())
     made = {disk.volume for disk in layout.made}
     paused = domains.state_of(job.domain) == "paused"
-    there = Move(migration, SOURCE, far.end, tuple(disk for disk in target.disks if disk.volume in made), paused)
+    disks = tuple(disk for disk in target.disks if disk.volume in made)
+    there = Move(migration, SOURCE, far.end, disks, paused, fit=target.fit)
     arriving = marked(target, Move(migration, DESTINATION, back, layout.made))
     job.host.report({"phase": "preparing"})
     job.host.write(job.domain, marked(job.record, there))
@@ -174,7 +175,7 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> han
     try:
         _prepare(job, far, layout, target)
         steering = Steering(job.domain, wish, target.flavor, layout, job.host.report)
-        ended = steering.move(far, _texts(job.domain, arriving, layout))
+        ended = steering.move(far, _texts(job, arriving, layout))
     except (FlotillaError, libvirt.libvirtError) as exc:
         ended = Ended(message_of(exc))
     return over(job, far, there, ended)
@@ -242,13 +243,15 @@ def _backing(job: Job, far: Far, disk: Disk, target: Record) -> tuple[str, str]:
 # -- what libvirt is given ----------------------------------------------------------------------------------------
 
 
-def _texts(domain: Domain, record: Record, layout: Layout) -> dict[str, str]:
+def _texts(job: Job, record: Record, layout: Layout) -> dict[str, str]:
     """The domain as it runs, and as it is defined, for the destination."""
-    live = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
-    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
+    live = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
     return {
-        libvirt.VIR_MIGRATE_PARAM_DEST_XML: moved_xml(live, record, layout.paths),
-        libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: moved_xml(domain.XMLDesc(flags), record, layout.paths),
+        name: moved_xml(job.domain.XMLDesc(flags), record, layout.paths, left=job.record.fit)
+        for name, flags in (
+            (libvirt.VIR_MIGRATE_PARAM_DEST_XML, live),
+            (libvirt.VIR_MIGRATE_PARAM_PERSIST_XML, live | libvirt.VIR_DOMAIN_XML_INACTIVE),
+        )
     }
 
 
@@ -263,8 +266,7 @@ def _settled(job: Job, far: Far) -> Record:
         dataclasses.replace(now, pool_id=far.storage.identified(dataclasses.replace(now, pool_id=None)).pool_id)
         for now in job.record.disks
     )
-    # What it has of this host's hardware it doesn't have (prechecks), and is given nothing of the other's on its way.
-    return dataclasses.replace(record, disks=disks, hardware=job.record.hardware, fit=None)
+    return dataclasses.replace(record, disks=disks, hardware=job.record.hardware)
 
 
 def _peer(data: Json) -> End:

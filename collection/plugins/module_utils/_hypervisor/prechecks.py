@@ -19,6 +19,7 @@ import re
 import typing as t
 import xml.etree.ElementTree as ET
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import format_cpus
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
     FlotillaError,
@@ -30,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import is_hosts_own
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -227,12 +229,34 @@ def _attached(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[s
     paths = [job.host.storage.pool(disk.pool).path_of(disk.volume) for disk in job.record.disks]
     for stranger in strangers(job.domain.XMLDesc(0), paths):
         yield f"it has {stranger}, which can't move with it"
-    if job.record.fit is not None:
-        yield "it has cores, pages or devices of its host's for itself: it can be moved cold"
     try:
         handlers.must_stand_on_its_own(job, job.record)
     except Conflict as exc:
         yield str(exc)
+
+
+def _hardware(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    """What it is to have of cores, cells and pages: the guest keeps what it sees of them, and all must be there."""
+    if target.fit is None and job.record.fit is None:
+        return
+    runs = Tuning.read(ET.fromstring(job.domain.XMLDesc(0)))  # noqa: S314 - libvirt wrote it
+    had, given = Tuning.of(job.record.fit), Tuning.of(target.fit)
+    if given.devices and not runs.devices:
+        yield f"it is to have PCI devices ({', '.join(given.devices)}), which a guest that runs can't be given"
+    if (had.nodes or given.nodes) and runs.shape != given.shape:
+        yield (
+            f"its NUMA cells as it runs ({runs.shape_text}) are not those that it would have there "
+            f"({given.shape_text}), and a guest keeps its own as long as it runs: move it cold, with live: false"
+        )
+        return
+    if given.cpus:
+        online = {cpu for cpu, is_online in enumerate(far.conn.getCPUMap(0)[1]) if is_online}
+        if not given.cpus <= online:
+            yield f"it would be given CPU {format_cpus(given.cpus - online)} there, which is not online"
+    for (cell, size), count in given.huge_pages.items():
+        free = far.conn.getFreePages([size], cell, 1, 0)[cell][size]
+        if free < count:
+            yield f"its memory takes {count} pages of {size} KiB on cell {cell} there, and {free} are free"
 
 
 def _networks(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
@@ -280,6 +304,7 @@ _LOOKS = (
     ("versions", _versions),
     ("machine and CPU", _machine),
     ("devices", _attached),
+    ("cores and cells", _hardware),
     ("networks", _networks),
     ("filters", _filters),
     ("ports", _ports),

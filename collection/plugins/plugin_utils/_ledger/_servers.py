@@ -203,15 +203,17 @@ class Servers(Part):
         message: str,
         *,
         record: Record | None = None,
+        host: str | None = None,
         vm_state: str = "error",
         failed_build: str | None = None,
         unclaim: bool = False,
     ) -> None:
         """A step failed: what is there stays, the claim too, and the reason is noted.
 
-        *record*: the last that the host reported, if steps before it succeeded. *vm_state* is for a server that was
-        never built; one that was keeps its own. *failed_build*: the host that could not build it, for no fault of the
-        server's own. *unclaim*: nothing of it is where it was claimed for.
+        *record*: the last that the host reported, if steps before it succeeded; *host*: where the server is by then, if
+        it has moved. *vm_state* is for a server that was never built; one that was keeps its own. *failed_build*: the
+        host that could not build it, for no fault of the server's own. *unclaim*: nothing of it is where it was claimed
+        for.
         """
         with self._database.write() as tx:
             renew(tx, run_id)
@@ -219,19 +221,15 @@ class Servers(Part):
             _close(tx, run_id, server_id, "Error", message)
             before = _server(tx, server_id)
             if record is not None:
-                write_servers(
-                    tx,
-                    [
-                        ServerSeen.of(
-                            record, host=before.host or "", vm_state=before.vm_state, power_state=before.power_state
-                        )
-                    ],
-                )
+                at = host or before.host or ""
+                seen = ServerSeen.of(record, host=at, vm_state=before.vm_state, power_state=before.power_state)
+                write_servers(tx, [seen])
             elif before.record is None:
                 _update(tx, server_id, vm_state=vm_state, since=tx.now)
             _update(tx, server_id, task_state=None, run_id=None, fault=text_of(message))
-            if unclaim:
+            if unclaim or host is not None:
                 drop_claims(tx, [server_id])
+                bump(tx, {name for name in (before.host, host) if name})
             if failed_build is not None:
                 _count_builds(tx, failed_build, 1)
 

@@ -15,6 +15,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml 
     domain_xml,
     read_domain,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Disk,
     Flavor,
@@ -30,6 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml i
     moved_xml,
     strangers,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 
 ROOT = Disk("root", "local", "s-root", "qcow2", 1, "vda", "virtio", backing="image-0")
 SWAP = Disk("swap", "local", "s-swap", "raw", 1, "vdb", "virtio")
@@ -64,6 +66,22 @@ def test_record_disks_and_networks_are_the_destination_s() -> None:
 def test_all_else_stays() -> None:
     moved = moved_xml(XML, RECORD, {})
     assert ET.canonicalize(moved) == ET.canonicalize(XML)
+
+
+def test_its_cores_are_those_that_its_record_says_it_has_there() -> None:
+    """In the domain that runs as in the one that is defined; one that had none, and gets none, is left alone."""
+    fits = [
+        Fit((FitCell(0, cell, (0,), 128, pinning={0: core}),), emulator_cpus=(core,)) for cell, core in ((0, 1), (1, 5))
+    ]
+    here, there = (dataclasses.replace(RECORD, fit=fit) for fit in fits)
+    moved = moved_xml(domain_xml(here, HostFacts("qemu", SOURCES)), there, {}, left=here.fit)
+    assert Tuning.read(ET.fromstring(moved)) == Tuning.of(there.fit)
+    assert read_domain(moved).record == there
+    pinned = XML.replace("</vcpu>", '</vcpu><cputune><vcpupin vcpu="0" cpuset="3" /></cputune>')
+    assert Tuning.read(ET.fromstring(moved_xml(pinned, RECORD, {}))).pins == {0: (3,)}
+    floating = moved_xml(XML, dataclasses.replace(RECORD, fit=Fit(cpus=(2, 3))), {})
+    assert Tuning.read(ET.fromstring(floating)).cpuset == (2, 3)
+    assert Tuning.read(ET.fromstring(moved_xml(floating, RECORD, {}, left=Fit(cpus=(2, 3))))) == Tuning()
 
 
 def test_the_files_under_a_disk_are_the_other_host_s_to_find() -> None:

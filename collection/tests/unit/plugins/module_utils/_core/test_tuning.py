@@ -135,6 +135,65 @@ def test_every_vcpu_is_pinned_and_those_with_a_core_of_their_own_to_it_alone(fit
             assert pins[vcpu] == ((cell.pinning[vcpu],) if vcpu in cell.pinning else cell.cpus)
 
 
+BY_HAND = """<domain><vcpu placement="static" cpuset="4-7">2</vcpu>
+    <cputune><shares>2048</shares><vcpupin vcpu="1" cpuset="5" /><emulatorpin cpuset="4" /></cputune>
+    <numatune><memory mode="strict" nodeset="3" /></numatune><cpu /><devices /></domain>"""
+
+
+@given(fits(), fits())
+def test_a_guest_that_goes_on_running_elsewhere_lies_there_as_it_is_given_and_sees_what_it_saw(
+    before: Fit, after: Fit
+) -> None:
+    had, gets = Tuning.of(before), Tuning.of(after)
+    root = written(had)
+    gets.rewrite(root)
+    found = Tuning.read(root)
+    assert (found.places, found.cpuset) == (gets.places, gets.cpuset)
+    assert (found.shape, found.devices) == (had.shape, had.devices)
+    assert [node.cells for node in found.nodes] == [
+        gets.nodes[number].cells
+        if number < len(gets.nodes)
+        else tuple(sorted({c for n in gets.nodes for c in n.cells}))
+        for number in range(len(had.nodes))
+    ]
+
+
+@given(fits())
+def test_to_be_given_what_one_has_changes_nothing(fit: Fit) -> None:
+    root = written(Tuning.of(fit))
+    before = ET.tostring(root, encoding="unicode")
+    Tuning.of(fit).rewrite(root)
+    assert Tuning.read(root) == Tuning.read(ET.fromstring(before)) == Tuning.of(fit)
+
+
+def test_one_that_floats_elsewhere_keeps_what_others_have_tuned() -> None:
+    root = ET.fromstring(BY_HAND)
+    Tuning.of(Fit(cpus=(0, 1))).rewrite(root)
+    assert text(root, "vcpu").strip() == '<vcpu placement="static" cpuset="0-1">2</vcpu>'
+    assert ET.canonicalize(text(root, "cputune")) == ET.canonicalize(text(ET.fromstring(BY_HAND), "cputune"))
+    Tuning().rewrite(root)
+    assert text(root, "vcpu").strip() == '<vcpu placement="static">2</vcpu>'
+
+
+def test_one_with_cells_keeps_its_shares_and_no_pin_of_before() -> None:
+    root = ET.fromstring(BY_HAND)
+    Tuning.of(Fit((FitCell(0, 1, (0,), 256, pinning={0: 9}),), emulator_cpus=(9,))).rewrite(root)
+    assert ET.canonicalize(text(root, "cputune"), strip_text=True) == ET.canonicalize(
+        '<cputune><shares>2048</shares><vcpupin vcpu="0" cpuset="9" /><emulatorpin cpuset="9" /></cputune>'
+    )
+    assert [element.get("nodeset") for element in root.iterfind("numatune/*")] == ["1", "1"]
+
+
+def test_what_a_guest_takes_of_huge_pages_and_how_its_shape_reads() -> None:
+    tuning = Tuning.of(TWO)
+    assert tuning.huge_pages == {(1, 2048): 512, (0, 2048): 256}
+    assert (
+        tuning.shape_text == "vCPU 0-1 with 1024 MiB in pages of 2048 KiB; vCPU 2-3 with 512 MiB in pages of 2048 KiB"
+    )
+    assert Tuning().shape_text == "none"
+    assert tuning.cpus == frozenset({0, 1, 3, 9, 11})
+
+
 def test_what_others_write_is_read_too() -> None:
     root = ET.fromstring(
         """<domain><vcpu placement='static' cpuset='4-7,^6'>2</vcpu>

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput, Refused
-from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FittedDevice, PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
@@ -167,8 +167,9 @@ def test_a_guest_leaves_as_its_state_lets_it(state: str, allow: str, way: str, s
         ("paused", "restart", "stays", "unpause or stop it"),
     ],
 )
-def test_what_has_something_of_its_host_s_for_itself_goes_cold(state: str, allow: str, way: str, words: str) -> None:
-    entry = only(world({"web1": {}}).but("web1", state=state, fit=Fit(cpus=(0,))).drain([allow]))
+def test_what_has_devices_of_its_host_s_goes_cold(state: str, allow: str, way: str, words: str) -> None:
+    fit = Fit(pci=(FittedDevice("gpu", PciDevice("0000:3b:00.0", "10de", "1eb8")),))
+    entry = only(world({"web1": {}}).but("web1", state=state, fit=fit).drain([allow]))
     assert entry.way == way
     assert words in entry.message
 

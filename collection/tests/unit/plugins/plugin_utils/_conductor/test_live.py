@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
-from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FittedDevice, PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
@@ -116,11 +116,15 @@ def test_one_that_is_not_waited_for(world: World) -> None:
     assert ended(move_of([deed], entry["record"]), entry, answer) is None
 
 
-def test_what_has_a_part_of_its_host_is_moved_cold(world: World) -> None:
-    fitted = world.with_record(fit=Fit(cells=()))
-    with pytest.raises(Refused, match="for itself, and can't be moved while it runs: move it cold, with live: false"):
+def test_what_has_devices_of_its_host_is_moved_cold(world: World) -> None:
+    device = FittedDevice("gpu", PciDevice("0000:3b:00.0", "10de", "1eb8"))
+    fitted = world.with_record(fit=Fit(pci=(device,)))
+    words = "has PCI devices of its host's, and can't be moved while it runs: move it cold, with live: false"
+    with pytest.raises(Refused, match=words):
         fitted.plan("migrate", live="auto")
     assert kinds(only(fitted.plan("migrate", live="false"))) == ["stop", "migrate", "start"]
+    floats = world.with_record(fit=Fit(cpus=(0,)))
+    assert kinds(only(floats.plan("migrate", live="auto"))) == ["live_migrate"]
 
 
 @pytest.mark.parametrize(

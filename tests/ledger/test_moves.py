@@ -11,7 +11,7 @@ import random
 import typing as t
 
 import pytest
-from tests.support.ledgers import build, claim, win
+from tests.support.ledgers import build, claim, record, win
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, Refused
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -86,3 +86,15 @@ def test_a_run_that_empties_a_host_is_the_only_one_and_is_stopped_between_moves(
     ledger.end_run(run_id, "failed")
     assert ledger.stop_host("kvm1", "ops") is None
     ledger.hold_host(other, "kvm1")
+
+
+def test_one_that_has_arrived_and_is_not_well_is_where_it_is(ledger: Ledger, run_id: str) -> None:
+    server = build(ledger, run_id, "web1")
+    win(ledger, run_id, claim("web1", "kvm2", server))
+    assert begin(ledger, run_id, server, ("kvm1", "kvm2"))
+    before = ledger.snapshot()
+    ledger.fail(run_id, server, "it runs on others' cores", record=record(server, "web1"), host="kvm2")
+    after = ledger.snapshot()
+    assert (after.servers[server].host, after.servers[server].fault) == ("kvm2", "it runs on others' cores")
+    assert after.claims == {}
+    assert all(after.hosts[name].generation > before.hosts[name].generation for name in ("kvm1", "kvm2"))

@@ -9,15 +9,18 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing as t
+import xml.etree.ElementTree as ET
 
 import libvirt
 import pytest
 from tests.libvirt.test_landing import error
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell, FittedDevice, PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Nic, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import desired_network
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Order
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.networks import ensure
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _LOOKS, Far
@@ -61,3 +64,62 @@ def test_a_filter_of_a_port_must_be_there(record: Record) -> None:
     far: t.Any = types.SimpleNamespace(conn=types.SimpleNamespace(nwfilterLookupByName=lookup))
     said = list(dict(_LOOKS)["filters"](job, record, far, Wish()))
     assert said == ["the filter 'flotilla-metadata' of its ports is not there"]
+
+
+def lies(fit: Fit | None) -> str:
+    """The domain of a guest that runs with this fit."""
+    root = ET.fromstring("<domain><vcpu>2</vcpu><cpu/><devices/></domain>")
+    Tuning.of(fit).write(root)
+    return ET.tostring(root, encoding="unicode")
+
+
+def pages(*cells: int, size: int | None = 2048, core: int = 0) -> Fit:
+    """A guest of a cell of 1 GiB on each of these cells of its host."""
+    return Fit(tuple(FitCell(n, cell, (n,), 1024, size, pinning={n: core + n}) for n, cell in enumerate(cells)))
+
+
+GPU = FittedDevice("gpu", PciDevice("0000:3b:00.0", "10de", "1eb8"))
+
+
+@pytest.mark.parametrize(
+    ("had", "gets", "against"),
+    [
+        (None, None, ""),
+        (None, Fit(cpus=(0, 1)), ""),
+        (Fit(cpus=(0, 1)), Fit(cpus=(2, 99)), "it would be given CPU 99 there, which is not online"),
+        (pages(0), pages(1), ""),
+        (
+            pages(0, 1, size=None),
+            pages(1, 0, size=None, core=30),
+            "it would be given CPU 30-31 there, which is not online",
+        ),
+        (pages(0), pages(0), "its memory takes 512 pages of 2048 KiB on cell 0 there, and 511 are free"),
+        (
+            pages(0),
+            pages(0, size=None),
+            "its NUMA cells as it runs (vCPU 0 with 1024 MiB in pages of 2048 KiB) are not ",
+        ),
+        (
+            pages(0),
+            pages(0, 1),
+            "those that it would have there (vCPU 0 with 1024 MiB in pages of 2048 KiB; vCPU 1 with ",
+        ),
+        (None, pages(1), "its NUMA cells as it runs (none) are not those that it would have there"),
+        (pages(0), None, "are not those that it would have there (none), and a guest keeps its own as long as it runs"),
+        (None, Fit(pci=(GPU,)), "it is to have PCI devices (0000:3b:00.0), which a guest that runs can't be given"),
+    ],
+)
+def test_what_it_is_to_have_there_must_be_there(
+    had: Fit | None, gets: Fit | None, against: str, record: Record
+) -> None:
+    here, target = (dataclasses.replace(record, fit=fit) for fit in (had, gets))
+    job: t.Any = types.SimpleNamespace(domain=types.SimpleNamespace(XMLDesc=lambda _flags: lies(had)), record=here)
+    far: t.Any = types.SimpleNamespace(
+        conn=types.SimpleNamespace(
+            getCPUMap=lambda _flags: (5, [True, True, True, True, False], 4),
+            getFreePages=lambda sizes, cell, _cells, _flags: {cell: {sizes[0]: 511 + cell}},
+        )
+    )
+    said = list(dict(_LOOKS)["cores and cells"](job, target, far, Wish()))
+    assert len(said) == bool(against)
+    assert against in "".join(said)

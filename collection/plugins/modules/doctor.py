@@ -95,7 +95,7 @@ findings:
     kind:
       description:
         - What it is. One of C(stranger), C(reinstalled_host), C(runs_twice), C(second_copy), C(cut_off_move),
-          C(two_of_a_name), C(damaged_record), C(host_down), C(stuck_task), C(error), C(orphan_claim),
+          C(astray), C(two_of_a_name), C(damaged_record), C(host_down), C(stuck_task), C(error), C(orphan_claim),
           C(misplaced), C(dangling_record), C(left_host), C(undeclared), C(orphan_volume), C(left_volume).
       type: str
     what:

@@ -14,6 +14,8 @@ description:
   - A server that runs is moved live. Its guest goes on running and notices no more than a moment's standstill. Disks in
     a pool that both hosts share stay where they are, others are copied, an image that they stand on is not copied
     again, and the config drive is made anew.
+  - A server with cores, NUMA cells or huge pages of its host's for itself is given others at the destination. Its guest
+    keeps what it sees of them. One with PCI devices of its host's is only moved cold.
   - Everything that could stand against a live migration is looked at before anything is touched, and told in one
     sentence each, in Nova's words where it has some. In check mode that is all that is done.
   - Until the guest runs at the destination a migration that fails leaves it running where it was, with nothing of it at

@@ -141,14 +141,14 @@ def drift(desired: Server, record: Record, guest: Guest) -> list[Difference]:
     if missing_nics:
         found.append(Difference("domain.interfaces", cls, None, ", ".join(missing_nics)))
     found += _moved_disks(record, guest, cls)
-    found += _untuned(record, guest, cls)
+    found += untuned(record, guest, cls)
     autostart = bool(desired.spec.get("autostart", False))
     if guest.autostart != autostart:
         found.append(Difference("autostart", LIVE, guest.autostart, autostart))
     return found
 
 
-def _untuned(record: Record, guest: Guest, cls: str) -> t.Iterator[Difference]:
+def untuned(record: Record, guest: Guest, cls: str) -> t.Iterator[Difference]:
     """What the guest has of its host, against what it was given of it. A server that was given nothing may be tuned by
     hand: that is nobody's business here."""
     if record.fit is None:
@@ -203,4 +203,5 @@ __all__ = [
     "differences_of",
     "drift",
     "is_off",
+    "untuned",
 ]

@@ -31,6 +31,8 @@ def pin(domain: Domain, wanted: Tuning) -> bool:
 def astray(domain: Domain, given: Tuning) -> list[str]:
     """In what a guest that runs lies otherwise than it was *given*, by libvirt and by the kernel. One that was given
     nothing lies as it likes."""
+    if not (given.cpuset or given.nodes):
+        return []
     has = Tuning.read(ET.fromstring(domain.XMLDesc(0)))  # noqa: S314 - libvirt wrote it
     found = []
     if given.cpuset and given.cpuset != has.cpuset:

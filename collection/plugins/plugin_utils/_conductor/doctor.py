@@ -16,9 +16,10 @@ import shlex
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core import namespace
+from ansible_collections.flotilla.compute.plugins.module_utils._core.differences import LIVE, untuned
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import MARK, SOURCE, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import (
@@ -57,6 +58,7 @@ def examine(patient: Patient) -> list[Finding]:
         *reinstalled(patient),
         *_copies(patient),
         *_moves(patient),
+        *_astray(patient),
         *_unreadable(patient),
         *_down(patient),
         *_stuck(patient),
@@ -128,6 +130,18 @@ def _moves(patient: Patient) -> t.Iterator[Finding]:
             command = f"when {other.name} is back, {command}; if it is dead, {dead}"
         found[record.id] = Finding("cut_off_move", record.name, message, command, compute.name)
     yield from found.values()
+
+
+def _astray(patient: Patient) -> t.Iterator[Finding]:
+    """Servers that lie otherwise on their host than they were given: what they have there may be another's."""
+    for compute, guest, record in patient.ours():
+        if MARK in record.marks or guest.arriving or patient.at_work(record.id):
+            continue
+        found = [f"{one.key} is {one.old or 'none'}, not {one.new or 'none'}" for one in untuned(record, guest, LIVE)]
+        if found:
+            message = f"{record.name} doesn't lie on {compute.name} as it was given: {listed(found)}"
+            mends = f"{RECONCILE} (pins it back as it runs; what is more waits for leave to restart)"
+            yield Finding("astray", record.name, message, mends, compute.name)
 
 
 def _counts(guest: Guest) -> int:

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Disk,
     Flavor,
@@ -22,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import as_defined
+from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import examine, findings_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import Finding, Patient
@@ -309,6 +311,22 @@ def test_one_whose_other_host_is_down_waits_for_it_or_for_its_evacuation(role: s
     (one,) = (each for each in found if each.kind == "cut_off_move")
     assert f"and {there} is down" in one.message
     assert one.command.endswith(f"if it is dead, ansible-playbook flotilla.compute.evacuate -e fleet_host={there}")
+
+
+def test_a_server_that_runs_on_other_cores_than_its_own() -> None:
+    its = record(fit=Fit((FitCell(0, 0, (0,), 1024, pinning={0: 3}),), emulator_cpus=(3,)))
+    well = dataclasses.replace(guest(its), tuning=Tuning.of(its.fit))
+    assert examine(patient({"kvm1": [well]}, [row(its)])) == []
+    by_hand = dataclasses.replace(well, live=dataclasses.replace(Tuning.of(its.fit), pins={0: (1,)}))
+    found = only(examine(patient({"kvm1": [by_hand]}, [row(its)])))
+    assert (found.kind, found.what, found.host) == ("astray", "web1", "kvm1")
+    assert found.message == (
+        "web1 doesn't lie on kvm1 as it was given: domain.pins is 0 on 1, emulator on 3, not 0 on 3, emulator on 3"
+    )
+    assert "flotilla.compute.reconcile (pins it back" in found.command
+    on_the_way = marked(its, Move("m1", SOURCE, End("kvm2")))
+    moving = patient({"kvm1": [dataclasses.replace(by_hand, record=on_the_way)]}, [row(on_the_way)])
+    assert [one.kind for one in examine(moving)] == ["cut_off_move"]
 
 
 def test_what_evacuations_have_left_is_no_second_server() -> None:

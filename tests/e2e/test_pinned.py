@@ -100,7 +100,7 @@ def test_as_it_runs_it_gets_a_core_that_nobody_has_where_it_goes(crowded: Fleet)
     fleet.reconcile()
     assert (fleet.look().placement["db3"], pins(fleet, "db3")) == ("kvm1", ["0"])
     back = fleet.run("migrate", fleet_server="db1", fleet_host="kvm1").failed()
-    assert "0 dedicated CPUs free of 1" in back.text
+    assert "kvm1: needs 1 dedicated CPU, 0 dedicated CPUs free of 1" in back.message
     # One that nobody has any more is given to a server that is moved cold.
     fleet.declare("db3", state="absent")
     fleet.run(fleet_reclaim=0, fleet_allow="delete").ok()
@@ -125,7 +125,7 @@ def test_a_move_whose_run_was_killed_keeps_its_core_at_both_ends(crowded: Fleet)
     next_run = fleet.run().failed()
     assert "No valid host was found for db3" in next_run.message
     assert "kvm1: needs 1 dedicated CPU, 0 dedicated CPUs free of 1" in next_run.text
-    assert "kvm2: needs 1 dedicated CPU, 0 dedicated CPUs free of 2" in next_run.text
+    assert "kvm2: needs 1 dedicated CPU, 0 dedicated CPUs free of 2" in next_run.text, next_run.text
     assert next_run.steps("db1") == ["end_move"]
     moved = fleet.look().server("db1")
     assert (moved.host, moved.state, {*pins(fleet, "db1"), theirs}) == ("kvm2", "running", {"0", "1"})

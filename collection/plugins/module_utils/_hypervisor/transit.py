@@ -18,6 +18,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
 )
 
+#: What libvirt says of the job of a guest that comes from another host; earlier releases call it an invalid operation.
+_COMING = "VIR_ERR_OPERATION_UNSUPPORTED"
+
 
 def is_post_copy(domain: Domain) -> bool:
     """Whether part of the guest's memory is on another host already (also when that stands still)."""
@@ -60,7 +63,7 @@ def is_arriving(domain: Domain) -> bool:
     try:
         stats = found(domain.jobStats)
     except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_OPERATION_INVALID"):
+        if is_error(exc, "VIR_ERR_OPERATION_INVALID", _COMING):
             # QEMU's driver: "migration statistics are available only on the source host".
             return is_waiting_for_memory(domain)
         if is_error(exc, "VIR_ERR_NO_SUPPORT"):
@@ -85,6 +88,8 @@ def has_job(domain: Domain) -> bool:
     except libvirt.libvirtError as exc:
         if is_error(exc, "VIR_ERR_OPERATION_INVALID"):  # it doesn't run any more
             return False
+        if is_error(exc, _COMING):
+            return True
         raise
     return info is not None and info[0] in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 

@@ -120,3 +120,50 @@ def test_steps_that_wait_for_nothing_are_asked_for_together(
 ) -> None:
     record = {"disks": [{"role": "root", "backing": backing}]}
     assert is_quick([{"kind": kind, "options": options, "record": record}]) is asked_together
+
+
+class Interrupted(Carrier):
+    """A carrier that has just restarted a server whose inventory says how it is known to be well."""
+
+    def __init__(self, health: Json, answer: dict[str, t.Any]) -> None:
+        self.health, self.answer = health, answer
+        self.asked: list[Json] = []
+
+    def perform(self, args: Json) -> Json:
+        raise NotImplementedError
+
+    def variable(self, name: str, default: t.Any = None) -> t.Any:
+        return self.health
+
+    def _call(self, _entry: dict[str, t.Any], deeds: t.Sequence[Json]) -> dict[str, t.Any]:
+        self.asked += deeds
+        return self.answer
+
+
+ENTRY: dict[str, t.Any] = {"id": "id-1", "name": "web1", "deeds": [{"kind": "reboot", "options": {}}]}
+MOVED = {**ENTRY, "deeds": [{"kind": "live_migrate", "options": {"at": "qemu+tls://kvm2/system"}}]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "done", "health", "asked"),
+    [
+        (ENTRY, "reboot", {"agent": True, "timeout": 7}, {}),
+        (MOVED, "reboot", {"agent": True, "timeout": 7}, {"options": {"at": "qemu+tls://kvm2/system"}}),
+        (ENTRY, "reboot", None, None),
+        (ENTRY, "update", {"agent": True, "timeout": 7}, None),
+    ],
+)
+def test_a_server_that_was_interrupted_is_asked_by_its_agent_whether_it_is_well(
+    entry: dict[str, t.Any], done: str, health: Json, asked: dict[str, Json] | None
+) -> None:
+    carrier = Interrupted(health, {"results": []})
+    carrier._wait_healthy(entry, {"results": [{"kind": done, "record": {"generation": 4}}]})
+    ping = {"kind": "wait_agent", "server_id": "id-1", "name": "web1", "timeout": 7, "expects": 4}
+    assert carrier.asked == ([] if asked is None else [{**ping, **asked}])
+
+
+def test_an_agent_that_does_not_answer_fails_the_server() -> None:
+    sentence = "it is not healthy: its guest agent did not answer within 7 s"
+    carrier = Interrupted({"agent": True, "timeout": 7}, {"failed": True, "msg": sentence})
+    with pytest.raises(FlotillaError, match=sentence):
+        carrier._wait_healthy(ENTRY, {"results": [{"kind": "reboot", "record": {"generation": 4}}]})

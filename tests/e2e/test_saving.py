@@ -88,6 +88,11 @@ def test_servers_from_a_snapshot_are_where_it_is(fleet: Fleet) -> None:
     for day, kept in ((1, {"d1"}), (2, {"d1", "d2"}), (3, {"d2", "d3"})):
         act(fleet, "backup", name=f"d{day}", backup_type="daily", rotation=2).ok()
         assert set(fleet.ledger.catalog("image")) == {"golden", *kept}
+    # Back to a backup, which is an image as a snapshot is; one that was rotated away is none.
+    assert "d1" in refused(act(fleet, "rebuild", image="d1"))
+    act(fleet, "rebuild", image="d2").ok()
+    fleet.console("a", "boots=2")
+    assert same(before, fleet.look().server("a"))
 
 
 @pytest.mark.soak

@@ -58,6 +58,13 @@ CATALOGS: Acts = (
     Scene("aggregate_info"),
     Scene("compute_service_info"),
 )
+#: What the examples remove.
+OLD_IMAGE = {
+    "name": "debian-11",
+    "src": "images/old.raw",
+    "format": "raw",
+    "checksum": "sha256:fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13",
+}
 HOSTS: Acts = (
     Scene("storage_pool", "computes", ("Keep disks in a folder of the host",)),
     Scene("storage_pool_info", "computes"),
@@ -67,6 +74,7 @@ HOSTS: Acts = (
     Scene("tls_certificate", "kvm3"),
     Scene("tls_certificate_info"),
     Scene("fence_info"),
+    between("computes", flotilla__compute__image=OLD_IMAGE),
     Scene("image", "computes"),
     Scene("image_info", "computes"),
 )
@@ -241,7 +249,8 @@ def as_the_examples_have_them(fleet: Fleet) -> None:
         lab.ok("restart", host)
     lab.ok("exec", "kvm3", "mkdir", "-p", "/etc/pki/libvirt/private")
     (fleet.folder / "images").mkdir()
-    (fleet.folder / "images/appliance.raw").write_bytes(b"test2")  # of the checksum that the example has
+    for name, content in (("appliance", b"test2"), ("old", b"test3")):  # of the checksums that the examples have
+        (fleet.folder / f"images/{name}.raw").write_bytes(content)
 
 
 def _examples_of_the_inventory(fleet: Fleet) -> None:

@@ -36,7 +36,7 @@ __all__ = ["Fence", "Reading", "answering", "fence", "look", "look_at_all", "rea
 
 #: Seconds between two readings of the power: an agent logs in anew each time.
 _PAUSE = 1.0
-_CONNECT = 2.0
+_CONNECT = 3.0
 _AT_ONCE = 16
 _Level = list[Agent]
 

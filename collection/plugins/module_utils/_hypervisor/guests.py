@@ -71,8 +71,8 @@ _WITHOUT_DOMAIN = (
 _WATCHED = ("end_move", "live_migrate")
 #: Steps on what another one, which holds the server's lock, is at work on.
 _BESIDE = ("abort_migration",)
-#: How many servers of one call are worked on at once: libvirt carries out five calls of a connection at a time
-#: (max_client_requests), and starting QEMU is waiting, most of it.
+#: How many servers of one call are worked on at once. Starting QEMU is waiting, most of it; libvirt itself carries out
+#: five calls of a connection at a time (max_client_requests), and has the others wait.
 _AT_ONCE = 16
 
 

@@ -28,10 +28,19 @@ DISK = """<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><sou
 
 
 def made_by_hand(
-    fleet: Fleet, host: str, name: str, mac: str = MAC, bridge: str = "br0", pool: str = "local", data: bool = False
+    fleet: Fleet,
+    host: str,
+    name: str,
+    *,
+    mac: str = MAC,
+    bridge: str = "br0",
+    pool: str = "local",
+    there: str = "",
+    data: bool = False,
 ) -> None:
-    """A domain that runs; with *data* it has a second disk."""
-    folder, there = fleet.lab.pool(pool, host), f"/var/lib/libvirt/pools/{pool}"
+    """A domain that runs; with *data* it has a second disk. *there*: the pool's folder, if it is not the lab's own."""
+    folder = fleet.lab.tree(host, there) if there else fleet.lab.pool(pool, host)
+    there = there or f"/var/lib/libvirt/pools/{pool}"
     files = {"vda": f"{name}.qcow2", **({"vdb": f"{name}-data.qcow2"} if data else {})}
     subprocess.run(["cp", "--sparse=always", fleet.lab.facts["image"], str(folder / files["vda"])], check=True)
     if data:

@@ -203,7 +203,7 @@ def test_examples_of_all_else(spent: Fleet) -> None:
     as_the_examples_have_them(fleet)
     perform(fleet, CATALOGS)
     perform(fleet, HOSTS)
-    made_by_hand(fleet, "kvm1", "mail")
+    made_by_hand(fleet, "kvm1", "mail", there="/srv/guests")
     run = perform(fleet, SERVERS)
     assert "mail:" in run.results("adopt: Show what belongs into the inventory")["kvm1"]["msg"]
     world = fleet.look()
@@ -228,6 +228,7 @@ def as_the_examples_have_them(fleet: Fleet) -> None:
     for host in lab.hosts:
         lab.ok("exec", host, "mkdir", "/var/lib/libvirt/srv")
         lab.ok("exec", host, "mount", "--bind", "/var/lib/libvirt/srv", "/srv")
+        lab.tree(host, "/srv").symlink_to("var/lib/libvirt/srv")  # as this machine sees it
         lab.ok("exec", host, "ip", "link", "add", "eno2", "master", "br0", "up", "type", "veth")
         lab.virsh(host, "pool-destroy", "local")
         lab.virsh(host, "pool-undefine", "local")

@@ -81,7 +81,8 @@ class ActionModule(Planner):
 
     def _validate(self) -> Result:
         # Before anything is made: a broken inventory leaves not even an empty ledger behind.
-        declared = self.declare()
+        with self.putting_together(self._modules()):
+            declared = self.declare()
         ledger = self.open_ledger(create=not self.check_mode)
         run: dict[str, Json] = {"id": None, "since": time.time()}
         if ledger is not None:
@@ -89,6 +90,13 @@ class ActionModule(Planner):
                 run["id"] = self.start_run(ledger)  # first: it buries dead runs, which writes to their servers' rows
             run["since"] = ledger.now()
         return {"changed": False, "declared": declared.pack(), "run": run}
+
+    def _modules(self) -> list[str]:
+        """What the run's next tasks call on hosts, as far as the names of its variables tell."""
+        if "fleet_lose" in self._task_vars:
+            return []
+        acts = not self.check_mode and not self._task_vars.keys().isdisjoint(("fleet_action", "fleet_host"))
+        return ["compute_info", *(["server"] if acts else [])]
 
     def _reconcile(self, args: Arguments) -> Result:
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()

@@ -10,6 +10,9 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import abc
+import contextlib
+import os
+import signal
 import typing as t
 from pathlib import Path
 
@@ -43,6 +46,7 @@ class FleetAction(ActionBase):
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {}
     constraints: t.ClassVar[dict[str, t.Any]] = {}
     _requires_connection = False
+    _opened: Ledger | None = None
 
     @abc.abstractmethod
     def perform(self, args: Arguments) -> Result:
@@ -101,6 +105,31 @@ class FleetAction(ActionBase):
             raise InvalidInput(f"fleet_state_dir: found {folder!r}, allowed is an absolute path")
         return folder
 
+    @contextlib.contextmanager
+    def putting_together(self, modules: t.Sequence[str]) -> t.Iterator[None]:
+        """Beside what is done meanwhile, have Ansible put these modules together with all that they import.
+
+        It does so once a run, in the first worker that needs the module, behind a lock, and keeps it for the others:
+        every host would wait for it. What goes wrong here goes wrong there again, and is said there.
+        """
+        beside = os.fork() if modules else None
+        if beside == 0:
+            self._put_together(modules)
+        try:
+            yield
+        except BaseException:
+            if beside:  # a run that ends now removes the folder that it writes into
+                os.kill(beside, signal.SIGKILL)
+                os.waitpid(beside, 0)
+            raise
+
+    def _put_together(self, modules: t.Sequence[str]) -> t.NoReturn:
+        try:
+            for module in modules:
+                self._configure_module(f"flotilla.compute.{module}", {}, self._task_vars)
+        finally:
+            os._exit(0)  # it is a copy of a worker: its exit handlers are the worker's
+
     @t.overload
     def open_ledger(self, *, create: t.Literal[True]) -> Ledger: ...
 
@@ -108,12 +137,14 @@ class FleetAction(ActionBase):
     def open_ledger(self, *, create: bool) -> Ledger | None: ...
 
     def open_ledger(self, *, create: bool) -> Ledger | None:
-        """The ledger; None where there is none and it should not be made. Check mode never makes one."""
+        """The ledger, opened once; None where there is none and it should not be made. Check mode never makes one."""
         from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
         if create and self.check_mode:
             raise RuntimeError("a ledger is never made in check mode")
-        return Ledger.open(self.ledger_url, create=create, readonly=self.check_mode)
+        if self._opened is None:
+            self._opened = Ledger.open(self.ledger_url, create=create, readonly=self.check_mode)
+        return self._opened
 
 
 def failure(exc: FlotillaError) -> Result:

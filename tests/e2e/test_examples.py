@@ -239,7 +239,8 @@ def as_the_examples_have_them(fleet: Fleet) -> None:
     # The examples look for web1 on kvm1: there is most memory free, and nothing else counts.
     others = ("cpu_weight_multiplier", "disk_weight_multiplier", "io_ops_weight_multiplier")
     fleet.all["fleet_scheduler"] = dict.fromkeys(others, 0.0)
-    fleet.computes["kvm2"]["compute_reserved"] = {"memory": "4GiB"}
+    for host in ("kvm2", "kvm3"):
+        fleet.computes[host]["compute_reserved"] = {"memory": "4GiB"}
     fleet.compute_defaults = {
         "compute_host_emulation": True,
         "compute_host_packages": ["qemu-system-x86", "python3-libvirt"],  # those that the lab's hosts have

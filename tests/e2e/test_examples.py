@@ -236,11 +236,11 @@ def as_the_examples_have_them(fleet: Fleet) -> None:
             "compute_migration_uri": f"qemu+tls://{host}/system",
             "compute_fence": {"agent": agent, "plug": host},
         }
-    # The examples look for web1 on kvm1: there is most memory free, and nothing else counts.
+    # The examples look for web1 on kvm1, and move to kvm2: so much memory is free there, and nothing else counts.
     others = ("cpu_weight_multiplier", "disk_weight_multiplier", "io_ops_weight_multiplier")
     fleet.all["fleet_scheduler"] = dict.fromkeys(others, 0.0)
-    for host in ("kvm2", "kvm3"):
-        fleet.computes[host]["compute_reserved"] = {"memory": "4GiB"}
+    for host, reserved in (("kvm2", "4GiB"), ("kvm3", "8GiB")):
+        fleet.computes[host]["compute_reserved"] = {"memory": reserved}
     fleet.compute_defaults = {
         "compute_host_emulation": True,
         "compute_host_packages": ["qemu-system-x86", "python3-libvirt"],  # those that the lab's hosts have

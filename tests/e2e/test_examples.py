@@ -92,6 +92,7 @@ SERVERS: Acts = (
     between("localhost", flotilla__compute__server_action={"server": "web1", "action": "start"}, delegate_to="kvm1"),
     SURVEY,
     Scene("migrate"),
+    SURVEY,
     between("localhost", flotilla__compute__migrate={"server": "db1", "host": "kvm1"}, delegate_to=DB1),
     SURVEY,
     Scene("plan"),

@@ -114,7 +114,7 @@ class ActionModule(Carrier):
             run = dataclasses.replace(run, id=self.start_run(ledger))
         with ended_on_error(run):
             plan, fleet = reconcile(
-                declared, self.known(declared, host, survey, since), run, now=self.now(ledger), host=host
+                declared, self.known(declared, args["name"], survey, since), run, now=self.now(ledger), host=host
             )
             result = self._planned(args["name"], host, plan_result(plan, declared, run_id=run.id, fleet=fleet))
         if ledger is not None and run.id is not None:

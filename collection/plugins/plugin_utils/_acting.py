@@ -79,7 +79,7 @@ class Acting(Carrier):
         if not self.check_mode:
             run = dataclasses.replace(run, id=self.start_run(ledger))
         with ended_on_error(run):
-            computes = self.known(declared, host, survey, since)
+            computes = self.known(declared, args["server"], survey, since)
             entry = planned(declared, computes, run, asked, now=self.now(ledger))
             _check_images(entry)
             result = self._act(entry, asked_for)

@@ -20,7 +20,7 @@ from ansible import constants, context
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import TASKS, power_state, vm_state
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
@@ -32,6 +32,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacua
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute, surveyed
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move, move_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.rolling import interrupts
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.sightings import left_since
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import checks_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._health import TIMEOUT, check_turn, wait_port
 from ansible_collections.flotilla.compute.plugins.plugin_utils._kept_snapshots import keep_snapshots
@@ -317,11 +318,19 @@ class Carrier(Teller):
         since = float((read.get("run") or {}).get("since") or 0)
         return since if now - since <= declared.settings.survey_max_age else now
 
-    def known(self, declared: Declared, host: str, survey: Result, now: float) -> list[Compute]:
+    def known(self, declared: Declared, server: str, survey: Result, now: float) -> list[Compute]:
         """This host as it is now; the others as they were surveyed in this run, if that is not too long ago."""
-        if self.surveyed_since(now, declared) < now:
-            return self.computes(declared, {host: survey})
-        return surveyed(declared.computes, {host: survey})
+        host, since = self.target_host(), self.surveyed_since(now, declared)
+        if since >= now:
+            return surveyed(declared.computes, {host: survey})
+        computes, ledger = self.computes(declared, {host: survey}), self.open_ledger(create=False)
+        left = left_since(ledger.snapshot() if ledger is not None else None, server, host, computes, since)
+        if left is not None:
+            raise Refused(
+                f"{server} has come from {left} to {host} since {left} was surveyed: import the playbook "
+                "flotilla.compute.survey before this task, too"
+            )
+        return computes
 
     def _note_success(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
         last = outcome["results"][-1]

@@ -15,6 +15,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.wherea
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Snapshot
 
 
@@ -45,4 +46,18 @@ def remembered(snapshot: Snapshot | None) -> list[Remembered]:
     return [Remembered(row.id, row.name, row.host, row.record) for row in rows if row.vm_state != "soft-delete"]
 
 
-__all__ = ["remembered", "seen"]
+def left_since(
+    snapshot: Snapshot | None, server: str, host: str, computes: t.Iterable[Compute], since: float
+) -> str | None:
+    """A host whose survey, made at *since* or later, shows the server running that has come to *host* after it, as the
+    ledger knows. *server*: its name or id. A play that moves a server twice has old surveys at the second time."""
+    rows = snapshot.servers.values() if snapshot is not None else ()
+    row = next((row for row in rows if server in (row.id, row.name) and row.vm_state != "soft-delete"), None)
+    if row is None or row.host != host or row.updated <= since:
+        return None
+    others = (compute for compute in computes if compute.up and compute.name != host)
+    shows = (other.name for other in others if any(guest.id == row.id and guest.active for guest in other.guests))
+    return next(shows, None)
+
+
+__all__ = ["left_since", "remembered", "seen"]

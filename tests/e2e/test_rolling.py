@@ -53,5 +53,18 @@ def test_a_group_rolls_and_stops_at_the_first_that_is_not_well(fleet: Fleet) -> 
     for first, second in itertools.pairwise(sorted(last, key=lambda action: action.started)):
         assert first.ended is not None
         assert first.ended <= second.started
+
+    # A share of the group, which is two of three: c comes after them, and not at all after so many failures.
+    fleet.declare("a", "b", "c", flavor="small")
+    share: dict[str, t.Any] = {"fleet_allow": "restart", "fleet_max_disrupted": "67%", "fleet_max_failures": 1}
+    run = fleet.run(test_ill=["a"], **share).failed()
+    assert "guests are interrupted in 2 rounds" in run.stdout
+    assert run.failures == [
+        "a: it is not healthy: Assertion failed",
+        "c: not begun: fleet_max_failures is 1, and failed have a; mend the cause and run again",
+    ]
+    world = fleet.look()
+    assert {name: world.server(name).memory for name in ("a", "b", "c")} == {"a": 192, "b": 192, "c": 128}
+    assert fleet.reconcile(**share).all_steps == {"c": ["stop", "reconfigure", "start"]}
     assert fleet.reconcile().all_steps == {}
     fleet.whole()

@@ -108,6 +108,9 @@ def test_a_shelved_server_keeps_its_disk_and_its_address(fleet: Fleet) -> None:
     (row,) = [row for row in fleet.snapshot.servers.values() if row.name == "a"]
     assert (row.id, row.vm_state) == (before.id, "shelved_offloaded")
     assert "while it is in vm_state shelved_offloaded" in refused(act(fleet, "start"))
+    act(fleet, "lock", reason="kept").ok()
+    assert refused(act(fleet, "unshelve")) == f"Instance {before.id} is locked (by root: kept)"
+    act(fleet, "unlock").ok()
     assert fleet.look().volumes(before.id) == {("shared", f"{before.id}-shelved")}
     # It goes where there is room, and the pool: its first host takes nobody.
     fleet.computes["kvm1"] = {"compute_state": "disabled"}

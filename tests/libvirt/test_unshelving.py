@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server made of its snapshots, on libvirt's test driver: what is there of an earlier life is never taken for it."""
+"""Shelved servers on libvirt's test driver: the record that one is kept with, and a server made of its snapshots again,
+for which what is there of an earlier life is never taken."""
 
 from __future__ import annotations
 
@@ -112,3 +113,66 @@ def test_disks_beside_which_nothing_was_written_yet_are_made_anew(
     (result,) = run("unshelve", **left.asked)
     assert not result.get("failed"), result["message"]
     assert left.made == [left.volume]
+
+
+# -- the record that it is kept with ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(conn: t.Any, record: Record, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What lies in the pool of the one server of this host, which is shelved."""
+    domain = conn.lookupByName("web1")
+    domain.destroy()
+    domain.undefine()
+    shelved = dataclasses.replace(record, marks={"shelved_offloaded": {"pool": "local", "snapshots": []}})
+    found = {f"local {record.id}-shelved": pack_sidecar(shelved)}
+
+    def write(_self: Storage, pool: str, name: str, data: bytes) -> bool:
+        changed = found.get(f"{pool} {name}") != data
+        found[f"{pool} {name}"] = data
+        return changed
+
+    # The driver has no streams.
+    monkeypatch.setattr(Storage, "write_volume", write)
+    monkeypatch.setattr(Storage, "read_volume", lambda _self, pool, name: found.get(f"{pool.name} {name}"))
+    return found
+
+
+def locking(record: Record) -> dict[str, t.Any]:
+    marks = {"shelved_offloaded": {"pool": "local", "snapshots": []}, "lock": {"by": "ops", "reason": "", "at": 1.0}}
+    # As a plan has it, for the host that it was on.
+    return dataclasses.replace(record, generation=5, host_id="h1", marks=marks).to_json()
+
+
+def test_a_shelved_server_is_locked_in_the_record_that_it_is_kept_with(
+    run: t.Callable[..., list[dict[str, t.Any]]], record: Record, kept: dict[str, bytes]
+) -> None:
+    for changed in (True, False):
+        (result,) = run("update_shelved", record=locking(record))
+        assert (result.get("failed"), result["changed"]) == (None, changed), result["message"]
+    (now,) = map(read_sidecar, kept.values())
+    assert (now.generation, now.lock, now.host_id) == (5, "by ops", None)
+    # The ledger has what the pool has.
+    assert Record.from_json(result["record"]) == now
+
+
+def test_one_that_was_cut_short_is_written_anew(
+    run: t.Callable[..., list[dict[str, t.Any]]], record: Record, kept: dict[str, bytes]
+) -> None:
+    kept.update({name: data[:200] for name, data in kept.items()})
+    (result,) = run("update_shelved", record=locking(record))
+    assert not result.get("failed"), result["message"]
+    assert [read_sidecar(data).lock for data in kept.values()] == ["by ops"]
+
+
+def test_one_that_somebody_has_changed_or_taken_away_is_left_as_it_is(
+    run: t.Callable[..., list[dict[str, t.Any]]], record: Record, kept: dict[str, bytes]
+) -> None:
+    before = dict(kept)
+    (result,) = run("update_shelved", record=locking(record), expects=3)
+    assert "has generation 4, the plan was made from generation 3" in result["message"]
+    assert kept == before
+    kept.clear()
+    (result,) = run("update_shelved", record=locking(record))
+    assert result["message"] == "server 'web1' isn't shelved on this host any more; plan again"
+    assert kept == {}

@@ -169,14 +169,19 @@ def _lock(request: Request, record: Record, _guest: Guest | None) -> Planned:
     if "lock" in record.marks:
         return []
     mark = {"by": request.by, "reason": request.options.get("reason") or "", "at": request.leave.now}
-    return [Step("update", "lock", marks={"lock": mark})]
+    return [Step(_writing(record), "lock", marks={"lock": mark})]
 
 
 def _unlock(_request: Request, record: Record, _guest: Guest | None) -> Planned:
     if not record.lock:
         return []
     spec = {key: value for key, value in record.spec.items() if key != "locked"}
-    return [Step("update", "unlock", spec=spec, marks={"lock": None})]
+    return [Step(_writing(record), "unlock", spec=spec, marks={"lock": None})]
+
+
+def _writing(record: Record) -> str:
+    """The step that changes nothing but the record: a shelved server has no domain that bears it."""
+    return "update_shelved" if SHELVED in record.marks else "update"
 
 
 def _soft_delete(request: Request, record: Record, guest: Guest | None) -> Planned:

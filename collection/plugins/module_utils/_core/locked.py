@@ -50,6 +50,13 @@ def lock_of(desired: Server, record: Record) -> str:
     return record.lock if "lock" in record.marks or desired.spec.get("locked") else ""
 
 
+def lock_on_deleted(record: Record) -> str:
+    """What keeps a server that was deleted softly from being reclaimed: somebody has locked it since. Whoever deleted a
+    locked one had leave to."""
+    lock, deleted = record.marks.get("lock") or {}, record.marks["soft_delete"]
+    return record.lock if float(lock.get("at") or 0) > float(deleted["at"]) else ""
+
+
 def kept_out(steps: list[Step], held: list[Step], lock: str) -> tuple[list[Step], list[Step]]:
     """Nothing that changes the guest happens to a locked server; its record may change."""
     if not any(step.kind in _LOCKED_OUT for step in (*steps, *held)):
@@ -62,4 +69,4 @@ def kept_out(steps: list[Step], held: list[Step], lock: str) -> tuple[list[Step]
     return [step for step in steps if step.kind in _HARMLESS], locked
 
 
-__all__ = ["kept_out", "lock_of"]
+__all__ = ["kept_out", "lock_of", "lock_on_deleted"]

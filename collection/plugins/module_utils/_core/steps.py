@@ -32,7 +32,7 @@ from .differences import (
 )
 from .growing import grow_step, grows, while_it_runs
 from .hardware import hardware_of
-from .locked import kept_out, lock_of
+from .locked import kept_out, lock_of, lock_on_deleted
 from .loss import loses_root
 from .model import Guest, Json, Record, Server, Spec
 from .move import end_move, is_moving
@@ -305,16 +305,18 @@ def _absent(
         plan = _absent(record, guest, volumes=volumes, leave=leave, leaves=leaves, hold=hold)
         return dataclasses.replace(plan, steps=(first, *plan.steps)) if plan.steps else plan
     mark = record.marks.get("soft_delete")
-    if record.lock and "locked" not in leave.allow and mark is None:
-        kind = "delete" if guest is None else "soft_delete"
-        return _by_leave(Step(kind, f"{leaves}; locked {record.lock}", hold="locked"), leave)
+    over = mark is None or leave.now - float(mark["at"]) >= leave.reclaim
+    lock = record.lock if mark is None else lock_on_deleted(record)
+    if lock and over and "locked" not in leave.allow:
+        kind = "soft_delete" if guest is not None and mark is None else "delete"
+        why = leaves if mark is None else "deleted softly, its time is over"
+        return _by_leave(Step(kind, f"{why}; locked {lock}", hold="locked"), leave)
     if guest is None:
         # Nothing softens this: there is no domain left that could wait for fleet_reclaim.
         disks = SHELVED in record.marks
         disks |= any(disk.volume in volumes for disk in record.disks if disk.role != "config")
         return _by_leave(Step("delete", f"{leaves}, its domain is gone", hold="delete" if disks else None), leave)
     if mark is not None:
-        over = leave.now - float(mark["at"]) >= leave.reclaim
         if over and guest.state != "shutoff":
             why = "deleted softly, its time is over; somebody has started it since, and may need it"
             return _by_leave(Step("delete", why, hold="delete"), leave)

@@ -64,7 +64,7 @@ _LARGEST_DRIVE = 64 * MIB
 #: Steps that have a meaning where the server has no domain.
 _WITHOUT_DOMAIN = (
     *("create", "define", "delete", "drop_stale", "evacuate", "reclaim", "shelve", "tidy", "undefine"),
-    *("end_move", "live_migrate", "undo_evacuation", "unshelve"),
+    *("end_move", "live_migrate", "undo_evacuation", "unshelve", "update_shelved"),
     *(BRING, FORGET),
 )
 #: Steps that a worker of this host's own carries out, and that calls watch.

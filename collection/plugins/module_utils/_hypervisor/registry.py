@@ -113,7 +113,7 @@ _KINDS: t.Final[t.Mapping[t.Callable[[], Handlers], tuple[str, ...]]] = {
     _moving: ("migrate", "undo_migration"),
     _rescue: ("rescue", "unrescue"),
     _resizing: ("confirm_resize", "resize", "revert_resize"),
-    _shelving: ("delete", "shelve", "tidy", "unshelve"),  # its `delete` knows of shelved servers, too
+    _shelving: ("delete", "shelve", "tidy", "unshelve", "update_shelved"),  # its `delete` knows of shelved servers, too
     _snapshots: ("snapshot",),
 }
 _ROOMS: t.Final[t.Mapping[str, t.Callable[[], Handlers]]] = {

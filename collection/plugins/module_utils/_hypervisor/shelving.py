@@ -35,7 +35,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import MARK, ROLE
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import wait_built
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, wait_built
 
 
 def snapshots_of(record: Record) -> tuple[Snapshot, ...]:
@@ -134,12 +134,22 @@ def _remove_disks(job: Job, record: Record) -> bool:
 
 
 def _find(job: Job) -> Record | None:
+    kept = _kept(job)
+    return None if kept is None else kept[1]
+
+
+def _kept(job: Job) -> tuple[Pool, Record | None] | None:
+    """The pool that has a shelved server's record, and the record, None for one that was never written to its end."""
+    unreadable = None
     for pool in job.host.storage.active_pools():
-        with contextlib.suppress(InvalidRecord):
+        try:
             record = job.host.storage.read_sidecar(pool, job.order.server_id, role=ROLE)
-            if record is not None and record.fleet_id == job.host.fleet_id:
-                return record
-    return None
+        except InvalidRecord:
+            unreadable = unreadable or (pool, None)
+            continue
+        if record is not None and record.fleet_id == job.host.fleet_id:
+            return pool, record
+    return unreadable
 
 
 def _unshelve(job: Job) -> handlers.Outcome:
@@ -227,11 +237,29 @@ def _delete(job: Job) -> handlers.Outcome:
     return changed or gone, "deleted, with its snapshots" if gone else message
 
 
+def _update(job: Job) -> handlers.Outcome:
+    """Another record, with a lock or without. One that a kill has cut short is written anew, from the plan's."""
+    kept = None if job.present is not None else _kept(job)
+    if kept is None:
+        raise Stale(f"server {job.order.name!r} isn't shelved on this host any more; plan again")
+    pool, now = kept
+    target = dataclasses.replace(job.order.target, host_id=None)
+    if now is not None and target != now and now.generation != job.order.expects:
+        raise Stale(
+            f"server {job.order.name!r} has generation {now.generation}, the plan was made from generation "
+            f"{job.order.expects}: somebody changed it; plan again"
+        )
+    job.told["record"] = target.to_json()
+    changed = job.host.storage.write_sidecar(target, role=ROLE, pool=pool.name)
+    return changed, "record written" if changed else "nothing to do"
+
+
 HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {
     "delete": _delete,
     "shelve": _shelve,
     "tidy": _tidy,
     "unshelve": _unshelve,
+    "update_shelved": _update,
 }
 
 __all__ = ["HANDLERS", "snapshots_of"]

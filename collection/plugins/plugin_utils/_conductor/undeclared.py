@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.locked import lock_on_deleted
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import foreign_disks
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import resize_of
@@ -168,7 +169,8 @@ def _unfinished(given: Situation, where: Whereabouts) -> t.Iterator[Draft]:
 
 def _rest_of(given: Situation, record: Record, compute: Compute) -> ServerPlan:
     mark = record.marks.get("soft_delete")
-    if mark is not None and given.leave.now - float(mark["at"]) >= given.leave.reclaim:
+    over = mark is not None and given.leave.now - float(mark["at"]) >= given.leave.reclaim
+    if over and not lock_on_deleted(record):
         return ServerPlan(steps=(Step("delete", "its deletion was not finished"),))
     return plan_prune(record, None, volumes=compute.volumes, leave=given.leave)
 

@@ -30,7 +30,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.room import Room
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import AFTER, RULES, TASKS
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined, plan_server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import (
+    Leave,
+    ServerPlan,
+    as_defined,
+    plan_prune,
+    plan_server,
+)
 
 ID = "5a0c7a0e-0000-4000-8000-000000000001"
 FLAVOR = Flavor("m1.small", vcpus=1, ram=256, disk=1)
@@ -173,6 +179,19 @@ def test_a_lock_has_its_reason_and_who_set_it_and_stays_the_first_one() -> None:
     assert plan_action(ask("unlock"), its, found(its, "shutoff")).steps == ()
 
 
+def test_a_shelved_server_is_locked_where_it_is_kept() -> None:
+    """It has no domain that could bear the lock."""
+    shelved = record("shelved", marks={"shelved_offloaded": {}})
+    (step,) = plan_action(ask("lock", reason="kept"), shelved, None).steps
+    assert step.kind == "update_shelved"
+    locked = dataclasses.replace(shelved, marks={**shelved.marks, **step.marks})
+    for action in ("unshelve", "delete", "force_delete"):
+        with pytest.raises(Refused, match=rf"^Instance {ID} is locked \(by ops: kept\)$"):
+            plan_action(ask(action), locked, None)
+    (step,) = plan_action(ask("unlock"), locked, None).steps
+    assert (step.kind, step.marks) == ("update_shelved", {"lock": None})
+
+
 def test_reconcile_holds_every_step_of_a_locked_server_by_name_and_reason() -> None:
     its = record(marks={"lock": {"by": "ops", "reason": "disk swap", "at": NOW}})
     volumes = frozenset({f"{ID}-root"})
@@ -192,6 +211,27 @@ def test_reconcile_holds_every_step_of_a_locked_server_by_name_and_reason() -> N
         declared("stopped"), its, found(its, "running"), volumes=volumes, leave=Leave(frozenset({"locked"}))
     )
     assert [step.kind for step in let_go.steps] == ["update", "stop"]
+
+
+@pytest.mark.parametrize(("declared_absent", "gone"), [(True, False), (False, False), (False, True)])
+def test_what_was_locked_after_its_deletion_is_not_reclaimed(declared_absent: bool, gone: bool) -> None:
+    """The lock that it had before, whoever deleted it had leave to pass. Its domain may be *gone*, by hand."""
+    deleted = {"soft_delete": {"at": NOW}}
+    later = Leave(reclaim=3600, now=NOW + 9999)
+
+    def plan(at: float, leave: Leave) -> ServerPlan:
+        its = record(marks={**deleted, "lock": {"by": "ops", "reason": "evidence", "at": at}})
+        guest = None if gone else found(its, "shutoff")
+        if declared_absent:
+            return plan_server(declared("absent"), its, guest, volumes=frozenset(), leave=leave)
+        return plan_prune(its, guest, volumes=frozenset(), leave=leave)
+
+    held = plan(NOW + 1, later)
+    assert (held.steps, [(step.kind, step.hold) for step in held.held]) == ((), [("delete", "locked")])
+    assert "locked by ops: evidence" in held.held[0].why
+    allowed = plan(NOW + 1, dataclasses.replace(later, allow=frozenset({"locked"})))
+    assert [step.kind for step in allowed.steps] == ["delete"]
+    assert [step.kind for step in plan(NOW - 1, later).steps] == ["delete"]
 
 
 def test_deleting_is_soft_where_the_fleet_gives_time_and_needs_leave_where_it_is_for_good() -> None:

@@ -17,9 +17,10 @@ import difflib
 import typing as t
 
 from .adopting import NO_BYTES
-from .errors import InvalidInput
+from .errors import InvalidInput, Refused
 from .loss import loses_root
 from .model import GIB, Guest, Image, Json, Record, Spec
+from .rebuilding import cut_off
 from .snapshot import Snapshot
 from .states import route
 from .steps import SHELVED, Step, rescue_steps, shelve_steps
@@ -67,6 +68,11 @@ def rescue(
     options: t.Mapping[str, Json], record: Record, guest: Guest | None, images: t.Mapping[str, Image]
 ) -> list[Step]:
     """Booted from another image, its own one unless another is named."""
+    if cut_off(record):
+        raise Refused(
+            f"Instance {record.id} cannot be rescued: a rebuild of {record.name} was cut off, so its root disk is not "
+            "whole; rebuild it first"
+        )
     wanted = options.get("image")
     image = record.image if wanted is None else named(str(wanted), images, "image")
     if image.checksum == NO_BYTES:
@@ -119,7 +125,9 @@ def rebuild(
             spec[option] = options[option]
     state = _state(guest)
     down = [Step(kind, "for the next step") for kind in route(state, "stopped")]
-    up = [Step(kind, "as it was before") for kind in route("shutoff", _AFTERWARDS.get(state, "active"))]
+    # One that was cut off has turned the guest off itself.
+    before = str(record.spec.get("state", "active")) if cut_off(record) else _AFTERWARDS.get(state, "active")
+    up = [Step(kind, "as it was before") for kind in route("shutoff", before)]
     why, lost = f"asked for, from image {image.name}", loses_root(record)
     if lost:
         return [*down, Step("rebuild", f"{why}; {lost}", spec=spec, hold="data_loss"), *up]

@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core import rebuilding
 from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import (
     Request,
     outlook,
@@ -66,6 +67,8 @@ if t.TYPE_CHECKING:
 _PLACED = frozenset({"grow", "resize", "revert_resize", "unshelve"}) | MOVES
 
 
+#: Step -> the mark that it takes away, whatever the plan says.
+_ENDS = {"rebuild": rebuilding.MARK, "restore": "soft_delete"}
 #: Nova's words (exception.ServiceUnavailable), which say no host's name; ours do.
 _UNAVAILABLE = "Service is unavailable at this time. "
 
@@ -172,8 +175,8 @@ class Act(Reconcile):
         for step in plan.steps:
             state = "shutoff" if step.kind == "soft_delete" else AFTER.get(step.kind, state)
             marks = {**record.marks, **({"soft_delete": {"at": 0}} if step.kind == "soft_delete" else {}), **step.marks}
-            if step.kind == "restore":
-                marks["soft_delete"] = None
+            if step.kind in _ENDS:
+                marks[_ENDS[step.kind]] = None
             if step.kind == "shelve":
                 marks[SHELVED] = {}
             spec = record.spec if step.spec is None else step.spec

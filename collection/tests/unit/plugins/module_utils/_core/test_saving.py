@@ -159,6 +159,22 @@ def test_rebuild_changes_what_it_is_told_to(state: str, before: list[str], back:
         ask("rebuild", record(), "paused")
 
 
+@pytest.mark.parametrize(("was", "back"), [("active", ["start"]), ("stopped", [])])
+def test_a_rebuild_that_was_cut_off_is_done_again_and_leaves_the_state_of_before(was: str, back: list[str]) -> None:
+    """The guest was turned off for it: that says nothing of what it was in before. The record does."""
+    spec = declared(was).spec
+    cut = record(spec, rebuilding={"spec": dict(spec)})
+    assert kinds(ask("rebuild", cut, "shutoff")) == ["rebuild", *back]
+
+
+def test_a_server_without_a_whole_root_disk_is_not_rescued() -> None:
+    cut = record(rebuilding={"spec": dict(declared().spec)})
+    with pytest.raises(
+        Refused, match=rf"^Instance {ID} cannot be rescued: a rebuild of web1 was cut off, .*; rebuild it first$"
+    ):
+        ask("rescue", cut, "shutoff", image="other")
+
+
 # -- declared -----------------------------------------------------------------------------------------------------
 
 

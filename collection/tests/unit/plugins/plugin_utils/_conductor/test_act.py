@@ -140,6 +140,14 @@ def test_a_lock_is_a_mark_in_the_record_that_unlock_takes_away(world: World) -> 
     assert set(deed["record"]["marks"]) == {"soft_delete"}
 
 
+def test_a_rebuild_that_was_cut_off_and_is_asked_for_again_leaves_nothing_to_do(world: World) -> None:
+    cut = world.with_record(marks={"rebuilding": {"spec": dict(world.record.spec)}})
+    off = cut._replace(guests={world.host: [dataclasses.replace(cut.guests[world.host][0], state="shutoff")]})
+    plan = off.plan("rebuild")
+    assert [step.kind for step in plan.servers[0].steps] == ["rebuild", "start"]
+    assert plan.notes == ()
+
+
 def test_a_server_is_known_by_name_and_by_id(world: World) -> None:
     assert world.plan("pause", world.record.id).servers[0].name == "web1"
     with pytest.raises(InvalidInput, match=r"^there is no server 'web2'; did you mean 'web1'\?$"):

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -22,12 +24,23 @@ SMALL_POOL = """\
 """
 
 
+def wide(fleet: Fleet) -> dict[str, str]:
+    """An image of which nobody says that it needs 2 GiB."""
+    file = fleet.folder / "wide.qcow2"
+    shutil.copyfile(fleet.all["fleet_images"]["tick"]["file"], file)
+    subprocess.run(["qemu-img", "resize", "-q", file, "2G"], check=True)
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"file": str(file), "format": "qcow2", "checksum": f"sha256:{checksum}"}
+
+
 def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet) -> None:
     image = fleet.all["fleet_images"]["tick"]
     fleet.all["fleet_images"]["changed"] = {**image, "checksum": f"sha256:{'0' * 64}"}
     fleet.all["fleet_images"]["missing"] = {**image, "file": "/nowhere/at-all.qcow2", "checksum": f"sha256:{'1' * 64}"}
     fleet.all["fleet_images"]["mislabelled"] = {**image, "format": "raw"}
+    fleet.all["fleet_images"]["wide"] = wide(fleet)
     fleet.all["fleet_flavors"]["huge"] = {"vcpus": 1, "ram": "1TiB", "disk": 1}
+    fleet.all["fleet_flavors"]["roomy"] = {"vcpus": 1, "ram": 128, "disk": 2}
     fleet.declare("good1", "good2", state="stopped")
     fleet.declare("changed", image="changed", state="stopped")
     fleet.declare("missing", image="missing", state="stopped")
@@ -35,6 +48,7 @@ def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet)
     fleet.declare("good1", "mislabelled", host="kvm1")
     fleet.declare("mislabelled", image="mislabelled", state="stopped")
     fleet.declare("huge", flavor="huge", state="stopped")
+    fleet.declare("wide", image="wide", state="stopped")
 
     run = fleet.run().failed()
     assert fleet.look().states == {"good1": "shutoff", "good2": "shutoff"}
@@ -46,7 +60,9 @@ def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet)
         "missing": 1,
         "mislabelled": 1,
         "huge": 1,
+        "wide": 1,
     }, run.failures
+    assert "Flavor's disk is too small for requested image. The root disk of 1 GiB" in causes["wide"][0]
     assert "No valid host was found" in causes["huge"][0]
     for host in fleet.lab.hosts:
         assert host in causes["huge"][0]
@@ -60,7 +76,8 @@ def test_broken_images_and_too_large_servers_leave_the_others_done(fleet: Fleet)
 
     fleet.all["fleet_images"].update(dict.fromkeys(("changed", "missing", "mislabelled"), image))
     fleet.all["fleet_flavors"]["huge"]["ram"] = 128
-    assert fleet.touching("changed", "missing", "mislabelled", "huge").rc == 0
+    fleet.declare("wide", flavor="roomy")
+    assert fleet.touching("changed", "missing", "mislabelled", "huge", "wide").rc == 0
     fleet.whole()
     assert fleet.reconcile().changed == 0
 

@@ -13,6 +13,9 @@ import libvirt
 import pytest
 from tests.libvirt.test_landing import error
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, End, Move, marked
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job, is_arriving
 
 
@@ -52,3 +55,34 @@ def test_a_guest_whose_memory_is_on_its_way_here(reason: int, answer: t.Any, arr
 def test_a_guest_that_comes_has_a_job() -> None:
     assert has_job(paused(libvirt.VIR_DOMAIN_PAUSED_MIGRATION, error(libvirt.VIR_ERR_OPERATION_UNSUPPORTED)))
     assert not has_job(paused(libvirt.VIR_DOMAIN_PAUSED_MIGRATION, error(libvirt.VIR_ERR_OPERATION_INVALID)))
+
+
+@pytest.mark.parametrize(
+    ("under_way", "post_copy", "says"),
+    [
+        (False, False, "Cannot 'abort live migration' instance {id}: no migration of it is running"),
+        (
+            True,
+            True,
+            "Migration m1 state of instance {id} is running (post-copy). "
+            "Cannot abort live migration while the migration is in this state.",
+        ),
+    ],
+)
+def test_a_migration_that_can_not_be_aborted_is_refused_in_novas_words(
+    run: t.Callable[..., list[dict[str, t.Any]]],
+    conn: t.Any,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    under_way: bool,
+    post_copy: bool,
+    says: str,
+) -> None:
+    moving = marked(record, Move("m1", SOURCE, End("kvm2")))
+    domains.write_record(conn.lookupByName("web1"), moving)
+    # The driver migrates nothing.
+    monkeypatch.setattr(transit, "has_job", lambda _domain: under_way)
+    monkeypatch.setattr(transit, "is_post_copy", lambda _domain: post_copy)
+    (result,) = run("abort_migration")
+    assert (result["failed"], result["message"]) == (True, says.format(id=record.id))
+    assert domains.record_of(conn.lookupByName("web1")) == moving

@@ -134,9 +134,8 @@ def _root_size(flavor: Flavor, image: Image, image_size: int | None) -> int:
     if flavor.disk < image.min_disk or size < (image_size or 0):
         needs = max(image.min_disk * GIB, image_size or 0)
         raise InvalidInput(
-            f"flavor {flavor.name!r} has a disk of {flavor.disk} GiB, "
-            f"image {image.name!r} needs {needs / GIB:.3g} GiB. "
-            "Flavor's disk is too small for requested image."
+            f"Flavor's disk is too small for requested image. Flavor {flavor.name!r} has a disk of {flavor.disk} GiB, "
+            f"image {image.name!r} needs {needs / GIB:.3g} GiB"
         )
     return size
 

@@ -166,6 +166,11 @@ def check_flavor(record: Record, flavor: Flavor) -> None:
             f"Flavor's memory is too small for requested image. Image {image.name!r} needs {image.min_ram} MiB, "
             f"flavor {flavor.name!r} has {flavor.ram} MiB"
         )
+    if 0 < flavor.disk < image.min_disk:
+        raise InvalidInput(
+            f"Flavor's disk is too small for requested image. Image {image.name!r} needs {image.min_disk} GiB, "
+            f"flavor {flavor.name!r} has {flavor.disk} GiB"
+        )
     # What a flavor without a disk gave was as large as the image.
     root = now.disk * GIB or record.root.size
     for what, wanted, has in (

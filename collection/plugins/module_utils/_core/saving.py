@@ -108,13 +108,13 @@ def rebuild(
         )
     if image.min_disk * GIB > (record.root.size or image.min_disk * GIB):
         raise InvalidInput(
-            f"image {image.name!r} needs a disk of {image.min_disk} GiB, server {record.name!r} has "
-            f"{record.root.size / GIB:.3g} GiB. Flavor's disk is too small for requested image."
+            f"Flavor's disk is too small for requested image. Image {image.name!r} needs {image.min_disk} GiB, server "
+            f"{record.name!r} has {record.root.size / GIB:.3g} GiB"
         )
     if image.min_ram > record.flavor.ram:
         raise InvalidInput(
-            f"image {image.name!r} needs {image.min_ram} MiB of memory, flavor {record.flavor.name!r} has "
-            f"{record.flavor.ram} MiB. Flavor's memory is too small for requested image."
+            f"Flavor's memory is too small for requested image. Image {image.name!r} needs {image.min_ram} MiB, flavor "
+            f"{record.flavor.name!r} has {record.flavor.ram} MiB"
         )
     spec = {**record.spec, "image": image.to_json()}
     if "key_name" in options:

@@ -150,7 +150,7 @@ def _abort(job: Job) -> handlers.Outcome:
     if transit.is_post_copy(job.domain):
         raise Refused(
             f"Migration {mark.migration} state of instance {job.order.server_id} is running (post-copy). "
-            "Cannot abort while the migration is in this state."
+            "Cannot abort live migration while the migration is in this state."
         )
     job.domain.abortJob()
     return True, f"the migration to {mark.other.host} is being aborted"

@@ -433,8 +433,8 @@ def _size_for(disk: Disk, base: Volume, image: Image) -> int:
     size = disk.size or least
     if size < least:
         raise BuildAbort(
-            f"the root disk of {size / GIB:.3g} GiB is smaller than image {image.name!r}, "
-            f"{least / GIB:.3g} GiB: Flavor's disk is too small for requested image."
+            f"Flavor's disk is too small for requested image. The root disk of {size / GIB:.3g} GiB is smaller than "
+            f"image {image.name!r}, which has {least / GIB:.3g} GiB"
         )
     return size
 

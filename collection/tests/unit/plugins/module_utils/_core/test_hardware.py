@@ -125,6 +125,6 @@ def test_a_flavor_with_no_disk_takes_the_images_size(image_size: int | None, siz
 @pytest.mark.parametrize(("min_disk", "image_size"), [(0, 2 * GIB), (2, None), (2, GIB)])
 def test_a_flavor_too_small_for_the_image(min_disk: int, image_size: int | None) -> None:
     with pytest.raises(
-        InvalidInput, match=r"image 'debian' needs 2 GiB\. Flavor's disk is too small for requested image"
+        InvalidInput, match=r"^Flavor's disk is too small for requested image\. .*image 'debian' needs 2 GiB$"
     ):
         disks(Flavor("small", 1, 512, 1), min_disk=min_disk, image_size=image_size)

@@ -5,7 +5,10 @@
 """Refusals of actions as a user gets them: each begins, word for word, as Nova's does; what we know beside comes after.
 
 Nova's texts are those of nova/exception.py and of the raises in nova/compute/api.py and nova/api/openstack/compute.
-Evacuation, the scheduler and the guest agent have theirs in tests of their own.
+Those of hosts are tested where these are asked: the guest agent's ("Failed to set admin password on ...") in
+tests/host/test_guests.py, a live migration's to its own host in tests/host/test_live.py, that of one which can't be
+aborted in tests/libvirt/test_transit.py, evacuation's in test_lost.py, a zone's host in _schema/test_broken_servers.py.
+What we have no action or option for has none: volumes and interfaces, and an unshelving's zone or host.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import typing as t
 
 import pytest
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.adopting import NO_BYTES
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import MARK, resize_mark
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import declare
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import RunRow
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     COMPUTE,
@@ -34,6 +39,7 @@ FLAVORS: dict[str, dict[str, t.Any]] = {
     "flat": {"vcpus": 1, "ram": 2048, "disk": 0},
     "short": {"vcpus": 1, "ram": 2048, "disk": 10},
     "poor": {"vcpus": 1, "ram": 512, "disk": 20},
+    "vast": {"vcpus": 1, "ram": 10**7, "disk": 20},
 }
 #: Of which both images want more than there is.
 IMAGES = {
@@ -67,6 +73,14 @@ def test_the_states_in_which_an_action_is_not_taken(world: World) -> None:
     own = world.record.id
     assert words(in_state(world, "shutoff"), "pause") == (
         f"Cannot 'pause' instance {own} while it is in vm_state stopped"
+    )
+    assert words(world, "abort_migration") == (
+        f"Cannot 'abort live migration' instance {own} while it is in task_state None"
+    )
+    run = RunRow("other", "Action", "ctl", "", "", 17, "1", "ops", 1.0, 1.0, None, "running")
+    row = world.row(run_id=run.id, task_state="powering-off")
+    assert words(world, "pause", snapshot=dataclasses.replace(row, runs={run.id: run})).startswith(
+        f"Cannot 'pause' instance {own} while it is in task_state powering-off"
     )
     assert words(in_state(world, "running", lock={"by": "ops"}), "stop").startswith(f"Instance {own} is locked")
     gone = world._replace(guests={world.host: []})
@@ -107,7 +121,21 @@ def test_hosts_that_are_not_there(world: World) -> None:
 def test_what_is_asked_for_and_can_not_be(world: World, action: str, options: dict[str, t.Any], says: str) -> None:
     if action == "set_password":
         world = world.with_record(hardware=dataclasses.replace(world.record.hardware, guest_agent=False))
-    assert says in words(world, action, **options)
+    assert words(world, action, **options).startswith(says)
+
+
+def test_a_server_that_can_not_be_rescued(world: World) -> None:
+    cut_off = in_state(world, "shutoff", rebuilding={"spec": dict(world.record.spec)})
+    adopted = world.with_record(image=dataclasses.replace(world.record.image, checksum=NO_BYTES))
+    for its in (cut_off, adopted):
+        assert words(its, "rescue").startswith(f"Instance {world.record.id} cannot be rescued: ")
+
+
+def test_where_no_host_takes_it(world: World) -> None:
+    """We say which host refuses it and why, where Nova says that there are not enough."""
+    (entry,) = world.plan("resize", flavor="vast").servers
+    assert entry.message.startswith("No valid host was found")
+    assert all(name in entry.message for name in NAMES)
 
 
 def test_an_image_that_asks_for_more_memory_than_a_new_flavor_has(world: World) -> None:

@@ -101,6 +101,13 @@ def test_a_flavor_without_a_disk_has_the_size_of_its_image(world: World) -> None
     check_flavor(record, flavor(disk=3))
     with pytest.raises(InvalidInput, match="has a disk of 2 GiB, server 'web1' has 3 GiB"):
         check_flavor(record, flavor(disk=2))
+    wide = dataclasses.replace(record, image=dataclasses.replace(record.image, min_disk=5))
+    check_flavor(wide, flavor(disk=5))
+    check_flavor(wide, flavor(disk=0))
+    with pytest.raises(
+        InvalidInput, match=r"^Flavor's disk is too small for requested image\. .* needs 5 GiB, flavor 'new'"
+    ):
+        check_flavor(wide, flavor(disk=4))
     with pytest.raises(InvalidInput, match="ephemeral disks of 0 GiB, server 'web1' has 2 GiB"):
         check_flavor(dataclasses.replace(record, flavor=flavor(ephemeral=2)), flavor())
 

@@ -11,6 +11,7 @@ import subprocess
 import uuid
 
 import pytest
+from tests.e2e.test_actions import ask, said
 from tests.support.fleet import Fleet
 from tests.support.world import Domain
 
@@ -116,6 +117,20 @@ def test_a_server_moved_with_virsh_is_adopted_where_it_is(fleet: Fleet) -> None:
     server = fleet.look().server("wanderer")
     other = next(host for host in fleet.lab.hosts if host != server.host)
     fleet.lab.virsh_inside(server.host, "migrate", "--live", "--unsafe", "wanderer", f"qemu+tcp://{other}/system")
+
+    # No action is taken on it meanwhile, by the playbook or by a task on either host.
+    before, past = fleet.look().but(), fleet.ledger.actions(server.id)
+    run = fleet.run("action", fleet_server="wanderer", fleet_action="stop").failed()
+    assert run.message == (
+        f"wanderer is on {other}, and its record says another host: somebody moved it by hand; "
+        "the reconcile playbook adopts it there, then ask again"
+    )
+    stop = {"server": "wanderer", "action": "stop"}
+    assert said(ask(fleet, stop, host=other), 0) == run.message
+    assert said(ask(fleet, stop, host=server.host), 0) == (
+        f"wanderer is on {other}, and this task runs for {server.host}; delegate_to {other}"
+    )
+    assert (fleet.look().but(), fleet.ledger.actions(server.id)) == (before, past)
 
     run = fleet.reconcile()
     assert run.steps("wanderer")[0] == "adopt"

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import Request
+from ansible_collections.flotilla.compute.plugins.module_utils._core.actions import ACTIONS, Request
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
     FlotillaError,
@@ -164,6 +164,44 @@ def test_a_server_elsewhere_than_asked_or_recorded_is_left_alone(world: World) -
         world.plan("pause", host=wrong)
     with pytest.raises(Conflict, match="somebody moved it by hand"):
         world.with_record(host_id="id-of-another").plan("pause")
+
+
+def test_a_server_that_somebody_has_moved_with_virsh_is_left_alone(world: World) -> None:
+    """As surveys show it after ``virsh migrate``: its domain is off where the record says, and runs elsewhere."""
+    other = next(name for name in world.declared.computes if name != world.host)
+    (guest,) = world.guests[world.host]
+    here = dataclasses.replace(guest, state="running", persistent=False)
+    for left in ([dataclasses.replace(guest, state="shutoff", migrated=True)], []):  # [] is --undefinesource
+        moved = world._replace(guests={world.host: left, other: [here]})
+        for action in sorted(ACTIONS):
+            told = rf"^web1 is on {other}, and its record says another host: somebody moved it by hand; the reconcile"
+            with pytest.raises(Conflict, match=told):
+                moved.plan(action, snapshot=world.row())
+            with pytest.raises(Conflict, match=told):
+                moved.plan(action, host=other, snapshot=world.row())
+            with pytest.raises(InvalidInput, match=rf"^web1 is on {other}, and this task runs for {world.host}; "):
+                moved.plan(action, host=world.host, snapshot=world.row())
+
+
+def test_where_only_the_host_that_it_has_left_is_looked_at_it_is_left_alone_too(world: World) -> None:
+    """A task that surveys its own host alone."""
+    (guest,) = world.guests[world.host]
+    others = {name: None for name in world.declared.computes if name != world.host}
+    away = world._replace(guests={world.host: [dataclasses.replace(guest, state="shutoff", migrated=True)]})
+    with pytest.raises(Conflict, match=r"^web1: web1 is off on \w+ because it was migrated away, and no host"):
+        away.plan("start", host=world.host, surveys=others)
+    gone = world._replace(guests={world.host: []})
+    with pytest.raises(Conflict, match=r"^web1: web1 is gone from \w+, and it may be on "):
+        gone.plan("start", host=world.host, snapshot=world.row(), surveys=others)
+
+
+def test_a_server_that_runs_twice_is_left_alone(world: World) -> None:
+    other = next(name for name in world.declared.computes if name != world.host)
+    (guest,) = world.guests[world.host]
+    running = [dataclasses.replace(guest, state="running")]
+    twice = world._replace(guests={world.host: running, other: running})
+    with pytest.raises(Conflict, match=r"^web1: web1 runs on \w+ and \w+ at once, and no record says which"):
+        twice.plan("stop")
 
 
 def test_a_server_on_a_host_that_is_down_is_not_guessed_at(world: World) -> None:

@@ -108,7 +108,7 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     if desired is None:
         return ""
     if RESIZED in record.marks:
-        return resizing.outlook(desired, record, "the reconcile run after the resize is confirmed")
+        return resizing.outlook(desired, record, "the reconcile run after the resize is confirmed") or _WAITS
     autostart = bool(record.spec.get("autostart"))
     shelved = SHELVED in record.marks
     guest = None if shelved else dataclasses.replace(as_defined(record), state=state, autostart=autostart)
@@ -118,7 +118,7 @@ def outlook(desired: Server | None, record: Record, state: str, leave: Leave) ->
     if desired.spec.get("locked") and not record.lock:
         return "inventory declares server_locked: the next reconcile run locks it again; leave that out to keep it free"
     if not kinds:
-        return _with_leave(desired, record, plan)
+        return _with_leave(desired, record, plan) or _left_alone(desired, record)
     wanted = "absent" if "soft_delete" in record.marks else record.spec.get("state", "active")
     keep = f"; set server_state: {wanted} to keep it as it is" if wanted != desired.state else ""
     done = " and ".join(kind.replace("_", " ") for kind in kinds)
@@ -137,6 +137,24 @@ def _with_leave(desired: Server, record: Record, plan: ServerPlan) -> str:
     # Grown while it runs, for good; to get less it has to be off.
     grown = record.room is not None and "reconfigure" in held
     return resizing.outlook(desired, record, "a reconcile run with leave to restart") if grown else ""
+
+
+_WAITS = "until the action confirm_resize or revert_resize reconcile runs only start and stop it as declared"
+
+
+def _left_alone(desired: Server, record: Record) -> str:
+    """What inventory doesn't say, and no run takes back."""
+    if "lock" in record.marks and not desired.spec.get("locked"):
+        return (
+            "inventory declares no lock: reconcile runs hold what they would do to it until the action unlock; "
+            "set server_locked: true to keep it"
+        )
+    if "rescue" in record.marks and desired.spec.get("rescue") is None:
+        return (
+            "inventory declares no rescue: reconcile runs leave it as it is until the action unrescue; "
+            f"set server_rescue: {record.marks['rescue']['image'].get('name')} to keep it"
+        )
+    return ""
 
 
 def _in_state(record: Record, state: str) -> Spec | None:

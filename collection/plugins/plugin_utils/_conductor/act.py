@@ -120,7 +120,18 @@ class Act(Reconcile):
         return dataclasses.replace(leave, allow=leave.allow | {"migrate", "restart"})
 
     def _notes(self) -> tuple[str, ...]:
-        return (self._outlook,) if self._outlook else ()
+        return tuple(note for note in (self._outlook, *map(self._moved_away, self._drafts.values())) if note)
+
+    def _moved_away(self, draft: Draft) -> str:
+        """What reconcile will make of a server on another host than inventory names."""
+        desired, to = self._asked.desired, self._destination(draft)
+        wanted = desired.spec.get("host") if desired is not None else None
+        if to is None or wanted in (None, to):
+            return ""
+        return (
+            f"inventory declares server_host {wanted}: a reconcile run with leave to migrate takes it back there; "
+            f"set server_host: {to} to keep it where it is"
+        )
 
     def _drafted(self) -> t.Iterable[Draft]:
         location = self._locate()

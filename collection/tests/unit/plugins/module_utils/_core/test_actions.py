@@ -333,7 +333,28 @@ def test_a_password_needs_a_guest_agent() -> None:
             "inventory declares other user_data: a reconcile run with leave to rebuild carries that out",
         ),
         (declared("paused"), record("paused"), "paused", ""),
-        (declared(), record(marks={"lock": {"by": "ops"}}), "running", ""),
+        (
+            declared(),
+            record(marks={"lock": {"by": "ops"}}),
+            "running",
+            "inventory declares no lock: reconcile runs hold what they would do to it until the action unlock; set "
+            "server_locked: true to keep it",
+        ),
+        (declared(locked=True), record(marks={"lock": {"by": "ops"}}), "running", ""),
+        (
+            declared(),
+            record(marks={"rescue": {"image": OTHER.to_json(), "state": "running"}}),
+            "running",
+            "inventory declares no rescue: reconcile runs leave it as it is until the action unrescue; set "
+            "server_rescue: tock to keep it",
+        ),
+        (declared(rescue=OTHER.to_json()), record(marks={"rescue": {"image": OTHER.to_json()}}), "running", ""),
+        (
+            declared(),
+            record(marks={"resize": {"state": "running"}}),
+            "running",
+            "until the action confirm_resize or revert_resize reconcile runs only start and stop it as declared",
+        ),
         (None, record("paused"), "paused", ""),
     ],
 )

@@ -138,6 +138,23 @@ def test_confirmed_at_once_there_is_no_way_back(world: World) -> None:
     assert row.ended(Record.from_json(confirm["record"])) == "confirmed"
 
 
+def test_an_action_that_takes_it_from_its_declared_host_says_so(world: World) -> None:
+    pinned = world._replace(declared=fleet(server_host="kvm1"))
+    back = (
+        "inventory declares server_host kvm1: a reconcile run with leave to migrate takes it back there; set "
+        "server_host: kvm3 to keep it where it is"
+    )
+    waits = "until the action confirm_resize or revert_resize reconcile runs only start and stop it as declared"
+    assert pinned.plan("migrate", to="kvm3", confirm=True).notes == (back,)
+    assert pinned.plan("migrate", to="kvm3", live="auto").notes == (back,)
+    assert pinned.plan("migrate", to="kvm3").notes == (waits, back)
+    assert world.plan("migrate", to="kvm3", confirm=True).notes == ()
+    there = world._replace(declared=fleet(server_host="kvm3"))
+    assert there.plan("migrate", to="kvm3", confirm=True).notes == ()
+    # It is where it was.
+    assert pinned.plan("pause").notes[0].startswith("inventory declares active")
+
+
 def test_the_room_at_both_ends_is_counted(world: World) -> None:
     here, there, to = moved(world)
     computes = hosts(world.declared, {"kvm1": [here], to: [there]})

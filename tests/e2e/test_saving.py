@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
 import pytest
 from tests.support.fleet import Fleet
+from tests.support.lab_hosts import until
 from tests.support.runs import Run
 from tests.support.world import Domain
 
@@ -47,7 +49,9 @@ def test_a_snapshot_is_an_image_of_the_fleet(fleet: Fleet) -> None:
     fleet.reconcile()
     fleet.console("a", "tick 1")
     before = fleet.look().server("a")
-    done = told(act(fleet, "snapshot", name="golden").ok())
+    run = act(fleet, "snapshot", name="golden").ok()
+    assert "a: snapshot 'golden' made: " in run.stdout
+    done = told(run)
     assert done["details"]["snapshot"]["complete"]
     assert done["details"]["consistency"] == "crash-consistent"
     assert fleet.look().server("a") == before
@@ -58,6 +62,50 @@ def test_a_snapshot_is_an_image_of_the_fleet(fleet: Fleet) -> None:
     fleet.console("a", "boots=2")
     assert same(before, fleet.look().server("a"))
     assert fleet.reconcile().held("a") == [("rebuild", "rebuild")]
+
+
+def slowed(fleet: Fleet, bytes_a_second: int) -> bool:
+    """Have QEMU copy the disk of ``a`` no faster (0: as fast as it can); whether it copies at all."""
+
+    def ask(**command: t.Any) -> t.Any:
+        return json.loads(fleet.lab.virsh("kvm1", "qemu-monitor-command", "a", json.dumps(command)))["return"]
+
+    jobs = [job["device"] for job in ask(execute="query-block-jobs")]
+    for job in jobs:
+        ask(execute="block-job-set-speed", arguments={"device": job, "speed": bytes_a_second})
+    return bool(jobs)
+
+
+@pytest.mark.soak
+def test_a_snapshot_prints_how_far_it_is_and_then_its_size_and_its_time(fleet: Fleet) -> None:
+    fleet.declare("a", host="kvm1", state="stopped")
+    fleet.reconcile()
+    server = fleet.look().server("a")
+    path = f"/var/lib/libvirt/pools/local/{server.disk('root')[1]}"
+    # Enough for the copy to be found at its work.
+    fleet.lab.ok("exec", "kvm1", "qemu-io", "-f", "qcow2", "-c", "write -P 9 200M 600M", path)
+    fleet.declare("a", state="active")
+    fleet.reconcile()
+    options: dict[str, t.Any] = {"fleet_action_options": {"name": "large"}}
+    running = fleet.start("action", fleet_server="a", fleet_action="snapshot", **options)
+    until(lambda: slowed(fleet, 1024**2), "QEMU to copy the disk", timeout=120)
+    far = r"a: snapshot: (\d+) of (\d+) MiB \((\d+) %\), \d+ s"
+
+    def seen() -> list[tuple[str, ...]]:
+        return [found for event in running.events for found in re.findall(far, event["stdout"])]
+
+    until(lambda: len(seen()) >= 2, lambda: f"the run to say how far it is, twice; it has: {seen()}", timeout=120)
+    assert slowed(fleet, 0)
+    run = running.wait().ok()
+    done = [tuple(map(int, line)) for line in seen()]
+    assert done == sorted(done)
+    assert all(copied <= total and abs(percent - 100 * copied / total) < 2 for copied, total, percent in done)
+    made = re.search(r"a: snapshot 'large' made: (\d+) MiB in (\d+\.\d) s, crash-consistent", run.stdout)
+    assert made, str(run)
+    details = told(run)["details"]
+    assert (int(made[1]), float(made[2])) == (round(details["snapshot"]["size"] / 1024**2), details["seconds"])
+    assert details["snapshot"]["size"] > 600 * 1024**2
+    assert details["seconds"] > 8  # it was told twice, each after four seconds
 
 
 @pytest.mark.soak

@@ -241,6 +241,7 @@ class ActionModule(Planner):
             )
 
     def _status(self, args: Arguments) -> Result:
+        from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import deleted_name
         from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
             fleet_text,
             history_rows,
@@ -263,7 +264,7 @@ class ActionModule(Planner):
         if one is not None:
             history = history_rows(ledger.history(one)) if ledger is not None else []
             name = history[-1]["name"] if history else one
-            rows = [row for row in rows if row.server == name]
+            rows = [row for row in rows if row.server == name or row.server.startswith(deleted_name(name, ""))]
             if not rows and not history:
                 raise InvalidInput(f"there is no server {one!r} and there was none; leave fleet_server out to see all")
         down = (f"{c.name} is down: {c.why}" for c in computes if not c.up)

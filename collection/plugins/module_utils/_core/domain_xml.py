@@ -101,7 +101,11 @@ class DomainFacts:
 
 def domain_name(record: Record) -> str:
     """The domain bears the server's name; a softly deleted one makes room for a successor."""
-    return f"{record.name}.deleted-{record.id[:8]}" if "soft_delete" in record.marks else record.name
+    return deleted_name(record.name, record.id) if "soft_delete" in record.marks else record.name
+
+
+def deleted_name(name: str, server_id: str) -> str:
+    return f"{name}.deleted-{server_id[:8]}"
 
 
 def console_log(server_id: str) -> str:
@@ -445,6 +449,7 @@ __all__ = [
     "HostFacts",
     "Source",
     "console_log",
+    "deleted_name",
     "domain_name",
     "domain_xml",
     "metadata_xml",

@@ -9,10 +9,12 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import deleted_name
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import counts
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status, vm_state
@@ -29,6 +31,7 @@ if t.TYPE_CHECKING:
         Snapshot,
     )
 
+_DELETED = "soft-delete"
 _HEAD = ("SERVER", "STATUS", "HOST", "FLAVOR", "ADDRESSES", "SINCE")
 _HISTORY = ("ACTION", "START", "END", "RESULT", "HOST", "BY", "MESSAGE")
 
@@ -55,15 +58,13 @@ class Row:
 def fleet_rows(snapshot: Snapshot | None, declared: t.Iterable[str], *, down: t.Collection[str] = ()) -> list[Row]:
     """The ledger's servers, and the declared ones that it doesn't have. What is on a host that is ``down`` nobody
     knows."""
-    rows = {row.name: _row(row, down) for row in (snapshot.servers.values() if snapshot is not None else ())}
-    missing = {name: Row(name, "ABSENT") for name in declared if name not in rows}
-    return sorted((*rows.values(), *missing.values()), key=lambda row: _natural(row.server))
+    return _named(_remembered(snapshot, down), _deleted(snapshot), declared)
 
 
 def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Snapshot | None) -> list[Row]:
     """The fleet as the hosts show it now; what is on a host that is down as the ledger remembers it."""
     down = [compute.name for compute in computes if not compute.up]
-    remembered = {row.server: row for row in fleet_rows(snapshot, declared.servers, down=down)}
+    found, deleted = _remembered(snapshot, down), _deleted(snapshot)
     fleet_id = snapshot.fleet.fleet_id if snapshot is not None and snapshot.fleet is not None else None
     tasks = {row.id: row.task_state for row in snapshot.servers.values()} if snapshot is not None else {}
     guests = [(compute.name, guest, guest.record) for compute in computes for guest in compute.guests]
@@ -74,14 +75,39 @@ def status_rows(declared: Declared, computes: t.Sequence[Compute], snapshot: Sna
             continue
         if id(guest) in beside:
             continue  # replaced, or half built: it is not the server
-        known = remembered.get(record.name)
+        known = found.get(record.id)
         if known is not None and known.host in down and counts(record) == 0:
             continue  # it has gone to a host that nobody sees now
         shown = status(vm_state(guest.state, record.marks), tasks.get(record.id))
         # The ledger knows since when, as long as it knows the same state.
         since = known.since if known is not None and known.status == shown else None
-        remembered[record.name] = Row(record.name, shown, host, record.flavor.name, _addresses(record), since)
-    return sorted(remembered.values(), key=lambda row: _natural(row.server))
+        deleted = deleted - {record.id} | ({record.id} if "soft_delete" in record.marks else set())
+        found.pop(record.id, None)  # to be after what is only remembered
+        found[record.id] = Row(record.name, shown, host, record.flavor.name, _addresses(record), since)
+    return _named(found, deleted, declared.servers)
+
+
+def _remembered(snapshot: Snapshot | None, down: t.Collection[str]) -> dict[str, Row]:
+    """The ledger's servers by id."""
+    return {row.id: _row(row, down) for row in (snapshot.servers.values() if snapshot is not None else ())}
+
+
+def _deleted(snapshot: Snapshot | None) -> set[str]:
+    """The ids of those that it has as deleted softly."""
+    return {row.id for row in (snapshot.servers.values() if snapshot is not None else ()) if row.vm_state == _DELETED}
+
+
+def _named(found: t.Mapping[str, Row], deleted: t.Collection[str], declared: t.Iterable[str]) -> list[Row]:
+    """One row a name, the last that has it, and those that are declared and not there. What was *deleted* softly has
+    given its name away: where another has it by now, it is shown by that of its domain."""
+    named = {row.server: row for server_id, row in found.items() if server_id not in deleted}
+    had = collections.Counter([*named, *(found[server_id].server for server_id in deleted)])
+    for server_id in deleted:
+        row = found[server_id]
+        name = row.server if had[row.server] == 1 else deleted_name(row.server, server_id)
+        named[name] = dataclasses.replace(row, server=name)
+    missing = {name: Row(name, "ABSENT") for name in declared if name not in named}
+    return sorted((*named.values(), *missing.values()), key=lambda row: _natural(row.server))
 
 
 def fleet_text(rows: t.Sequence[Row]) -> str:

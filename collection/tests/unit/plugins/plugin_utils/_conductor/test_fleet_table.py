@@ -55,6 +55,44 @@ def test_the_status_is_novas_from_the_host_and_from_the_ledger(state: str, task:
     assert away.status == "UNKNOWN"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_deleted_server_is_shown_beside_the_one_that_has_its_name_now(order: int) -> None:
+    declared = fleet({"web1": WEB})
+    ((host, (guest,)),) = applied(reconcile(declared, hosts(declared))).items()
+    record = guest.record
+    assert record is not None
+    old = dataclasses.replace(record, id="0f8fad5b-0000-4000-8000-000000000000", marks={"soft_delete": {"at": 1.0}})
+    deleted = dataclasses.replace(guest, id=old.id, record=old, state="shutoff")
+    both = {host: [deleted, guest][::order]}
+    known = [
+        ServerRow(its.id, "web1", host, its.dumps(), 1, state, None, 1, None, None, 1.0, since)
+        for its, state, since in ((old, "soft-delete", 2.0), (record, "active", 3.0))
+    ]
+    snapshot = rows(servers={row.id: row for row in known[::order]})
+    gone = "web1.deleted-0f8fad5b"
+    for shown in (
+        status_rows(declared, hosts(declared, both), snapshot),
+        fleet_rows(snapshot, ["web1"]),
+        # Nobody has told the ledger yet that the first one is deleted.
+        status_rows(
+            declared, hosts(declared, both), rows(servers={old.id: dataclasses.replace(known[0], vm_state="active")})
+        ),
+    ):
+        assert [(row.server, row.status) for row in shown] == [("web1", "ACTIVE"), (gone, "SOFT_DELETED")]
+    away = dataclasses.replace(known[0], host="kvm9")
+    shown = fleet_rows(rows(servers={row.id: row for row in (away, known[1])[::order]}), ["web1"], down=["kvm9"])
+    assert [(row.server, row.status) for row in shown] == [("web1", "ACTIVE"), (gone, "UNKNOWN")]
+    # As long as nobody has its name it is known by that.
+    alone = status_rows(declared, hosts(declared, {host: [deleted]}), rows(servers={old.id: known[0]}))
+    assert [(row.server, row.status, row.since) for row in alone] == [("web1", "SOFT_DELETED", 2.0)]
+    twice = [dataclasses.replace(known[0], id=f"{digit}{old.id[1:]}") for digit in "12"]
+    assert [row.server for row in fleet_rows(rows(servers={row.id: row for row in twice}), ["web1"])] == [
+        "web1",  # absent
+        "web1.deleted-1f8fad5b",
+        "web1.deleted-2f8fad5b",
+    ]
+
+
 def test_a_servers_history_outlives_it_and_says_who_did_what(tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/fleet.db", create=True)
     assert ledger is not None

@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import subprocess
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from tests.host.guests import HostUnderTest, console_of, create, host, nothing_stays, ok, ok_results, step
+from tests.host.guests import HostUnderTest, console_of, create, host, nothing_stays, ok, ok_results, step, virsh
 from tests.host.partition import check_file_system, with_partition
 from tests.host.test_saving import PLAIN, of, snapshot_step
+from tests.support.lab_hosts import until
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Image, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot
@@ -68,6 +70,7 @@ def agent_image(host: HostUnderTest, tmp_path_factory: pytest.TempPathFactory) -
     programs = {
         downloaded / "x/usr/sbin/qemu-ga": root / "sbin/qemu-ga",
         Path("/usr/sbin/chpasswd"): root / "sbin/chpasswd",
+        Path("/usr/sbin/hwclock"): root / "sbin/hwclock",  # without, the agent sets no clock
         "/" / LIBRARIES / "security/pam_unix.so": root / LIBRARIES / "security/pam_unix.so",
     }
     for source, target in programs.items():
@@ -124,6 +127,21 @@ def test_a_password_is_set_by_the_guests_own_chpasswd(host: HostUnderTest, recor
 
 
 _ANY: t.Final = {"password": "any"}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("down", "up"), [("pause", "unpause"), ("suspend", "resume")])
+def test_a_guest_that_stood_still_is_told_the_time(host: HostUnderTest, record: Record, down: str, up: str) -> None:
+    def slow_by() -> float:
+        """Seconds, by what its agent says."""
+        return time.time() - int(re.findall(r"\d+", virsh("domtime", record.id))[-1])
+
+    assert abs(slow_by()) < 10
+    ok(host.run(step(down, record, 1)))
+    since = time.time()
+    until(lambda: time.time() > since + 20, "the guest to have stood still")
+    ok(host.run(step(up, record, 1)))
+    assert abs(slow_by()) < 10
 
 
 @pytest.mark.soak

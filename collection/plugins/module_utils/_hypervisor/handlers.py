@@ -211,6 +211,7 @@ def _unpause(job: Job) -> bool:
     if domains.state_of(job.domain) != "paused":
         return False
     job.domain.resume()
+    _tell_time(job)
     return True
 
 
@@ -226,7 +227,16 @@ def _resume(job: Job) -> bool:
     if domains.state_of(job.domain) != "suspended":
         return False
     job.domain.create()
+    _tell_time(job)
     return True
+
+
+def _tell_time(job: Job) -> None:
+    # Here, for most steps need nothing of it.
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import agent
+
+    if job.record.hardware.guest_agent:
+        agent.tell_time(job.domain)
 
 
 # --- changed

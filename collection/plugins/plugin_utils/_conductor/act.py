@@ -64,7 +64,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation
 
 #: Steps of actions that the scheduler has a say in.
-_PLACED = frozenset({"grow", "resize", "revert_resize", "unshelve"}) | MOVES
+_PLACED = frozenset({"grow", "rebuild", "resize", "revert_resize", "unshelve"}) | MOVES
 
 
 #: Step -> the mark that it takes away, whatever the plan says.

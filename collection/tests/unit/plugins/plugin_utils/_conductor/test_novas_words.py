@@ -44,6 +44,12 @@ FLAVORS: dict[str, dict[str, t.Any]] = {
 #: Of which both images want more than there is.
 IMAGES = {
     "wide": {"url": "http://example.org/wide", "format": "qcow2", "checksum": "sha256:" + "c" * 64, "min_disk": 40},
+    "xen": {
+        "url": "http://example.org/xen",
+        "format": "qcow2",
+        "checksum": "sha256:" + "e" * 64,
+        "properties": {"img_hv_type": "xen"},
+    },
     "deep": {"url": "http://example.org/deep", "format": "qcow2", "checksum": "sha256:" + "d" * 64, "min_ram": 4096},
 }
 
@@ -129,6 +135,13 @@ def test_a_server_that_can_not_be_rescued(world: World) -> None:
     adopted = world.with_record(image=dataclasses.replace(world.record.image, checksum=NO_BYTES))
     for its in (cut_off, adopted):
         assert words(its, "rescue").startswith(f"Instance {world.record.id} cannot be rescued: ")
+
+
+def test_a_rebuild_asks_whether_its_host_is_fit_for_the_image(world: World) -> None:
+    (entry,) = world.plan("rebuild", image="xen").servers
+    assert (entry.steps, entry.message.startswith("No valid host was found")) == ((), True)
+    (entry,) = world.plan("rebuild", image="tick").servers
+    assert [step.kind for step in entry.steps] == ["stop", "rebuild", "start"]
 
 
 def test_where_no_host_takes_it(world: World) -> None:

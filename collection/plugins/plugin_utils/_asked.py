@@ -50,6 +50,17 @@ OPTIONS: t.Final[dict[str, dict[str, t.Any]]] = {
 }
 
 
+#: Option -> the variable of inventory that is to be the same, or text of the same kind: one line, that people read.
+_SHAPES: t.Final = {
+    "backup_type": "server_image",
+    "description": "server_description",
+    "metadata": "server_metadata",
+    "name": "server_image",
+    "reason": "server_image",
+    "user": "server_image",
+}
+
+
 class Given(t.NamedTuple):
     """The options of an action, each of its type; ``secrets`` never come into a plan or the ledger."""
 
@@ -65,6 +76,9 @@ def given(action: str, raw: t.Any) -> Given:
     if checked.error_messages:
         raise InvalidInput(f"an option of the action {action} can't be taken: {'; '.join(checked.error_messages)}")
     options = checked.validated_parameters
+    mistakes = [mistake for name, value in options.items() for mistake in _unfit(name, value)]
+    if mistakes:
+        raise InvalidInput(f"an option of the action {action} can't be taken: {'; '.join(mistakes)}")
     for name in ("timeout",):
         if options.get(name, 0) < 0:
             raise InvalidInput(f"the action {action} can't wait for {options[name]} s; timeout is a number from 0")
@@ -78,6 +92,19 @@ def given(action: str, raw: t.Any) -> Given:
         {**{name: value for name, value in options.items() if name not in secret}, **digest},
         {name: value for name, value in options.items() if name in secret},
     )
+
+
+def _unfit(name: str, value: t.Any) -> t.Iterator[str]:
+    """What inventory would not take."""
+    variable = _SHAPES.get(name)
+    if variable is None or value == "":
+        return
+    # Here, for most actions need nothing of it.
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.shapes import Shapes
+
+    for finding in Shapes().findings(variable, value):
+        its = finding.mistake
+        yield f"{name}{its.path.removeprefix(variable)}: {its.reason or f'found {its.found}, allowed is {its.allowed}'}"
 
 
 def _mapping(raw: t.Any) -> dict[str, t.Any]:

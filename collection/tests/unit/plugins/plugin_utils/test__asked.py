@@ -35,6 +35,35 @@ def test_secrets_come_into_no_plan() -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "options", "says"),
+    [
+        (
+            "snapshot",
+            {"name": "two\nlines"},
+            r"name: found 'two\nlines', allowed is text of 1 to 255 characters on one",
+        ),
+        ("backup", {"name": "x" * 256, "backup_type": "daily", "rotation": 1}, "name: found 'xxx"),
+        ("backup", {"backup_type": " ", "rotation": 1}, "backup_type: found ' ', allowed is text of 1 to 255"),
+        ("lock", {"reason": "a\tb"}, r"reason: found 'a\tb', allowed is text of 1 to 255"),
+        ("set_password", {"user": "ops\n", "password": "s3cret"}, r"user: found 'ops\n', allowed is text of 1"),
+        ("rebuild", {"metadata": {"k" * 256: "v"}}, "metadata.kkk"),
+        ("rebuild", {"metadata": {"role": ["web"]}}, "metadata.role: found ['web'], allowed is"),
+        ("rebuild", {"description": "x" * 256}, "description: found 'xxx"),
+    ],
+)
+def test_what_inventory_would_not_take_no_action_does(action: str, options: dict[str, t.Any], says: str) -> None:
+    """A snapshot becomes an image that inventory is to name, a rebuild changes what it declares."""
+    with pytest.raises(InvalidInput) as refused:
+        given(action, options)
+    assert str(refused.value).startswith(f"an option of the action {action} can't be taken: {says}")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_left_empty_is_not_given() -> None:
+    assert given("lock", {"reason": ""}).options == {"reason": ""}
+
+
+@pytest.mark.parametrize(
     ("action", "secrets", "password"),
     [
         ("rebuild", {"password": "s3cret"}, "s3cret"),

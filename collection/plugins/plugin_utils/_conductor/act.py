@@ -223,26 +223,34 @@ class Act(Reconcile):
     def _find(self) -> Location:
         wanted, deleted_too = self._asked.server, self._asked.request.action in ("restore", "force_delete")
         name = wanted
+        deleted: dict[str, Location] = {}
         for host, guest in self._where.ours():
             record = guest.record
             if record is None or wanted not in (record.id, domain_name(record), record.name):
                 continue
             if "soft_delete" in record.marks and (wanted != record.name or deleted_too):
-                return self._deleted(Location(FOUND, host, guest, record))
+                deleted[record.id] = Location(FOUND, host, guest, record)
             name = record.name
+        if deleted:
+            return self._deleted(*deleted.values())
         rows = self._given.snapshot.servers if self._given.snapshot is not None else {}
         return self._where.find(rows[wanted].name if wanted in rows else name)
 
-    def _deleted(self, location: Location) -> Location:
-        """A server that was deleted softly; it comes back only if nobody has its name."""
-        record = t.cast(Record, location.record)
+    def _deleted(self, *found: Location) -> Location:
+        """A server that was deleted softly; it comes back only if nobody has its name. By a name that others have, too,
+        nobody knows which is meant."""
+        record, restores = t.cast(Record, found[0].record), self._asked.request.action == "restore"
         other = self._where.find(record.name)
-        named = other.record
-        live = named is not None and "soft_delete" not in named.marks
-        if self._asked.request.action == "restore" and live:
+        live = other.record is not None and "soft_delete" not in other.record.marks
+        alike = sorted(domain_name(t.cast(Record, each.record)) for each in found)
+        if other.record is not None and live and not restores:
+            alike.insert(0, other.record.id)
+        if self._asked.server == record.name and len(alike) > 1:
+            raise Conflict(f"there are {len(alike)} servers named {record.name!r}: {', '.join(alike)}; say which")
+        if restores and live:
             name = domain_name(record)
             raise Conflict(f"{name} can't be restored: a server on {other.host} has the name {record.name!r}")
-        return location
+        return found[0]
 
     def _check_host(self, location: Location) -> None:
         asked = self._asked.host

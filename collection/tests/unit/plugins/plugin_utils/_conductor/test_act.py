@@ -275,3 +275,29 @@ def test_a_deleted_server_comes_back_if_its_name_is_free(world: World) -> None:
     both = deleted._replace(guests={world.host: [*deleted.guests[world.host], successor]})
     with pytest.raises(Conflict, match=r"can't be restored: a server on \w+ has the name 'web1'"):
         both.plan("restore", world.record.id, snapshot=rows())
+
+
+def test_a_name_that_deleted_servers_have_too_says_not_which_is_meant(world: World) -> None:
+    leave = Leave(frozenset({"delete"}))
+    (live,) = world.guests[world.host]
+    ids = ("1b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11", "2b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11")
+    records = [dataclasses.replace(world.record, id=its, marks={"soft_delete": {"at": 900.0}}) for its in ids]
+    one, two = (dataclasses.replace(live, id=record.id, record=record, state="shutoff") for record in records)
+
+    def only(guests: list[Guest], action: str, server: str) -> str | None:
+        among = world._replace(guests={world.host: guests})
+        (entry,) = among.plan(action, server, snapshot=rows(), leave=leave).servers
+        return entry.id
+
+    says = rf"^there are 2 servers named 'web1': {live.id}, web1\.deleted-1b2c5c0e; say which$"
+    for guests in ([live, one], [one, live]):
+        with pytest.raises(Conflict, match=says):
+            only(guests, "force_delete", "web1")
+        assert only(guests, "force_delete", live.id) == live.id
+        assert only(guests, "force_delete", "web1.deleted-1b2c5c0e") == one.id
+        assert only(guests, "pause", "web1") == live.id
+    for action in ("force_delete", "restore"):
+        with pytest.raises(Conflict, match=r": web1\.deleted-1b2c5c0e, web1\.deleted-2b2c5c0e; say which$"):
+            only([one, two], action, "web1")
+        assert only([one, two], action, two.id) == two.id
+        assert only([one], action, "web1") == one.id

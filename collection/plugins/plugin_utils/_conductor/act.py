@@ -155,7 +155,9 @@ class Act(Reconcile):
             )
         # Where it goes, or whether it fits, is asked as for a declared one.
         server = as_applied(record, self._asked.desired) if any(step.kind in _PLACED for step in plan.steps) else None
-        draft = Draft(record.name, server, location, host=location.host, copy=beside).to_do(plan)
+        # A deleted one has given its name away, until it is to come back.
+        name = record.name if request.action == "restore" else domain_name(record)
+        draft = Draft(name, server, location, host=location.host, copy=beside).to_do(plan)
         if draft.move is not None:
             check_destination(record, draft.move.options.get("host"), location.host)
         missing = self.out_of_reach(draft)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -21,12 +22,19 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Act, Asked
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.act import Act, Asked, planned
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, RunRow, ServerRow, Snapshot
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
+    Claimed,
+    Ledger,
+    RunRow,
+    ServerRow,
+    Snapshot,
+)
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
     WEB,
     applied,
@@ -301,3 +309,23 @@ def test_a_name_that_deleted_servers_have_too_says_not_which_is_meant(world: Wor
             only([one, two], action, "web1")
         assert only([one, two], action, two.id) == two.id
         assert only([one], action, "web1") == one.id
+
+
+@pytest.mark.parametrize("action", ["force_delete", "lock"])
+def test_what_is_done_to_a_deleted_server_claims_not_the_name_that_another_has_now(
+    world: World, action: str, tmp_path: Path
+) -> None:
+    (live,) = world.guests[world.host]
+    its = "1b2c5c0e-44f5-4a3f-8f37-6a4b1a0b7c11"
+    record = dataclasses.replace(world.record, id=its, marks={"soft_delete": {"at": 900.0}})
+    deleted = dataclasses.replace(live, id=its, record=record, state="shutoff")
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/fleet.db", create=True)
+    assert ledger is not None
+    declared = fleet({"web1": WEB}, fleet_take_over=True)
+    computes = hosts(declared, {world.host: [live, deleted]})
+    request = Request(action, {}, "ops", Leave(frozenset({"delete"})))
+    run = Run(ledger, ledger.start_run("me"), ledger.now())
+    entry = planned(declared, computes, run, Asked(its, request), now=1000.0)
+    assert (entry["name"], entry["id"], len(entry["deeds"])) == ("web1.deleted-1b2c5c0e", its, 1)
+    claims = ledger.snapshot().claims
+    assert {claim.server_id: claim.name for claim in claims.values()} == {its: "web1.deleted-1b2c5c0e"}

@@ -125,7 +125,9 @@ class Act(Reconcile):
     def _moved_away(self, draft: Draft) -> str:
         """What reconcile will make of a server on another host than inventory names."""
         desired, to = self._asked.desired, self._destination(draft)
-        wanted = desired.spec.get("host") if desired is not None else None
+        if desired is None or desired.state in ("absent", "shelved"):
+            return ""
+        wanted = desired.spec.get("host")
         if to is None or wanted in (None, to):
             return ""
         return (
@@ -182,6 +184,9 @@ class Act(Reconcile):
     def _left(self, plan: ServerPlan, location: Location) -> str:
         """What reconcile will make of what the steps leave."""
         record, state = t.cast(Record, location.record), location.guest.state if location.guest else "shutoff"
+        other = self._where.find(record.name).record
+        if other is not None and other.id != record.id:
+            return ""  # inventory speaks of that one
         if any(step.kind == "delete" for step in plan.steps):
             wanted = self._asked.desired is not None and self._asked.desired.state != "absent"
             return "inventory declares it: the next reconcile run makes it anew; take it out of there" if wanted else ""

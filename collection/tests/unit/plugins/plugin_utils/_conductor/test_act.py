@@ -325,7 +325,8 @@ def test_what_is_done_to_a_deleted_server_claims_not_the_name_that_another_has_n
     computes = hosts(declared, {world.host: [live, deleted]})
     request = Request(action, {}, "ops", Leave(frozenset({"delete"})))
     run = Run(ledger, ledger.start_run("me"), ledger.now())
-    entry = planned(declared, computes, run, Asked(its, request), now=1000.0)
+    entry = planned(declared, computes, run, Asked(its, request, declared.servers["web1"]), now=1000.0)
     assert (entry["name"], entry["id"], len(entry["deeds"])) == ("web1.deleted-1b2c5c0e", its, 1)
+    assert not any("inventory" in note for note in entry["notes"])  # which speaks of the other one
     claims = ledger.snapshot().claims
     assert {claim.server_id: claim.name for claim in claims.values()} == {its: "web1.deleted-1b2c5c0e"}

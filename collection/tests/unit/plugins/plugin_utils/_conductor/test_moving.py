@@ -151,6 +151,8 @@ def test_an_action_that_takes_it_from_its_declared_host_says_so(world: World) ->
     assert world.plan("migrate", to="kvm3", confirm=True).notes == ()
     there = world._replace(declared=fleet(server_host="kvm3"))
     assert there.plan("migrate", to="kvm3", confirm=True).notes == ()
+    absent = world._replace(declared=fleet(server_host="kvm1", server_state="absent"))
+    assert back not in absent.plan("migrate", to="kvm3", confirm=True).notes
     # It is where it was.
     assert pinned.plan("pause").notes[0].startswith("inventory declares active")
 

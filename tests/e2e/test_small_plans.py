@@ -61,6 +61,12 @@ def test_a_server_declared_absent_waits_for_its_end_and_can_come_back(fleet: Fle
 
     fleet.declare("b", state="absent")
     fleet.reconcile()
+    # Who wants to keep it locks it, and its end waits.
+    fleet.run("action", fleet_server=deleted.name, fleet_action="lock").ok()
+    held = fleet.reconcile(fleet_reclaim=0)
+    assert (held.all_steps, held.held("b")) == ({}, [("delete", "locked")])
+    assert fleet.look().volumes(before.id) != set()
+    fleet.run("action", fleet_server=deleted.name, fleet_action="unlock").ok()
     assert fleet.touching("b", fleet_reclaim=0).all_steps == {"b": ["delete"]}
     world = fleet.whole()
     assert world.volumes(before.id) == set()

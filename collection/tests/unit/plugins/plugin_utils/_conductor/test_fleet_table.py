@@ -58,7 +58,7 @@ def test_the_status_is_novas_from_the_host_and_from_the_ledger(state: str, task:
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_deleted_server_is_shown_beside_the_one_that_has_its_name_now(order: int) -> None:
     declared = fleet({"web1": WEB})
-    ((host, (guest,)),) = applied(reconcile(declared, hosts(declared))).items()
+    host, (guest,) = next(iter(applied(reconcile(declared, hosts(declared))).items()))
     record = guest.record
     assert record is not None
     old = dataclasses.replace(record, id="0f8fad5b-0000-4000-8000-000000000000", marks={"soft_delete": {"at": 1.0}})

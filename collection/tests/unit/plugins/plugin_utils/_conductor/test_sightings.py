@@ -24,7 +24,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
 )
 
 DECLARED = fleet({"web1": WEB})
-((HERE, (GUEST,)),) = applied(reconcile(DECLARED, hosts(DECLARED))).items()
+HERE, (GUEST,) = next(iter(applied(reconcile(DECLARED, hosts(DECLARED))).items()))
 THERE = next(name for name in DECLARED.computes if name != HERE)
 SINCE = 100.0
 

@@ -106,6 +106,22 @@ def test_pools_have_their_smallest_marker_as_id_and_show_our_volumes_alone(conn:
     assert pools["fast"]["id"] is None
 
 
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_what_a_disk_takes_is_what_its_file_takes(conn: t.Any, tmp_path: Path, blocks: int) -> None:
+    """As libvirt measures it, and not how long the file is: of a disk of 1 GiB the little that was written to it."""
+    pool = conn.storagePoolCreateXML(
+        f"<pool type='dir'><name>files</name><target><path>{tmp_path}</path></target></pool>"
+    )
+    for role in ("root", "swap"):
+        pool.createXML(f"<volume><name>{ID}-{role}</name><capacity>1048576</capacity></volume>")
+    with (tmp_path / f"{ID}-root").open("wb") as file:
+        file.write(b"x" * 4096 * blocks)
+        file.truncate(1024**3)
+    volumes = pool_facts(pool)["volumes"]
+    assert 4096 * blocks <= volumes[f"{ID}-root"]["allocation"] < 1024**2
+    assert volumes[f"{ID}-swap"] == {"allocation": pool.storageVolLookupByName(f"{ID}-swap").info()[2]}
+
+
 def test_a_pool_that_is_not_active_is_a_fact(conn: t.Any, tmp_path: Path) -> None:
     conn.storagePoolLookupByName("local").destroy()
     local = survey(conn, state_dir=str(tmp_path))["pools"]["local"]

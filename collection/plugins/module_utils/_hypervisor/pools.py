@@ -9,7 +9,9 @@ Note that this module util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -44,6 +46,8 @@ _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _OURS = re.compile(rf"{_UUID}-[a-z][a-z0-9_-]*|image-[0-9a-f]{{64}}(?:\.ok)?|(?:{MARKER}|snapshot-){_UUID}")
 #: What a server's disks take is told apart from what else is in a pool; its drive and record are too small to matter.
 _MEASURED = re.compile(rf"{_UUID}-(?!(?:config|record)$).+")
+#: What st_blocks counts in, whatever the file system's own are.
+_BLOCK = 512
 _MARKED = re.compile(rf"{MARKER}({_UUID})")
 
 Facts = dict[str, t.Any]
@@ -71,7 +75,7 @@ def pool_facts(pool: Pool) -> Facts:
         "active": active,
         **{key: int(root.findtext(key, "0")) for key in ("capacity", "allocation", "available")},
         "capabilities": list(CAPABILITIES.get(root.get("type", ""), ())),
-        "volumes": _ours(volumes),
+        "volumes": _ours(volumes, _folder(root)),
         "volumes_total": len(volumes),
     }
     if not active:
@@ -117,18 +121,32 @@ def _volumes(pool: Pool) -> dict[str, Volume] | None:
         raise
 
 
-def _ours(volumes: t.Mapping[str, Volume]) -> dict[str, dict[str, int]]:
-    """Flotilla's own volumes, with what each of a server's disks takes: {"allocation"}. Asking costs a call each
-    (0.15 ms), so that of nothing else is asked. One that is gone meanwhile is none."""
+def _folder(root: ET.Element) -> str | None:
+    """Where the pool's volumes are files of this host, by their own names."""
+    return root.findtext("target/path") if CAPABILITIES.get(root.get("type", "")) is _FILES else None
+
+
+def _ours(volumes: t.Mapping[str, Volume], folder: str | None) -> dict[str, dict[str, int]]:
+    """Flotilla's own volumes, with what each of a server's disks takes: {"allocation"}. One that is gone meanwhile is
+    none."""
     sizes = {
-        name: _size(volume) if _MEASURED.fullmatch(name) else {}
+        name: _size(volume, folder) if _MEASURED.fullmatch(name) else {}
         for name, volume in volumes.items()
         if _OURS.fullmatch(name)
     }
     return {name: size for name, size in sizes.items() if size is not None}
 
 
-def _size(volume: Volume) -> dict[str, int] | None:
+def _size(volume: Volume, folder: str | None) -> dict[str, int] | None:
+    """A file says it itself, as it would to libvirt, for whom it is a call for each that opens and reads the file."""
+    if folder is not None:
+        try:
+            file = os.stat(os.path.join(folder, volume.name()))
+        except OSError:  # gone, or nothing for this user to see
+            pass
+        else:
+            if stat.S_ISREG(file.st_mode):
+                return {"allocation": file.st_blocks * _BLOCK}
     info = found(volume.info)
     return None if info is None else {"allocation": info[2]}
 

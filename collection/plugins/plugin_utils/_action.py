@@ -24,12 +24,15 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
     InvalidInput,
     NoValidHost,
 )
+from ansible_collections.flotilla.compute.plugins.plugin_utils import _bytecode
 from ansible_collections.flotilla.compute.plugins.plugin_utils._plain import plain
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 __all__ = ["FleetAction", "failure"]
+
+_bytecode.keep()  # of all that an action plugin imports after this module
 
 Arguments = dict[str, t.Any]
 Result = dict[str, t.Any]

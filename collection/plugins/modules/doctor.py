@@ -65,6 +65,8 @@ author:
 EXAMPLES = r"""
 - name: Survey the compute hosts
   ansible.builtin.import_playbook: flotilla.compute.survey
+  vars:
+    fleet_read_only: true # a run that may write clears up after dead ones itself, as far as it needs to
 
 - name: Look for what is wrong
   hosts: localhost

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# The runs that tests start have the collection's code compiled by the one before, as operators' runs have.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A law holds however slowly its inputs are made: two workers, and the hosts of their labs, share two cores.
 hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -271,8 +271,13 @@ def _examples_of_the_inventory(fleet: Fleet) -> None:
         told = fleet.command("ansible-inventory", "-i", str(file), "--list", FLOTILLA_LEDGER=fleet.ledger_url)
         found.append(json.loads(told)["_meta"]["hostvars"])
     assert [set(one) for one in found] == [{"db1", "mail", "web1"}] * 3
-    assert found[1]["db1"]["ansible_user"] == "debian"
-    assert found[2]["db1"]["guest_host"] == "kvm1"
+    assert _said(found[1]["db1"]["ansible_user"]) == "debian"
+    assert _said(found[2]["db1"]["guest_host"]) == "kvm1"
+
+
+def _said(value: t.Any) -> t.Any:
+    """What ansible-inventory prints of a variable: it marks text in which no play is to look for templates."""
+    return value["__ansible_unsafe"] if isinstance(value, dict) else value
 
 
 def test_no_example_is_left_out() -> None:

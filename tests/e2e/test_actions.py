@@ -202,6 +202,7 @@ def test_what_can_not_be_done_is_one_sentence_and_changes_nothing(fleet: Fleet) 
     assert fleet.run("action", fleet_server="a", **wide).failed().message == small
     assert fleet.look().but() == before.but()
 
+    fleet.all["fleet_timeout"] = 12
     fleet.lab.ok("power", "off", "kvm1")
     assert "kvm1 is down" in fleet.run("action", fleet_server="a", fleet_action="pause").failed().message
     fleet.lab.ok("power", "on", "kvm1")

@@ -121,11 +121,41 @@ class Guest:
         self.now = MIGRATED
 
 
+class Folder:
+    """A folder of a host, as a pool that nobody has defined."""
+
+    def __init__(self, files: dict[str, int], text: str) -> None:
+        root = ET.fromstring(text)
+        self._name, self._path = root.findtext("name", ""), root.findtext("target/path")
+        self._files = files
+
+    def name(self) -> str:
+        return self._name
+
+    def storageVolLookupByName(self, name: str) -> t.Any:
+        path = f"{self._path}/{name}"
+        if path not in self._files:
+            raise error(libvirt.VIR_ERR_NO_STORAGE_VOL)
+        size = self._files[path]
+        return types.SimpleNamespace(info=lambda: [0, size, size], delete=lambda _flags: self._files.pop(path))
+
+    def destroy(self) -> None:
+        """It is gone from libvirt, and the folder stays."""
+
+
 class Conn:
-    """One host's libvirt, with one guest at most."""
+    """One host's libvirt, with one guest at most, and domains of others. ``files``: their sizes."""
 
     def __init__(self) -> None:
         self.guest: Guest | None = None
+        self.others: list[t.Any] = []
+        self.files: dict[str, int] = {}
+
+    def listAllStoragePools(self, _flags: int = 0) -> list[t.Any]:
+        return []
+
+    def storagePoolCreateXML(self, text: str, _flags: int) -> Folder:
+        return Folder(self.files, text)
 
     def lookupByUUIDString(self, _server_id: str) -> Guest:
         if self.guest is None:
@@ -138,8 +168,8 @@ class Conn:
         (record,) = ET.fromstring(text).iterfind("metadata/*")
         self.guest.record = read_metadata(ET.tostring(record, encoding="unicode"))
 
-    def listAllDomains(self, _flags: int) -> list[Guest]:
-        return []
+    def listAllDomains(self, _flags: int) -> list[t.Any]:
+        return self.others
 
     def getHostname(self) -> str:
         return "kvm1"
@@ -212,6 +242,11 @@ class Two:
     def ended_at_destination(self) -> t.Any:
         job = self.job(self.kvm2, self.pool2)
         return landing.completed_from_here(job, self.far(self.come.other, self.kvm1, self.pool1), self.come)
+
+    def has_variables(self, file: str) -> None:
+        """Its move has made this file at the destination."""
+        self.left = dataclasses.replace(self.left, files=(file,))
+        self.source.record = marked(self.source.record, self.left)
 
     def is_here_as_before(self) -> bool:
         return (self.kvm1.guest, self.source.now) == (self.source, RUNNING) and move_of(self.source.record) is None

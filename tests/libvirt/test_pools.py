@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import typing as t
+import uuid
 
 import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict
 from ansible_collections.flotilla.compute.plugins.module_utils._core.pool_xml import desired_pool
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images, marker, pools
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pool_definitions import (
     ensure,
     facts,
     remove,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 KINDS = [
     ("dir", {"path": "/fresh"}),
@@ -94,3 +97,15 @@ def test_a_place_is_one_however_it_is_written(conn: t.Any) -> None:
     assert ensure(conn, desired_pool("fresh", "netfs", **said), check=True).changed
     assert ensure(conn, desired_pool("fresh", "netfs", **said)).changed
     assert not ensure(conn, desired_pool("fresh", "netfs", **said)).changed
+
+
+def test_a_folder_that_is_only_looked_into_is_no_pool(conn: t.Any) -> None:
+    """Nobody makes a marker in it, or a volume, or takes it for a pool that is gone a moment later."""
+    before = pools.pools(conn), facts(conn), images.pool_names(conn)
+    name = f"{pools.PASSING}{uuid.uuid4()}"
+    made = conn.storagePoolCreateXML(f"<pool type='dir'><name>{name}</name><target><path>/x</path></target></pool>", 0)
+    assert name in {pool.name() for pool in conn.listAllStoragePools()}
+    assert (pools.pools(conn), facts(conn), images.pool_names(conn)) == before
+    assert name not in {pool.name for pool in Storage(conn).active_pools()}
+    assert name not in marker._unmarked(conn, None)
+    made.destroy()

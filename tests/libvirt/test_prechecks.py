@@ -123,3 +123,22 @@ def test_what_it_is_to_have_there_must_be_there(
     said = list(dict(_LOOKS)["cores and cells"](job, target, far, Wish()))
     assert len(said) == bool(against)
     assert against in "".join(said)
+
+
+def test_variables_of_another_domain_s_firmware_are_not_written_over(record: Record) -> None:
+    def domain(name: str, nvram: str) -> t.Any:
+        return types.SimpleNamespace(XMLDesc=lambda _flags: f"<domain><os>{nvram}</os></domain>", name=lambda: name)
+
+    def said(own: str, *others: t.Any) -> list[str]:
+        job: t.Any = types.SimpleNamespace(domain=domain("web1", own))
+        far: t.Any = types.SimpleNamespace(conn=types.SimpleNamespace(listAllDomains=lambda _flags: list(others)))
+        return list(dict(_LOOKS)["firmware"](job, record, far, Wish()))
+
+    file, other = "/nvram/web1_VARS.fd", "/nvram/web2_VARS.fd"
+    its = f"<nvram template='/usr/share/OVMF/OVMF_VARS.fd'>{file}</nvram>"
+    newer = f"<nvram type='file'><source file='{file}'/></nvram>"
+    elsewhere = [domain("web2", f"<nvram>{other}</nvram>"), domain("bios", "")]
+    assert said(its, *elsewhere) == said("", domain("b", its)) == []
+    for taken in (its, newer):
+        (against,) = said(its, *elsewhere, domain("b", taken))
+        assert f"go to {file}, where domain 'b' there has its own" in against

@@ -6,10 +6,10 @@
 
 Note that this module util is **PRIVATE** to the collection.
 
-While a move is open, the record at the source has the mark with ``role`` source: the disks in it are what the move
-makes at the destination, which goes if the move fails. The record that arrives has it with ``role`` destination: the
-disks in it are what is to go at the source. Whoever finds the mark with nobody at work knows which copy counts, and
-what is left to do. The last deed takes the mark away.
+While a move is open, the record at the source has the mark with ``role`` source: the disks, and the files, in it are
+what the move makes at the destination, which goes if the move fails. The record that arrives has it with ``role``
+destination: the disks in it are what is to go at the source. Whoever finds the mark with nobody at work knows which
+copy counts, and what is left to do. The last deed takes the mark away.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Move:
     """The mark, read. ``other`` is the end that this record is not at; ``paused``: its user had it paused.
     ``doubt``: the guest stands still at the source, for it may run at the destination; ``halted``: for that it was
     stopped, and by nobody else. ``fit``, at the source: what the destination gives it of its cores and pages, which is
-    nobody else's until the move is over."""
+    nobody else's until the move is over; ``files``, at the source: what libvirt makes beside the disks there."""
 
     migration: str
     role: str
@@ -61,6 +61,7 @@ class Move:
     doubt: bool = False
     halted: bool = False
     fit: Fit | None = None
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -72,6 +73,7 @@ class Move:
             "doubt": self.doubt,
             "halted": self.halted,
             "fit": None if self.fit is None else self.fit.to_json(),
+            "files": list(self.files),
         }
 
 
@@ -90,6 +92,7 @@ def move_of(record: Record) -> Move | None:
             bool(mark.get("doubt")),
             bool(mark.get("halted")),
             None if mark.get("fit") is None else Fit.from_json(mark["fit"]),
+            tuple(map(str, mark.get("files") or ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say where it is being moved to") from exc

@@ -80,8 +80,17 @@ def lacking(xml: str, here: str, there: str) -> list[str]:
     return found
 
 
+def variables_of(xml: str) -> str | None:
+    """The file with the variables of a domain's firmware; None if it has none."""
+    nvram = ET.fromstring(xml).find("os/nvram")  # noqa: S314 - libvirt wrote it
+    if nvram is None:
+        return None
+    source = nvram.find("source")
+    return ((nvram.text or "").strip() if source is None else source.get("file")) or None
+
+
 def has_variables(xml: str) -> bool:
-    """Whether a domain has a file with the variables of its firmware."""
+    """Whether a domain has variables of its firmware, in a file or elsewhere."""
     return ET.fromstring(xml).find("os/nvram") is not None  # noqa: S314 - libvirt wrote it
 
 
@@ -123,4 +132,4 @@ def _set_network(interface: ET.Element, nic: Nic) -> None:
         source.set(nic.kind, nic.source)
 
 
-__all__ = ["has_variables", "lacking", "moved_xml", "strangers"]
+__all__ = ["has_variables", "lacking", "moved_xml", "strangers", "variables_of"]

@@ -45,6 +45,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import named_lock
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.sources import Reader
@@ -85,7 +86,7 @@ def find_pool(conn: Connection, name: str) -> Pool:
     """A pool of this host that is up."""
     pool = found(conn.storagePoolLookupByName, name)
     if pool is None:
-        names = ", ".join(sorted(pool.name() for pool in conn.listAllStoragePools(0))) or "none"
+        names = ", ".join(sorted(pool.name() for pool in listed(conn))) or "none"
         raise InvalidInput(f"this host has no storage pool {name!r} (it has: {names})")
     if not pool.isActive():
         raise FlotillaError(f"the storage pool {name!r} is not started on this host; start it: virsh pool-start {name}")
@@ -94,7 +95,7 @@ def find_pool(conn: Connection, name: str) -> Pool:
 
 def pool_names(conn: Connection) -> list[str]:
     """The pools of this host that are up."""
-    return sorted(pool.name() for pool in conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE))
+    return sorted(pool.name() for pool in listed(conn, active=True))
 
 
 def list_images(pool: Pool) -> list[Stored]:

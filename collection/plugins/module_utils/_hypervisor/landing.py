@@ -17,6 +17,7 @@ import dataclasses
 import shlex
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import console_log
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
     FlotillaError,
@@ -30,7 +31,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     move_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, pinning, transit
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    domains,
+    handlers,
+    host_files,
+    pinning,
+    transit,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -347,10 +354,21 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
+    _remove_files(far, job.order.server_id, mark.files)
     if transit.is_to_go_on(here, halted=mark.halted, paused=mark.paused):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))
+
+
+def _remove_files(far: Far, server_id: str, files: t.Iterable[str]) -> None:
+    """What libvirt has made there beside the disks. A file that a domain there has by now is that one's; a log with
+    something in it is of an earlier stay."""
+    for file in files:
+        if host_files.user_of_variables(far.conn, file) is None:
+            host_files.remove(far.conn, file)
+    with contextlib.suppress(FlotillaError):  # an empty log is no reason to leave a move open
+        host_files.remove(far.conn, console_log(server_id), if_empty=True)
 
 
 def own_name(job: Job) -> str:

@@ -35,8 +35,14 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
     marked,
     move_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, images, transit
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml, variables_of
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    domains,
+    handlers,
+    host_files,
+    images,
+    transit,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.bereft import ended_alone, lacks_memory
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     found,
@@ -86,9 +92,10 @@ def _live_migrate(job: Job) -> handlers.Outcome:
             return _taken_up(job, far, mark, wish)
         try:
             layout, target = check(job, job.order.target, far, wish), _settled(job, far)
+            files = _files_to_be(job, far)
         except FlotillaError as exc:  # nothing has been made or moved
             raise MoveFailed(str(exc), status="failed", migration=str(job.order.options.get("migration"))) from exc
-        return _move(job, far, target, layout, wish)
+        return _move(job, far, target, layout, files, wish)
 
 
 def look(job: Job) -> list[Look]:
@@ -159,14 +166,21 @@ def _abort(job: Job) -> handlers.Outcome:
 # -- the way there ------------------------------------------------------------------------------------------------
 
 
-def _move(job: Job, far: Far, target: Record, layout: Layout, wish: Wish) -> handlers.Outcome:
+def _files_to_be(job: Job, far: Far) -> tuple[str, ...]:
+    """What libvirt makes at the destination before anything of the guest comes, and leaves there if nothing does. A
+    file that is there already is another's, or the folder is one that both hosts have: it stays."""
+    file = variables_of(job.domain.XMLDesc(0))
+    return () if file is None or host_files.is_there(far.conn, file) else (file,)
+
+
+def _move(job: Job, far: Far, target: Record, layout: Layout, files: tuple[str, ...], wish: Wish) -> handlers.Outcome:
     migration = str(job.order.options.get("migration"))
     own_uri = job.order.options.get("peer", {}).get("own_uri")
     back = End(own_name(job), own_uri, job.host.host_id, job.host.conn.getHostname())
     made = {disk.volume for disk in layout.made}
     paused = domains.state_of(job.domain) == "paused"
     disks = tuple(disk for disk in target.disks if disk.volume in made)
-    there = Move(migration, SOURCE, far.end, disks, paused, fit=target.fit)
+    there = Move(migration, SOURCE, far.end, disks, paused, fit=target.fit, files=files)
     arriving = marked(target, Move(migration, DESTINATION, back, layout.made))
     job.host.report({"phase": "preparing"})
     job.host.write(job.domain, marked(job.record, there))

@@ -28,7 +28,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt_error,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import named_lock
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import MARKER, pool_facts
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import MARKER, listed, pool_facts
 
 #: What a host's service can be: new servers come to enabled hosts alone; ``down`` is what a person has said of a host.
 SERVICE_STATES = ("enabled", "disabled", "maintenance", "down")
@@ -173,7 +173,7 @@ def _check_ours(marker: Marker, fleet_id: str, ledger_id: str) -> None:
 
 def _unmarked(conn: Connection, pools: t.Sequence[str] | None) -> list[str]:
     """The active pools that have no marker after a fresh look, and in which one can be made."""
-    names = [pool.name() for pool in conn.listAllStoragePools()] if pools is None else list(pools)
+    names = [pool.name() for pool in listed(conn)] if pools is None else list(pools)
     result = []
     for name in sorted(names):
         pool = found(conn.storagePoolLookupByName, name)

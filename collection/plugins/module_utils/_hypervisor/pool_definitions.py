@@ -32,6 +32,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt_error,
     supported,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Change:
 
 def facts(conn: Connection) -> dict[str, dict[str, t.Any]]:
     """Every pool by name, as it is defined."""
-    states = ((pool.name(), found(_state, pool)) for pool in conn.listAllStoragePools())
+    states = ((pool.name(), found(_state, pool)) for pool in listed(conn))
     return {name: state for name, state in sorted(states) if state is not None}
 
 

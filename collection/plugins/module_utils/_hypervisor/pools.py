@@ -26,6 +26,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 
 MARKER = "flotilla-pool-"
+#: What a pool is called that stands for a folder of files as long as somebody looks into it (host_files).
+PASSING = "flotilla-folder-"
 
 _FILES = ("clone", "create", "download", "overlay", "resize", "snapshot", "upload")
 #: What can be done in a pool of each type, through libvirt. ``create``: volumes can be made at all; ``upload`` and
@@ -55,7 +57,13 @@ Facts = dict[str, t.Any]
 
 def pools(conn: Connection) -> dict[str, Facts]:
     """Every pool of the host by name, each looked at afresh: another host may have changed a shared one."""
-    return {pool.name(): facts for pool in conn.listAllStoragePools() if (facts := found(pool_facts, pool)) is not None}
+    return {pool.name(): facts for pool in listed(conn) if (facts := found(pool_facts, pool)) is not None}
+
+
+def listed(conn: Connection, *, active: bool = False) -> list[Pool]:
+    """The host's pools; a folder that somebody only looks into is none."""
+    flags = libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE if active else 0
+    return [pool for pool in conn.listAllStoragePools(flags) if not pool.name().startswith(PASSING)]
 
 
 def pool_facts(pool: Pool) -> Facts:
@@ -151,4 +159,4 @@ def _size(volume: Volume, folder: str | None) -> dict[str, int] | None:
     return None if info is None else {"allocation": info[2]}
 
 
-__all__ = ["CAPABILITIES", "MARKER", "locations", "markers", "pool_facts", "pools", "refresh"]
+__all__ = ["CAPABILITIES", "MARKER", "PASSING", "listed", "locations", "markers", "pool_facts", "pools", "refresh"]

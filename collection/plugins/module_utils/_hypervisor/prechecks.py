@@ -29,10 +29,10 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers, variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import is_hosts_own
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers, host_files
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
@@ -235,6 +235,17 @@ def _attached(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[s
         yield str(exc)
 
 
+def _variables(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
+    """Libvirt writes the variables of its firmware to the very same path there, whatever is in that file."""
+    file = variables_of(job.domain.XMLDesc(0))
+    user = None if file is None else host_files.user_of_variables(far.conn, file)
+    if user is not None:
+        yield (
+            f"the variables of its UEFI firmware go to {file}, where domain {user!r} there has its own: give that "
+            "domain another file (`virsh edit`, nvram)"
+        )
+
+
 def _hardware(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
     """What it is to have of cores, cells and pages: the guest keeps what it sees of them, and all must be there."""
     if target.fit is None and job.record.fit is None:
@@ -304,6 +315,7 @@ _LOOKS = (
     ("versions", _versions),
     ("machine and CPU", _machine),
     ("devices", _attached),
+    ("firmware", _variables),
     ("cores and cells", _hardware),
     ("networks", _networks),
     ("filters", _filters),

@@ -39,7 +39,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
     supported,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import CAPABILITIES, MARKER, markers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import (
+    CAPABILITIES,
+    MARKER,
+    listed,
+    markers,
+)
 
 #: A pool can't be refreshed while a volume is being made or filled in it.
 _REFRESH_WITHIN = 60.0
@@ -218,8 +223,7 @@ class Storage:
         return self._pools[name]
 
     def active_pools(self) -> list[Pool]:
-        flag = libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE
-        return [self.pool(pool.name()) for pool in self._conn.listAllStoragePools(flag)]
+        return [self.pool(pool.name()) for pool in listed(self._conn, active=True)]
 
     def made_for(self, server_id: str) -> list[tuple[Pool, str]]:
         """The volumes of a server that this call has made."""

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, Flotilla contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What libvirt has made beside the disks at the destination of a move that came to nothing: what of it goes."""
+
+from __future__ import annotations
+
+import types
+import uuid
+
+import pytest
+from tests.libvirt.test_landing import RUNNING, Two, nothing_is_waited_for
+
+from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import console_log
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import MoveFailed
+
+__all__ = ["nothing_is_waited_for"]  # a fixture
+
+VARIABLES = "/var/lib/libvirt/qemu/nvram/web1_VARS.fd"
+
+
+def test_what_libvirt_has_made_beside_the_disks_goes_too(record: Record) -> None:
+    two = Two(record, RUNNING, None)
+    log = console_log(record.id)
+    two.has_variables(VARIABLES)
+    others = {f"{VARIABLES}.old": 4096, log.replace(record.id, str(uuid.uuid4())): 0}
+    two.kvm2.files = {VARIABLES: 4096, log: 0, **others}
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert (two.is_here_as_before(), two.kvm2.files) == (True, others)
+
+
+def test_files_that_are_not_of_this_move_stay(record: Record) -> None:
+    """One was there before; one is by now another domain's; and a log was written to when the server was there."""
+    two = Two(record, RUNNING, None)
+    files = {VARIABLES: 4096, console_log(record.id): 12}
+    two.kvm2.files = dict(files)
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert two.kvm2.files == files
+    two = Two(record, RUNNING, None)
+    two.has_variables(VARIABLES)
+    two.kvm2.files = dict(files)
+    xml = f"<domain><name>b</name><uuid>{uuid.uuid4()}</uuid><os><nvram>{VARIABLES}</nvram></os></domain>"
+    domain = {"name": lambda: "b", "isActive": lambda: False, "isPersistent": lambda: True}
+    two.kvm2.others = [types.SimpleNamespace(XMLDesc=lambda _flags: xml, **domain)]
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source()
+    assert two.kvm2.files == files

@@ -7,19 +7,16 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import os
 import random
-import re
 import time
 import typing as t
 
 import pytest
-from tests.host.guests import HOST_ID, STATE, HostUnderTest, Json, create, host, lab, nothing_stays, ok, sentence, step
+from tests.host.guests import HOST_ID, STATE, HostUnderTest, Json, host, lab, nothing_stays, ok, sentence, step
 from tests.host.test_live import (
     DIRTY,
-    FLAVOR,
     OTHER_ID,
     begun,
     console,
@@ -124,26 +121,6 @@ def test_a_destination_that_is_cut_off_for_good_is_given_up(two: HostUnderTest) 
         lab("join", "kvm2")
     assert virsh("kvm2", "list", "--all", "--name").strip() == ""
     for name in volumes("kvm2"):  # what stayed there, as was said
-        if name.startswith(record.id):
-            virsh("kvm2", "vol-delete", "--pool", "local", name)
-
-
-def test_the_variables_of_firmware_go_along_and_stay_nowhere_else(two: HostUnderTest) -> None:
-    made = two.new("web8", flavor=FLAVOR)
-    made = dataclasses.replace(made, hardware=dataclasses.replace(made.hardware, firmware="uefi", machine="q35"))
-    done = two.run(create(made), step("start", made, 1), record=made)
-    ok(done)
-    record = Record.from_json(done[0]["record"])
-    file = re.search(r"<nvram[^>]*>([^<]+)</nvram>", virsh("kvm1", "dumpxml", record.id))
-    assert file is not None
-    (moved,) = follow(two, order(record))
-    assert moved["told"]["migration"]["status"] == "completed", moved
-    assert lab("exec", "kvm2", "sh", "-c", f"test -s {file[1]} && echo there").strip() == "there"
-    assert lab("exec", "kvm1", "sh", "-c", f"test -e {file[1]} || echo gone").strip() == "gone"
-    assert not [name for name in volumes("kvm1") if name.startswith(record.id)]
-    virsh("kvm2", "destroy", record.id)
-    virsh("kvm2", "undefine", "--nvram", record.id)
-    for name in volumes("kvm2"):
         if name.startswith(record.id):
             virsh("kvm2", "vol-delete", "--pool", "local", name)
 

@@ -80,7 +80,7 @@ class Lab:
 
     def virsh(self, host: str, *arguments: str) -> str:
         """virsh at a host, past Flotilla: what a person does by hand."""
-        return _ran(["virsh", "-q", "-c", self._uri(host), *arguments])
+        return _ran(["virsh", "-q", "-c", self.uri(host), *arguments])
 
     def virsh_inside(self, host: str, *arguments: str) -> str:
         """virsh in the host itself, where other hosts are known by their names."""
@@ -118,11 +118,11 @@ class Lab:
         return json.loads(file.read_text()) if file.exists() else None
 
     def _libvirt(self, deed: str, hosts: t.Iterable[str]) -> dict[str, t.Any]:
-        asked = {"deed": deed, "uris": {host: self._uri(host) for host in hosts}, "keep": [*POOLS, *_NETWORKS]}
+        asked = {"deed": deed, "uris": {host: self.uri(host) for host in hosts}, "keep": [*POOLS, *_NETWORKS]}
         found: dict[str, t.Any] = json.loads(_ran([PYTHON, str(LOOK), json.dumps(asked)]))
         return found
 
-    def _uri(self, host: str) -> str:
+    def uri(self, host: str) -> str:
         """By the host's own socket, which a cut link leaves alone."""
         first = self._first_process(host)
         assert first is not None, f"{host} is off"

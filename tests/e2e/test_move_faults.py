@@ -178,6 +178,7 @@ def test_a_move_with_any_fault_in_any_phase_leaves_the_server_once(
     moves(fleet, [Draw.of(way, phase, fault) for fault in faults_of(way)], record_property)
 
 
+@pytest.mark.soak
 def test_a_move_with_a_fault_leaves_the_server_once(
     fleet: Fleet, record_property: t.Callable[[str, object], None]
 ) -> None:

@@ -132,7 +132,6 @@ EXAMPLES = r"""
 
 - name: Bring one server of a dead host to kvm2
   hosts: localhost
-  connection: local
   gather_facts: false
   tasks:
     - name: Evacuate db1

@@ -42,9 +42,11 @@ class _Finder:
 
 
 def keep() -> None:
-    """From here on the collection's modules are compiled once, and not once a run."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    """From here on the collection's modules are compiled once, and not once a run. Where Ansible's loader is not in
+    use nothing is to be done: Python keeps them itself."""
+    finders = [type(finder).__module__.partition(".")[0] for finder in sys.meta_path]
+    if "ansible" in finders and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(finders.index("ansible"), _Finder())
 
 
 __all__ = ["keep"]

@@ -79,7 +79,7 @@ def _asked(conn: Connection, path: str, ask: t.Callable[[Volume | None], Answer]
     while True:
         try:
             with _pool(conn, folder) as pool:
-                return ask(None if pool is None else found(pool.storageVolLookupByName, name))
+                return ask(None if pool is None else _volume(pool, name))
         except libvirt.libvirtError as exc:
             if not is_error(exc, *_TAKEN) or time.monotonic() > deadline:
                 raise libvirt_error(exc, "look into", f"folder {folder!r} of {conn.getHostname()}") from exc
@@ -110,6 +110,16 @@ def _pool(conn: Connection, folder: str) -> t.Iterator[Pool | None]:
         if ours:
             with contextlib.suppress(libvirt.libvirtError):
                 pool.destroy()
+
+
+def _volume(pool: Pool, name: str) -> Volume | None:
+    """None if the folder has no such file; that somebody has taken the pool away meanwhile says nothing about it."""
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_NO_STORAGE_VOL"):
+            return None
+        raise
 
 
 def _path_of(pool: Pool) -> str | None:

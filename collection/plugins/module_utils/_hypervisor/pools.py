@@ -138,18 +138,18 @@ def _ours(volumes: t.Mapping[str, Volume], folder: str | None) -> dict[str, dict
     """Flotilla's own volumes, with what each of a server's disks takes: {"allocation"}. One that is gone meanwhile is
     none."""
     sizes = {
-        name: _size(volume, folder) if _MEASURED.fullmatch(name) else {}
+        name: _size(name, volume, folder) if _MEASURED.fullmatch(name) else {}
         for name, volume in volumes.items()
         if _OURS.fullmatch(name)
     }
     return {name: size for name, size in sizes.items() if size is not None}
 
 
-def _size(volume: Volume, folder: str | None) -> dict[str, int] | None:
+def _size(name: str, volume: Volume, folder: str | None) -> dict[str, int] | None:
     """A file says it itself, as it would to libvirt, for whom it is a call for each that opens and reads the file."""
     if folder is not None:
         try:
-            file = os.stat(os.path.join(folder, volume.name()))
+            file = os.stat(os.path.join(folder, name))
         except OSError:  # gone, or nothing for this user to see
             pass
         else:

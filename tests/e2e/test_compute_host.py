@@ -10,6 +10,7 @@ import json
 import typing as t
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.support.fleet import Fleet
 from tests.support.lab_hosts import Lab
@@ -43,20 +44,24 @@ def _state(lab: Lab, host: str) -> tuple[t.Any, ...]:
     return _files(lab, host), links, lab.virsh(host, "pool-list", "--all", "--autostart")
 
 
-def test_a_machine_becomes_a_compute_host_and_says_so(fleet: Fleet, tmp_path: Path) -> None:
-    lab = fleet.lab
-    lab.ok("exec", "kvm3", "sh", "-c", "echo 3.20.1 > /etc/alpine-release")
+def _declare(fleet: Fleet, folder: Path) -> None:
     for host in ("kvm1", "kvm2"):
-        lab.ok("exec", host, "ip", "link", "add", "spare0", "type", "veth", "peer", "name", "spare1")
+        fleet.lab.ok("exec", host, "ip", "link", "add", "spare0", "type", "veth", "peer", "name", "spare1")
     fleet.compute_defaults = {
         "compute_host_emulation": True,
         "compute_host_packages": ["qemu-system-x86", "python3-libvirt"],  # those that the lab's hosts have
         "compute_host_pools": {"more": {"path": "/var/lib/libvirt/pools/more"}},
         "compute_host_bridges": {"brx": {"interface": "spare0", "mtu": 1400, "addresses": ["192.0.2.1/24"]}},
-        "compute_host_tls_folder": str(tmp_path / "pki"),
+        "compute_host_tls_folder": str(folder / "pki"),
     }
-    for host in lab.hosts:
+    for host in fleet.lab.hosts:
         fleet.computes[host] = {"compute_migration_uri": f"qemu+tls://{host}/system"}
+
+
+def test_what_can_not_become_a_compute_host_or_leave_the_fleet_is_left_as_it_was(fleet: Fleet, tmp_path: Path) -> None:
+    lab = fleet.lab
+    lab.ok("exec", "kvm3", "sh", "-c", "echo 3.20.1 > /etc/alpine-release")
+    _declare(fleet, tmp_path)
     fleet.computes["kvm1"]["compute_host_emulation"] = False
     fleet.computes["kvm2"]["compute_host_bridges"] = {"brx": {"interface": "eth0"}}
     before = {host: _state(lab, host) for host in lab.hosts}
@@ -74,6 +79,20 @@ def test_a_machine_becomes_a_compute_host_and_says_so(fleet: Fleet, tmp_path: Pa
     checked = fleet.run(converge, "--check", "--limit kvm1").ok()
     assert {host: _state(lab, host) for host in lab.hosts} == before
     assert not (tmp_path / "pki").exists()
+    assert checked.changed > 0
+    _may_not_leave(fleet, converge, tmp_path).unlink()
+    lab.virsh("kvm1", "undefine", "half")
+    lab.ok("exec", "kvm3", "rm", "/etc/alpine-release")
+    for host in ("kvm1", "kvm2"):
+        lab.ok("exec", host, "ip", "link", "delete", "spare0")
+
+
+@pytest.mark.soak
+def test_a_machine_becomes_a_compute_host_and_says_so(fleet: Fleet, tmp_path: Path) -> None:
+    lab = fleet.lab
+    _declare(fleet, tmp_path)
+    converge = _playbook(tmp_path, hosts="kvm1,kvm2", verify=False)
+    checked = fleet.run(converge, "--check", "--limit kvm1").ok()
     done = fleet.run(converge).ok()
     assert 0 < checked.changed <= done.stats["changed"]["kvm1"], (checked, done)
     # Without systemd nobody else does what the role then says.
@@ -95,14 +114,9 @@ def test_a_machine_becomes_a_compute_host_and_says_so(fleet: Fleet, tmp_path: Pa
     _clean(lab)
 
 
-def _taken_out(fleet: Fleet, converge: Path, folder: Path) -> None:
-    """kvm1 leaves the fleet.
-
-    It is refused as long as a second controller may build there (its service is not in maintenance) or a copy of a
-    server is there, one too whose record can't be read. Nothing that the run deletes holds data. Where it is killed the
-    next one goes on: the authority's certificate, which tells whose the keys are, goes last. A host that is still in
-    inventory afterwards has its marker, in maintenance, and gets no server.
-    """
+def _may_not_leave(fleet: Fleet, converge: Path, folder: Path) -> Path:
+    """kvm1 is refused its leave as long as a second controller may build there (its service is not in maintenance) or
+    a copy of a server is there, one too whose record can't be read. Its marker."""
     lab = fleet.lab
     file = folder / "domain.xml"
     file.write_text(DOMAIN)
@@ -119,7 +133,19 @@ def _taken_out(fleet: Fleet, converge: Path, folder: Path) -> None:
     )
     assert "it still takes servers: drain it first" in refused.message
     assert (_state(lab, "kvm1"), refused.changed) == (before, 0)
+    return marker
 
+
+def _taken_out(fleet: Fleet, converge: Path, folder: Path) -> None:
+    """kvm1 leaves the fleet.
+
+    Nothing that the run deletes holds data. Where it is killed the next one goes on: the authority's certificate, which
+    tells whose the keys are, goes last. A host still in inventory afterwards has its marker, in maintenance, and
+    gets no server.
+    """
+    lab = fleet.lab
+    marker = _may_not_leave(fleet, converge, folder)
+    before = _state(lab, "kvm1")
     lab.virsh("kvm1", "metadata", "half", "urn:flotilla:compute:server:1", "--config", "--remove")
     marker.write_text(marker.read_text().replace("enabled", "maintenance"))
     lab.ok("exec", "kvm1", "sh", "-c", "echo somebody else >/etc/pki/qemu/ca-cert.pem")
@@ -172,7 +198,6 @@ def _whole(lab: Lab, run: Run) -> None:
 
 def _clean(lab: Lab) -> None:
     """Other tests have the same hosts."""
-    lab.ok("exec", "kvm3", "rm", "/etc/alpine-release")
     for host in ("kvm1", "kvm2"):
         for link in ("brx", "spare0"):
             lab.ok("exec", host, "ip", "link", "delete", link)

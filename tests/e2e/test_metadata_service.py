@@ -76,6 +76,7 @@ def _trees(lab: Lab, host: str) -> list[str]:
     return sorted(path.name for path in lab.tree(host, f"{TREES}/br0").glob("*"))
 
 
+@pytest.mark.soak
 def test_guests_without_a_drive_are_told_by_the_service_and_see_no_other_s_metadata(
     fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -20,8 +20,7 @@ from tests.support.lab_names import lab_name
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "collection/extensions/molecule"
 LAB_NAME = lab_name("mol")
-QUICK = ("default", "fleet", "migrate")
-SOAK = ("compute_host", "evacuate", "metadata_service", "reconcile")  # what they show, tests/e2e shows for `make test`
+NAMES = ("compute_host", "default", "evacuate", "fleet", "metadata_service", "migrate", "reconcile")
 _DOCUMENTED = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -60,7 +59,7 @@ def _run(scenario: str, tmp_path: Path) -> None:
     assert did == [(action, "Successful") for action in _sequence(scenario)], said
 
 
-@pytest.mark.parametrize("scenario", [*QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in SOAK)])
+@pytest.mark.parametrize("scenario", NAMES)
 def test_scenario(scenario: str, tmp_path: Path) -> None:
     _run(scenario, tmp_path)
 
@@ -86,9 +85,9 @@ def test_a_role_of_a_users_own_as_documented(tmp_path: Path) -> None:
 
 
 def test_no_scenario_is_left_out() -> None:
-    assert {file.parent.name for file in SCENARIOS.glob("*/molecule.yml")} == {*QUICK, *SOAK}
+    assert {file.parent.name for file in SCENARIOS.glob("*/molecule.yml")} == set(NAMES)
     roles = {folder.name for folder in (ROOT / "collection/roles").iterdir()}
-    assert roles <= {*QUICK, *SOAK}
+    assert roles <= set(NAMES)
 
 
 def _bare(plays: t.Any) -> t.Any:

@@ -34,10 +34,11 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
 from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import accept, begun_elsewhere, conclude
-from ansible_collections.flotilla.compute.plugins.plugin_utils._fencing import Fence, answering, fence, read_fence
+from ansible_collections.flotilla.compute.plugins.plugin_utils._fencing import Fence, read_fence
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import read_host
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
-from ansible_collections.flotilla.compute.plugins.plugin_utils._proof import Proof, operator_proof
+from ansible_collections.flotilla.compute.plugins.plugin_utils._proof import Proof
+from ansible_collections.flotilla.compute.plugins.plugin_utils._proving import Prover, Suspect, Word
 from ansible_collections.flotilla.compute.plugins.plugin_utils._services import services
 
 if t.TYPE_CHECKING:
@@ -85,6 +86,7 @@ class ActionModule(Carrier):
         given = args["run"] or {"id": None, "since": self._since(ledger, declared)}
         run = Run(ledger, None, float(given["since"]))
         with ended_on_error(Run(ledger, None if self.check_mode else given["id"], 0.0)):
+            prover = self._prover(lost, None if self.check_mode else args["fenced"], ledger)
             plan, fleet = self._plan(declared, computes, run, lost)
         if self.check_mode or not any(entry.steps for entry in plan.servers):
             # Nothing is touched that needn't be: no power either.
@@ -92,7 +94,7 @@ class ActionModule(Carrier):
         run = Run(ledger, given["id"] or self.start_run(ledger), float(given["since"]))
         with ended_on_error(run):
             with ledger.renewing(str(run.id)):  # an agent may take longer than the lease
-                proofs = {host: self._prove(host, args["fenced"], ledger) for host in to_be_proven(plan, lost.hosts)}
+                proofs = prover.prove(to_be_proven(plan, lost.hosts))
             # Room that was freed meanwhile is for servers of hosts that are proven dead.
             lost = dataclasses.replace(lost, hosts=tuple(host for host in lost.hosts if host in proofs))
             for host, proof in proofs.items():
@@ -154,45 +156,25 @@ class ActionModule(Carrier):
         now = self.now(run.ledger)
         return reconcile(declared, computes, run, now=now, drafting=lambda situation: Evacuate(situation, lost))
 
-    def _prove(self, host: str, fenced: Json, ledger: Ledger) -> Proof:
-        """Proof that the host is off, or FlotillaError: then nothing is touched."""
-        if fenced:
-            alive = self._answers(host)
-            if alive is not None:
-                raise Refused(
-                    f"Compute service of {host} is still in use, whatever was said of it: {alive}. Switch it off first"
-                )
-            said = fenced if isinstance(fenced, dict) else {"reason": str(fenced)}
-            by, reason = str(said.get("by") or self.operator()), str(said.get("reason") or "")
-            return operator_proof(host, by=by, reason=reason, at=self.now(ledger))
-        its = self._fence_of(host)
-        if its is None or not its.levels:
-            raise Refused(
-                f"{host} doesn't answer, and nothing proves that it is off: unreachable is not dead. Give it a "
-                "compute_fence, or see that it is off and say so: -e fleet_fenced='who has seen it, and how'"
-            )
-        return fence(
-            host,
-            its.levels,
-            now=lambda: self.now(ledger),
-            timeout=its.timeout,
-            answers=lambda: self._answers(host),
-            tell=Display().display,
-        )
+    def _prover(self, lost: Lost, fenced: Json, ledger: Ledger) -> Prover:
+        said = fenced if isinstance(fenced, dict) else {"reason": fenced}
+        word = Word(str(said.get("by") or self.operator()), str(said.get("reason") or "")) if fenced else None
+        suspects = [self._suspect(host) for host in lost.hosts]
+        return Prover(suspects, word, self._fence_of, now=lambda: self.now(ledger), tell=Display().display)
+
+    def _suspect(self, host: str) -> Suspect:
+        if not self._is_declared(host):
+            return Suspect(host, None, _SSH)
+        names = ("ansible_host", "ansible_port")
+        address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
+        return Suspect(host, str(address or host), port_number(port or _SSH, f"ansible_port of {host}"))
 
     def _fence_of(self, host: str) -> Fence | None:
         """What inventory says of fencing the host; None for one that it no longer names."""
-        if host not in self._task_vars["groups"].get("computes", []):
-            return None
-        return read_fence(self._task_vars, self._templar, host)
+        return read_fence(self._task_vars, self._templar, host) if self._is_declared(host) else None
 
-    def _answers(self, host: str) -> str | None:
-        """How a host that an agent, or a person, calls off still answers."""
-        if host not in self._task_vars["groups"].get("computes", []):
-            return None  # nobody knows any more where it was
-        names = ("ansible_host", "ansible_port")
-        address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
-        return answering(str(address or host), port_number(port or _SSH, f"ansible_port of {host}"))
+    def _is_declared(self, host: str) -> bool:
+        return host in self._task_vars["groups"].get("computes", [])
 
     def _told(
         self,

@@ -34,10 +34,10 @@ class Moving:
         del self.fleet.servers["web"]["server_host"]
         self.fleet.reconcile()
 
-    def by_flotilla(self) -> tuple[Sample, Sample]:
+    def by_flotilla(self, _here: str, to: str) -> tuple[Sample, Sample]:
         """The task's own time, as Ansible has it, and the guest's downtime."""
         load = os.getloadavg()[0]
-        run = self.fleet.run("migrate", fleet_server="web", fleet_host=_HOSTS[1]).ok()
+        run = self.fleet.run("migrate", fleet_server="web", fleet_host=to).ok()
         ended = next(
             event["event_data"]
             for event in run.events
@@ -46,9 +46,9 @@ class Moving:
         downtime = ended["res"]["migration"]["downtime"] / 1000
         return Sample(ended["duration"], 0, 0, load, run.stdout), Sample(downtime, 0, 0, load, run.stdout)
 
-    def by_virsh(self) -> tuple[Sample, Sample]:
-        """And back. The run after it takes the server over where virsh has brought it."""
-        lab, (to, here) = self.fleet.lab, _HOSTS
+    def by_virsh(self, here: str, to: str) -> tuple[Sample, Sample]:
+        """The run after it takes the server over where virsh has brought it."""
+        lab = self.fleet.lab
         lab.virsh(here, "migrate-setmaxdowntime", "web", str(_MAX_DOWNTIME))
         load, started = os.getloadavg()[0], time.monotonic()
         flags = ("--live", "--p2p", "--persistent", "--undefinesource", "--unsafe")
@@ -67,9 +67,15 @@ def measure_moving(folder: Path, *, repeat: int, say: Say) -> Samples:
     with lab_of("bench0", len(_HOSTS)) as lab:
         moving = Moving(Fleet(lab, folder / "moving", "moving"))
         moving.prepare()
-        for _ in range(repeat):
-            for name, (took, stood) in (("migrate", moving.by_flotilla()), ("virsh migrate", moving.by_virsh())):
+        ways = {"migrate": moving.by_flotilla, "virsh migrate": moving.by_virsh}
+        here, to = _HOSTS
+        for number in range(repeat):
+            # There and back, and each way in both directions: a guest may stand still longer in one than in the other.
+            for name in sorted(ways, reverse=bool(number % 2)):
+                took, stood = ways[name](here, to)
+                here, to = to, here
                 samples.setdefault(name, []).append(took)
                 samples.setdefault(f"downtime, {name}", []).append(stood)
-                say(f"{name}: {took.seconds:.2f} s, downtime {1000 * stood.seconds:.0f} ms, load {took.load:.1f}")
+                told = f"{took.seconds:.2f} s, downtime {1000 * stood.seconds:.0f} ms, load {took.load:.1f}"
+                say(f"{name} to {here}: {told}")
     return samples

@@ -163,7 +163,7 @@ class ActionModule(Carrier):
         return Prover(suspects, word, self._fence_of, now=lambda: self.now(ledger), tell=Display().display)
 
     def _suspect(self, host: str) -> Suspect:
-        if not self._is_declared(host):
+        if not self._is_compute(host):
             return Suspect(host, None, _SSH)
         names = ("ansible_host", "ansible_port")
         address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
@@ -171,9 +171,9 @@ class ActionModule(Carrier):
 
     def _fence_of(self, host: str) -> Fence | None:
         """What inventory says of fencing the host; None for one that it no longer names."""
-        return read_fence(self._task_vars, self._templar, host) if self._is_declared(host) else None
+        return read_fence(self._task_vars, self._templar, host) if self._is_compute(host) else None
 
-    def _is_declared(self, host: str) -> bool:
+    def _is_compute(self, host: str) -> bool:
         return host in self._task_vars["groups"].get("computes", [])
 
     def _told(

@@ -8,8 +8,10 @@ goes. Libvirt makes it at the destination before any of the guest is there."""
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -38,9 +40,13 @@ from tests.host.test_live import (
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["host", "nothing_stays", "nothing_there", "two"]  # fixtures
 
 pytestmark = pytest.mark.soak
+FOLDER = "/var/lib/libvirt/qemu/nvram"
 
 
 def running(two: HostUnderTest, name: str) -> tuple[Record, str]:
@@ -65,6 +71,26 @@ def files(record: Record, variables: str) -> dict[str, tuple[bool, bool]]:
     return {at: (file_at(at, variables).exists(), file_at(at, log).exists()) for at in ("kvm1", "kvm2")}
 
 
+@pytest.fixture
+def one_folder(host: HostUnderTest) -> Iterator[HostUnderTest]:
+    """Both hosts have the variables of their guests in one and the same folder, that of kvm1."""
+    folder = file_at("kvm1", FOLDER)
+    folder.mkdir(exist_ok=True)
+    lab("exec", "kvm2", "mkdir", "-p", FOLDER)
+    lab("exec", "kvm2", "mount", "--bind", str(folder), FOLDER)
+    yield host
+    lab("exec", "kvm2", "umount", FOLDER)
+    assert list(folder.iterdir()) == []
+
+
+def gone_from_there(record: Record) -> None:
+    virsh("kvm2", "destroy", record.id)
+    virsh("kvm2", "undefine", "--nvram", record.id)
+    for name in volumes("kvm2"):
+        if name.startswith(record.id):
+            virsh("kvm2", "vol-delete", "--pool", "local", name)
+
+
 HERE_ALONE = {"kvm1": (True, True), "kvm2": (False, False)}
 
 
@@ -74,11 +100,7 @@ def test_variables_go_along_and_stay_nowhere_else(two: HostUnderTest) -> None:
     assert moved["told"]["migration"]["status"] == "completed", moved
     assert files(record, file) == {"kvm1": (False, True), "kvm2": (True, True)}
     assert not [name for name in volumes("kvm1") if name.startswith(record.id)]
-    virsh("kvm2", "destroy", record.id)
-    virsh("kvm2", "undefine", "--nvram", record.id)
-    for name in volumes("kvm2"):
-        if name.startswith(record.id):
-            virsh("kvm2", "vol-delete", "--pool", "local", name)
+    gone_from_there(record)
 
 
 def test_a_move_that_fails_leaves_no_variables_there(two: HostUnderTest) -> None:
@@ -121,3 +143,17 @@ def test_variables_that_were_there_before_stay(two: HostUnderTest) -> None:
     assert f"the variables of its UEFI firmware go to {file}, where domain 'b' there has its own" in said
     assert files(record, file) == {"kvm1": (True, True), "kvm2": (True, False)}
     virsh("kvm2", "undefine", "--nvram", "b")
+
+
+def test_variables_in_a_folder_of_both_hosts_stay(one_folder: HostUnderTest) -> None:
+    """What the guest left behind and what it has are one file."""
+    record, file = running(one_folder, "web11")
+    (late,) = follow(one_folder, order(record, bandwidth=1, timeout=3))
+    assert "it took more than 3 s; it is on kvm1 as before" in late["message"], late
+    with file_at("kvm1", file).open("rb") as made:
+        (moved,) = follow(one_folder, order(record))
+        assert os.fstat(made.fileno()).st_nlink == 1
+    assert moved["told"]["migration"]["status"] == "completed", moved
+    assert virsh("kvm1", "list", "--all", "--name").strip() == ""
+    assert [left.name for left in file_at("kvm1", FOLDER).iterdir()] == [Path(file).name]
+    gone_from_there(record)

@@ -58,10 +58,11 @@ def error(code: int) -> libvirt.libvirtError:
 
 
 class Guest:
-    """A domain, persistent and without a job at work."""
+    """A domain, persistent and without a job at work. ``variables``: the file that its firmware has them in."""
 
     def __init__(self, at: Conn, record: Record, state: State) -> None:
         self.at, self.record, self.now = at, record, state
+        self.variables = ""
         self.resumed: list[tuple[str, int]] = []
 
     def name(self) -> str:
@@ -97,8 +98,13 @@ class Guest:
     def destroy(self) -> None:
         self.now = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED)
 
-    def undefineFlags(self, _flags: int) -> None:
+    def connect(self) -> Conn:
+        return self.at
+
+    def undefineFlags(self, flags: int) -> None:
         self.at.guest = None
+        if flags & libvirt.VIR_DOMAIN_UNDEFINE_NVRAM:
+            self.at.files.pop(self.variables, None)
 
     def metadata(self, *_which: t.Any) -> str:
         return metadata_xml(self.record)
@@ -113,7 +119,7 @@ class Guest:
         return {}
 
     def XMLDesc(self, _flags: int) -> str:
-        return "<domain><os/></domain>"
+        return f"<domain><os>{self.variables and f'<nvram>{self.variables}</nvram>'}</os></domain>"
 
     def migrateToURI3(self, uri: str, _parameters: t.Any, flags: int) -> None:
         """Only a post-copy is sent on here."""
@@ -138,6 +144,9 @@ class Folder:
             raise error(libvirt.VIR_ERR_NO_STORAGE_VOL)
         size = self._files[path]
         return types.SimpleNamespace(info=lambda: [0, size, size], delete=lambda _flags: self._files.pop(path))
+
+    def createXML(self, text: str, _flags: int) -> None:
+        self._files[f"{self._path}/{ET.fromstring(text).findtext('name')}"] = 0
 
     def destroy(self) -> None:
         """It is gone from libvirt, and the folder stays."""
@@ -169,7 +178,7 @@ class Conn:
         self.guest.record = read_metadata(ET.tostring(record, encoding="unicode"))
 
     def listAllDomains(self, _flags: int) -> list[t.Any]:
-        return self.others
+        return self.others if self.guest is None else [*self.others, self.guest]
 
     def getHostname(self) -> str:
         return "kvm1"

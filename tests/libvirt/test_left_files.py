@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import types
+import typing as t
 import uuid
 
 import pytest
-from tests.libvirt.test_landing import RUNNING, Two, nothing_is_waited_for
+from tests.libvirt.test_landing import FAILED, MIGRATED, RUNNING, Guest, Two, nothing_is_waited_for
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import console_log
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import MoveFailed
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed
 
 __all__ = ["nothing_is_waited_for"]  # a fixture
 
@@ -49,3 +50,32 @@ def test_files_that_are_not_of_this_move_stay(record: Record) -> None:
     with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
         two.ended_at_source()
     assert two.kvm2.files == files
+
+
+def with_variables(two: Two, *, one_folder: bool) -> dict[str, int]:
+    """Both copies have a file of the same name; it is one file if both hosts have one folder."""
+    two.kvm1.files = {VARIABLES: 4096}
+    two.kvm2.files = two.kvm1.files if one_folder else dict(two.kvm1.files)
+    for guest in (two.source, t.cast(Guest, two.kvm2.guest)):
+        guest.variables = VARIABLES
+    return dict(two.kvm1.files)
+
+
+@pytest.mark.parametrize("one_folder", [True, False])
+def test_variables_of_the_copy_that_goes_stay_if_they_are_the_other_s(record: Record, one_folder: bool) -> None:
+    """Which copy goes is for the move to say; the file goes along unless the copy that stays has it, too."""
+    two = Two(record, MIGRATED, RUNNING)
+    whole = with_variables(two, one_folder=one_folder)
+    two.ended_at_source()
+    assert (two.is_there(), two.kvm1.files, two.kvm2.files) == (True, whole if one_folder else {}, whole)
+    two = Two(record, MIGRATED, RUNNING)
+    whole = with_variables(two, one_folder=one_folder)
+    two.ended_at_destination()
+    assert (two.is_there(), two.kvm1.files, two.kvm2.files) == (True, whole if one_folder else {}, whole)
+    # It failed as it was to run there.
+    two = Two(record, RUNNING, FAILED)
+    whole = with_variables(two, one_folder=one_folder)
+    two.has_variables(VARIABLES)
+    with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
+        two.ended_at_source(Ended("no lock", handed_over=True))
+    assert (two.is_here_as_before(), two.kvm1.files, two.kvm2.files) == (True, whole, whole if one_folder else {})

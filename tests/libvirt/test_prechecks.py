@@ -19,6 +19,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Nic, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import desired_network
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Order
@@ -142,3 +143,11 @@ def test_variables_of_another_domain_s_firmware_are_not_written_over(record: Rec
     for taken in (its, newer):
         (against,) = said(its, *elsewhere, domain("b", taken))
         assert f"go to {file}, where domain 'b' there has its own" in against
+
+
+def test_the_variables_of_a_firmware_that_libvirt_chooses_have_a_file_of_the_domain_s_name() -> None:
+    """As libvirt 9.0 tells it of a domain that is off."""
+    chosen = "<domain><name>web1</name><os firmware='efi'><type>hvm</type></os></domain>"
+    assert variables_of(chosen) == "/var/lib/libvirt/qemu/nvram/web1_VARS.fd"
+    assert variables_of(chosen.replace("<type>", "<nvram>/nvram/web1.fd</nvram><type>")) == "/nvram/web1.fd"
+    assert variables_of(chosen.replace("efi", "bios")) is None

@@ -22,6 +22,8 @@ from .model import Nic, Record
 from .tuning import Tuning
 
 _SWTPM = "emulator"
+#: Where libvirt's system daemon keeps the variables of firmware (qemuDomainNVRAMPathFormat).
+_VARIABLES = "/var/lib/libvirt/qemu/nvram"
 _SERVER = f"{{{namespace.URI}}}{namespace.ELEMENT}"
 
 
@@ -82,9 +84,13 @@ def lacking(xml: str, here: str, there: str) -> list[str]:
 
 def variables_of(xml: str) -> str | None:
     """The file with the variables of a domain's firmware; None if it has none."""
-    nvram = ET.fromstring(xml).find("os/nvram")  # noqa: S314 - libvirt wrote it
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    nvram = root.find("os/nvram")
     if nvram is None:
-        return None
+        # Before libvirt 9.2 the firmware that it chooses is in the XML of a domain that runs alone; the file has a
+        # name of its own all the same, by which it goes when such a domain is undefined.
+        chosen = root.find("os[@firmware='efi']") is not None
+        return f"{_VARIABLES}/{root.findtext('name')}_VARS.fd" if chosen else None
     source = nvram.find("source")
     return ((nvram.text or "").strip() if source is None else source.get("file")) or None
 

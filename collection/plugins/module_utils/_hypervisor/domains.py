@@ -156,11 +156,11 @@ def keep(domain: Domain) -> bool:
     return True
 
 
-def undefine(domain: Domain, *, keep_state: bool = False) -> None:
+def undefine(domain: Domain, *, keep_variables: bool = False) -> None:
     """The one place that undefines.
 
-    What libvirt keeps beside a domain goes with it: managed save, snapshot and checkpoint metadata, and, unless
-    ``keep_state``, UEFI variables and TPM state.
+    What libvirt keeps beside a domain goes with it: managed save, snapshot and checkpoint metadata, TPM state, and,
+    unless ``keep_variables``, those of UEFI firmware.
     """
     if domain.isActive():
         raise Conflict(f"domain {domain.name()!r} is running and can't be undefined; stop it first")
@@ -169,11 +169,9 @@ def undefine(domain: Domain, *, keep_state: bool = False) -> None:
         | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
     )
-    if keep_state:
-        flags |= libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
-    else:
-        # The TPM's flags came with libvirt 8.9; before, its state always went with the domain.
-        flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | getattr(libvirt, "VIR_DOMAIN_UNDEFINE_TPM", 0)
+    flags |= libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if keep_variables else libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    # The TPM's flags came with libvirt 8.9; before, its state always went with the domain.
+    flags |= getattr(libvirt, "VIR_DOMAIN_UNDEFINE_TPM", 0)
     domain.undefineFlags(flags)
 
 

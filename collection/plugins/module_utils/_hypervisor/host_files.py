@@ -23,6 +23,7 @@ import xml.etree.ElementTree as ET
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
+    Domain,
     Pool,
     Volume,
     found,
@@ -30,7 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     libvirt_error,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import PASSING
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import PASSING, PROBE
 
 #: Others who look into the same folder are done with it in a moment.
 _FREE_WITHIN = 20.0
@@ -48,14 +49,15 @@ Answer = t.TypeVar("Answer")
 
 def is_there(conn: Connection, path: str) -> bool:
     """Whether the host has a file of that path."""
-    return _asked(conn, path, lambda volume: volume is not None)
+    return _asked(conn, path, lambda pool, name: _volume(pool, name) is not None)
 
 
 def remove(conn: Connection, path: str, *, if_empty: bool = False) -> bool:
     """Remove the file, or only one that nothing was ever written to; whether it was there. The caller knows whose it
     is."""
 
-    def gone(volume: Volume | None) -> bool:
+    def gone(pool: Pool | None, name: str) -> bool:
+        volume = _volume(pool, name)
         if volume is None or (if_empty and volume.info()[1]):
             return False
         volume.delete(0)
@@ -73,13 +75,48 @@ def user_of_variables(conn: Connection, path: str) -> str | None:
     return None
 
 
-def _asked(conn: Connection, path: str, ask: t.Callable[[Volume | None], Answer]) -> Answer:
+def has_others_variables(domain: Domain, other: Connection) -> bool:
+    """Whether a domain of the *other* host has its firmware's variables in the very file that this one has them in: the
+    folder is one that both hosts have."""
+    file = variables_of(domain.XMLDesc(0))
+    return file is not None and is_used_from(other, domain.connect(), file)
+
+
+def is_used_from(other: Connection, conn: Connection, path: str) -> bool:
+    """Whether a domain of the *other* host has its firmware's variables in that file of the host of *conn*."""
+    folder, name = os.path.split(path)
+    xmls = (found(domain.XMLDesc, 0) for domain in other.listAllDomains(0))
+    files = {file for file in (variables_of(xml) for xml in xmls if xml is not None) if file is not None}
+    folders = {os.path.dirname(file) for file in files if os.path.basename(file) == name}
+    return any(_is_one(conn, folder, other, its) for its in sorted(folders))
+
+
+def _is_one(conn: Connection, folder: str, other: Connection, its: str) -> bool:
+    """Whether the *other* host's folder is this one: a file made there is looked for here, as it is done for disks."""
+    name = f"{PROBE}{uuid.uuid4()}"
+    try:
+        return _asked(other, os.path.join(its, name), _made) and is_there(conn, os.path.join(folder, name))
+    finally:
+        remove(other, os.path.join(its, name))
+
+
+def _made(pool: Pool | None, name: str) -> bool:
+    """An empty file, if there is the folder for it."""
+    if pool is not None and _volume(pool, name) is None:
+        root = ET.Element("volume")
+        ET.SubElement(root, "name").text = name
+        ET.SubElement(root, "capacity").text = "0"
+        pool.createXML(ET.tostring(root, encoding="unicode"), 0)
+    return pool is not None
+
+
+def _asked(conn: Connection, path: str, ask: t.Callable[[Pool | None, str], Answer]) -> Answer:
     folder, name = os.path.split(path)
     deadline = time.monotonic() + _FREE_WITHIN
     while True:
         try:
             with _pool(conn, folder) as pool:
-                return ask(None if pool is None else _volume(pool, name))
+                return ask(pool, name)
         except libvirt.libvirtError as exc:
             if not is_error(exc, *_TAKEN) or time.monotonic() > deadline:
                 raise libvirt_error(exc, "look into", f"folder {folder!r} of {conn.getHostname()}") from exc
@@ -112,8 +149,11 @@ def _pool(conn: Connection, folder: str) -> t.Iterator[Pool | None]:
                 pool.destroy()
 
 
-def _volume(pool: Pool, name: str) -> Volume | None:
-    """None if the folder has no such file; that somebody has taken the pool away meanwhile says nothing about it."""
+def _volume(pool: Pool | None, name: str) -> Volume | None:
+    """None if the folder has no such file, or isn't there; that somebody has taken the pool away meanwhile says nothing
+    about it."""
+    if pool is None:
+        return None
     try:
         return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as exc:
@@ -135,4 +175,4 @@ def _xml(folder: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-__all__ = ["is_there", "remove", "user_of_variables"]
+__all__ = ["has_others_variables", "is_there", "is_used_from", "remove", "user_of_variables"]

@@ -136,7 +136,7 @@ def arrived(host: Host, server_id: str, far: Far, told: dict[str, Json]) -> hand
     if there is None or record is None or record.host_id != far.end.host_id:
         raise Stale(f"server {server_id} has no guest on this host any more, and none on {far.end.host}")
     mark = move_of(record)
-    _forget_here(host, server_id)
+    _forget_here(host, server_id, far)
     if mark is not None:
         _delete(host.storage, far.storage, host.references.renewed(), server_id, _not_of(record, mark.disks))
     final = finished(there, far.storage, record)
@@ -229,7 +229,7 @@ def completed_from_here(job: Job, far: Far, mark: Move) -> handlers.Outcome:
         )
     if old is not None:
         _must_be_left(old, mark)
-        domains.undefine(old, keep_state=False)
+        domains.undefine(old, keep_variables=host_files.has_others_variables(old, job.host.conn))
     left = _not_of(job.record, mark.disks)
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, left)
     final = finished(job.domain, job.host.storage, job.record)
@@ -288,14 +288,14 @@ def _must_be_left(old: Domain, mark: Move) -> None:
         raise Conflict(f"domain {old.name()!r} on {mark.other.host} is not what this move has left there: it stays")
 
 
-def _forget_here(host: Host, server_id: str) -> None:
+def _forget_here(host: Host, server_id: str, far: Far) -> None:
     """Libvirt undefines the source itself; a daemon that was killed meanwhile has not."""
     here = found(host.conn.lookupByUUIDString, server_id)
     if here is not None:
         if here.isActive():
             raise Conflict(f"domain {here.name()!r} still runs here: nothing of it is removed")
         domains.set_autostart(here, False)
-        domains.undefine(here)
+        domains.undefine(here, keep_variables=host_files.has_others_variables(here, far.conn))
 
 
 def finished(domain: Domain, storage: Storage, record: Record) -> Record:
@@ -347,28 +347,29 @@ def _undo(job: Job, far: Far, mark: Move) -> None:
         there = found(far.conn.lookupByUUIDString, job.order.server_id)
         if there is not None and _has_failed(there):
             _must_be_left(there, mark)
-            domains.undefine(there)
+            domains.undefine(there, keep_variables=host_files.has_others_variables(there, job.host.conn))
             return True
         return there is None
 
     if not domains.became(gone, within=_GONE_WITHIN):
         raise FlotillaError(f"libvirt there has not let go of its domain within {_GONE_WITHIN:g} s")
     _delete(far.storage, job.host.storage, References(far.conn, local=False), job.order.server_id, mark.disks)
-    _remove_files(far, job.order.server_id, mark.files)
+    _remove_files(job, far, mark)
     if transit.is_to_go_on(here, halted=mark.halted, paused=mark.paused):
         here.resume()
     domains.set_autostart(here, handlers.autostart(job.record))
     job.host.write(here, marked(job.record, None))
 
 
-def _remove_files(far: Far, server_id: str, files: t.Iterable[str]) -> None:
-    """What libvirt has made there beside the disks. A file that a domain there has by now is that one's; a log with
-    something in it is of an earlier stay."""
-    for file in files:
-        if host_files.user_of_variables(far.conn, file) is None:
+def _remove_files(job: Job, far: Far, mark: Move) -> None:
+    """What libvirt has made there beside the disks. A file that a domain of either host has by now is that one's; a log
+    with something in it is of an earlier stay."""
+    for file in mark.files:
+        used = host_files.user_of_variables(far.conn, file) is not None
+        if not used and not host_files.is_used_from(job.host.conn, far.conn, file):
             host_files.remove(far.conn, file)
     with contextlib.suppress(FlotillaError):  # an empty log is no reason to leave a move open
-        host_files.remove(far.conn, console_log(server_id), if_empty=True)
+        host_files.remove(far.conn, console_log(job.order.server_id), if_empty=True)
 
 
 def own_name(job: Job) -> str:

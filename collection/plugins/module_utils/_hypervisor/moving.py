@@ -31,7 +31,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
     resize_of,
     superseded,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, host_files
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -117,7 +117,7 @@ def confirm(job: Job, its: Resize) -> handlers.Outcome:
             _must_be_copy(copy, its)
             # From here on there is no way back: the next run goes on with this if it is cut off.
             domains.write_record(job.domain, _with(job.record, MARK, {**job.record.marks[MARK], "confirm": True}))
-            domains.undefine(copy)
+            domains.undefine(copy, keep_variables=host_files.has_others_variables(copy, job.host.conn))
         gone = _delete_own(job, there)
     here = {disk.pool_id for disk in record.disks}
     references = job.host.references.renewed()
@@ -157,7 +157,7 @@ def revert(job: Job, its: Resize) -> handlers.Outcome:
         else:
             raise Conflict(f"the domain on {_name_there(job)} is not the copy that {now.name} has left there")
         _delete_own(job, there, of=job.host)
-        domains.undefine(job.domain)
+        domains.undefine(job.domain, keep_variables=host_files.has_others_variables(job.domain, there.conn))
         job.told["record"], job.told["state"] = record.to_json(), domains.state_of(copy)
         return True, f"reverted to {_name_there(job)}"
 

@@ -28,6 +28,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 MARKER = "flotilla-pool-"
 #: What a pool is called that stands for a folder of files as long as somebody looks into it (host_files).
 PASSING = "flotilla-folder-"
+#: What a test file is called that is made at one host and looked for at another.
+PROBE = "flotilla-probe-"
 
 _FILES = ("clone", "create", "download", "overlay", "resize", "snapshot", "upload")
 #: What can be done in a pool of each type, through libvirt. ``create``: volumes can be made at all; ``upload`` and
@@ -159,4 +161,15 @@ def _size(name: str, volume: Volume, folder: str | None) -> dict[str, int] | Non
     return None if info is None else {"allocation": info[2]}
 
 
-__all__ = ["CAPABILITIES", "MARKER", "PASSING", "listed", "locations", "markers", "pool_facts", "pools", "refresh"]
+__all__ = [
+    "CAPABILITIES",
+    "MARKER",
+    "PASSING",
+    "PROBE",
+    "listed",
+    "locations",
+    "markers",
+    "pool_facts",
+    "pools",
+    "refresh",
+]

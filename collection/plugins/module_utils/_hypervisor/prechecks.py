@@ -44,6 +44,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import PROBE
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
@@ -53,7 +54,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways 
     unreached,
 )
 
-_PROBE = "flotilla-probe-"
 _MISSING = re.compile(r"does not provide required features: ([^;]+)")
 
 
@@ -382,7 +382,7 @@ def is_shared(here: Pool, there: Pool, server_id: str) -> bool:
 
     Their marks must say so, too: a disk that is taken for a shared one is not copied, and one that isn't is deleted.
     """
-    name = _PROBE + server_id
+    name = PROBE + server_id
     here.refresh()
     _remove(name, there, here)  # what a worker that was killed has left would be seen for nothing
     try:

@@ -234,8 +234,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guest
     unpack_drive,
 )
 
-#: Servers of one call that are worked on at the same time; libvirtd serves five requests of one client at once.
-_AT_ONCE = 8
+#: Servers of one call that are worked on at the same time: as many as a host has slots for (fleet_host_slots), and
+#: some more. Each has a connection of its own, for libvirtd serves five requests of one client at once.
+_AT_ONCE = 16
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str"},

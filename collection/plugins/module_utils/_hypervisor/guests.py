@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -71,9 +70,6 @@ _WITHOUT_DOMAIN = (
 _WATCHED = ("end_move", "live_migrate")
 #: Steps on what another one, which holds the server's lock, is at work on.
 _BESIDE = ("abort_migration",)
-#: How many servers of one call are worked on at once. Starting QEMU is waiting, most of it; libvirt itself carries out
-#: five calls of a connection at a time (max_client_requests), and has the others wait.
-_AT_ONCE = 16
 
 
 def run_steps(
@@ -89,7 +85,7 @@ def run_steps(
     wait: float = 0,
     undo: bool = False,
 ) -> list[dict[str, Json]]:
-    """Carry out steps in order, and several servers' at once: one result a step that was begun, in the steps' order.
+    """Carry out steps in order: one result a step that was begun, in the steps' order.
 
     A step that fails has ``failed`` in its result and its sentence as ``message``; it ends its server's steps alone.
     So does one that has ``running``: it goes on by itself, and the same steps are asked for again to see its end.
@@ -105,16 +101,12 @@ def run_steps(
     host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id, drives=drives)
     host = dataclasses.replace(host, secrets=secrets or {}, trees=trees or {})
     servers = [list(group) for _server_id, group in itertools.groupby(orders, key=lambda order: order.server_id)]
-    if len(servers) == 1:
-        return _run_server(host, servers[0], wait=wait, undo=undo)
-
-    def run(group: list[Order]) -> list[dict[str, Json]]:
+    results = []
+    for group in servers:
         # What is remembered of the pools, and made in them, is one server's: as if each had a call of its own.
         own = dataclasses.replace(host, storage=Storage(conn))
-        return _run_server(own, group, wait=wait, undo=undo)
-
-    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [result for results in pool.map(run, servers) for result in results]
+        results += _run_server(own, group, wait=wait, undo=undo)
+    return results
 
 
 def look_at(

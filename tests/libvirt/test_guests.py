@@ -160,7 +160,7 @@ def test_a_disk_that_was_put_on_another_file_is_not_put_back(
     assert Storage(conn).existing(record.root).info()[1] == record.root.size
 
 
-@pytest.mark.parametrize("kind", ["reconfigure", "rebuild", "migrate"])
+@pytest.mark.parametrize("kind", ["reconfigure", "rebuild"])
 @pytest.mark.parametrize("to_run", [True, False])
 def test_a_guest_that_was_stopped_for_what_fails_runs_again(
     run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record, kind: str, to_run: bool
@@ -176,6 +176,30 @@ def test_a_guest_that_was_stopped_for_what_fails_runs_again(
     assert bool(conn.lookupByName("web1").isActive()) is to_run
     assert results[-1]["message"].endswith("; it runs again as before") is to_run
     assert results[-1]["state"] == ("running" if to_run else None)
+
+
+def test_a_guest_is_not_stopped_for_a_move_that_is_refused(
+    run: t.Callable[..., list[dict[str, t.Any]]], conn: t.Any, record: Record
+) -> None:
+    domain = conn.lookupByName("web1")
+    number, xml = domain.ID(), domain.XMLDesc()
+    target = dataclasses.replace(record, generation=5).to_json()
+    base = {"server_id": record.id, "name": record.name, "expects": 4, "timeout": 0}
+    peer = {"host": "kvm2", "host_id": "another", "uri": "qemu+tcp://127.0.0.1:9/system"}
+    steps = [
+        {**base, "kind": "stop"},
+        {**base, "kind": "migrate", "record": target, "options": {"peer": peer}},
+        {**base, "kind": "start"},
+    ]
+    (refused,) = run(steps=steps)
+    assert (refused["kind"], refused["failed"], refused["changed"]) == ("migrate", True, False)
+    assert "kvm2 can't be reached from here: libvirt can't be reached at 'qemu+tcp://127.0.0.1:9/" in refused["message"]
+    assert (domain.ID(), domain.XMLDesc()) == (number, xml)
+    # Nor for a disk that is in another file by now.
+    conn.defineXML(xml.replace(f"{record.id}-root'", f"{record.id}-root.s1'"))
+    (refused,) = run(steps=steps)
+    assert "(a snapshot made by hand?): nothing is changed" in refused["message"]
+    assert domain.ID() == number
 
 
 def test_a_guest_whose_disk_was_given_up_is_not_started(

@@ -167,8 +167,8 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
         with server_lock(host.state_dir, orders[0].server_id, run_id=host.run_id, step=kinds, wait=wait):
             begin = _resume_at(host, orders)
             results += [_result(order, changed=False, message="an earlier run did it") for order in orders[:begin]]
-            for order in orders[begin:]:
-                results.append(_run(host, order))
+            for index, order in enumerate(orders[begin:], begin + 1):
+                results.append(_refused_ahead(host, order, orders[index:]) or _run(host, order))
                 if results[-1].get("failed"):
                     results[-1].update(after_failure(host, orders, results, undo=undo))
                     _forget_if_gone(host, orders[0].server_id, results[-1])
@@ -177,6 +177,22 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
     return results
+
+
+def _refused_ahead(host: Host, order: Order, then: t.Iterable[Order]) -> dict[str, Json] | None:
+    """What a guest would be shut down for by this *order* in vain: a cold move that is refused now, while it runs."""
+    move = next((later for later in then if later.kind == "migrate"), None)
+    if order.kind != "stop" or move is None:
+        return None
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import moving
+
+    def look(own: Host, move: Order) -> dict[str, Json]:
+        present = _present(own, move)
+        if present is not None:
+            moving.check(Job(own, move, present, done=False))
+        return {}
+
+    return _run(host, move, look) or None
 
 
 def _forget_if_gone(host: Host, server_id: str, result: t.Mapping[str, Json]) -> None:
@@ -229,9 +245,10 @@ def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:
     return 0
 
 
-def _run(host: Host, order: Order) -> dict[str, Json]:
+def _run(host: Host, order: Order, do: t.Callable[[Host, Order], dict[str, Json]] | None = None) -> dict[str, Json]:
+    """The step's result, or that of what is *do*ne for it."""
     try:
-        return _carry_out(host, order)
+        return (do or _carry_out)(host, order)
     except StillCopying as exc:
         told = {"progress": exc.progress}
         return {**_result(order, changed=True, message="under way", told=told), "running": True}

@@ -55,38 +55,58 @@ _AWAY = ".moved-away"
 _RELEASED_WITHIN = 30.0
 
 
-def migrate(job: Job) -> handlers.Outcome:
+def check(job: Job) -> None:
+    """Refuse what migrate() would refuse once the guest is off for it: an end that can't be reached, above all."""
+    with _way(job):
+        pass
+
+
+@contextlib.contextmanager
+def _way(job: Job) -> t.Iterator[Host]:
+    """The other end, where nothing stands against the move."""
     if resize_of(job.record) is not None or leaving(job.record) is not None:
         raise Conflict(f"server {job.order.name!r} is on its way already; confirm, revert or reconcile that first")
-    handlers.must_be_off(job)
     handlers.must_stand_on_its_own(job, job.record)
     with other_end(job.host, job.order.options.get("peer")) as there:
         _must_be_free(job, there, job.order.target)
+        yield there
+
+
+def migrate(job: Job) -> handlers.Outcome:
+    handlers.must_be_off(job)
+    with _way(job) as there:
         target = there.settle(_pools_known(there, job.order.target))
         end = {"host": job.order.options["peer"]["host"], "host_id": there.host_id}
         mark = {"migration": target.marks[MARK]["migration"], "at": target.marks[MARK]["at"], "to": end}
         xml = plain_xml(handlers.existing_xml(job))
-        domains.write_record(job.domain, _with(job.record, MIGRATING, mark))
+        going = _with(job.record, MIGRATING, mark)
+        domains.write_record(job.domain, going)
+        defining = False
         try:
             target = _bring_disks(job, there, target)
             _leave(job, mark, xml)
             there.storage.write_sidecar(target)
+            defining = True
             domain = there.define(target)
         except BaseException:
             with contextlib.suppress(FlotillaError, libvirt.libvirtError):
-                _take_back(job, there, xml, ran=target.marks[MARK]["state"] == "running")
+                # Once its domain was asked for there, only that end can tell whether it has one.
+                if not defining or _domain(there, job.record) is None:
+                    _take_back(job, there, xml, going, ran=target.marks[MARK]["state"] == "running")
             raise
         domains.set_autostart(domain, handlers.autostart(target))
         job.told["record"], job.told["state"] = target.to_json(), domains.state_of(domain)
         return True, f"moved to {end['host']}"
 
 
-def _take_back(job: Job, there: Host, xml: str, *, ran: bool) -> None:
-    """After a failure the server is here as it was, running if it ran. What can't be done now the next run does."""
-    if _domain(there, job.record) is not None:
-        return
-    _clear(job, there)
-    domain = _restore(job.host, xml, job.record)
+def _take_back(job: Job, there: Host, xml: str, going: Record, *, ran: bool) -> None:
+    """After a failure the server, which has no domain there, is here as it was, running if it ran. What can't be done
+    now the next run does: with the record *going* it knows that something of the server may be left there."""
+    record = going
+    with contextlib.suppress(FlotillaError, libvirt.libvirtError):
+        _clear(job, there)
+        record = job.record
+    domain = _restore(job.host, xml, record)
     if ran:
         domains.start(domain)
 
@@ -290,4 +310,4 @@ def _with(record: Record, mark: str, value: t.Any) -> Record:
 
 HANDLERS: t.Final[t.Mapping[str, handlers.Handler]] = {"migrate": migrate, "undo_migration": undo}
 
-__all__ = ["HANDLERS", "confirm", "migrate", "revert", "undo"]
+__all__ = ["HANDLERS", "check", "confirm", "migrate", "revert", "undo"]

@@ -38,8 +38,10 @@ def running_again(host: Host, orders: t.Sequence[Order], results: Results) -> di
     with contextlib.suppress(FlotillaError, libvirt.libvirtError):
         domain = found(host.conn.lookupByUUIDString, failed.server_id)
         record = None if domain is None else domains.record_of(domain)
-        same = record is not None and record.generation == failed.expects and _is_whole(host, record)
-        if same and domains.start(domain):
+        if domain is None or record is None or record.generation != failed.expects:
+            return {}
+        # One that runs already its step itself has started.
+        if domain.isActive() or (_is_whole(host, record) and domains.start(domain)):
             state = domains.state_of(domain)
             return {"message": f"{results[-1]['message']}; it runs again as before", "state": state}
     return {}

@@ -130,7 +130,8 @@ class Guest:
 class Folder:
     """A folder of a host, as a pool that nobody has defined."""
 
-    def __init__(self, files: dict[str, int], text: str) -> None:
+    def __init__(self, files: dict[str, int], text: str, *, read_only: bool) -> None:
+        self._read_only = read_only
         root = ET.fromstring(text)
         self._name, self._path = root.findtext("name", ""), root.findtext("target/path")
         self._files = files
@@ -146,6 +147,8 @@ class Folder:
         return types.SimpleNamespace(info=lambda: [0, size, size], delete=lambda _flags: self._files.pop(path))
 
     def createXML(self, text: str, _flags: int) -> None:
+        if self._read_only:
+            raise error(libvirt.VIR_ERR_SYSTEM_ERROR)
         self._files[f"{self._path}/{ET.fromstring(text).findtext('name')}"] = 0
 
     def destroy(self) -> None:
@@ -159,12 +162,13 @@ class Conn:
         self.guest: Guest | None = None
         self.others: list[t.Any] = []
         self.files: dict[str, int] = {}
+        self.read_only = self.lost = False
 
     def listAllStoragePools(self, _flags: int = 0) -> list[t.Any]:
         return []
 
     def storagePoolCreateXML(self, text: str, _flags: int) -> Folder:
-        return Folder(self.files, text)
+        return Folder(self.files, text, read_only=self.read_only)
 
     def lookupByUUIDString(self, _server_id: str) -> Guest:
         if self.guest is None:
@@ -184,7 +188,7 @@ class Conn:
         return "kvm1"
 
     def isAlive(self) -> bool:
-        return True
+        return not self.lost
 
 
 class Shelf:

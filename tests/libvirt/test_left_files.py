@@ -79,3 +79,18 @@ def test_variables_of_the_copy_that_goes_stay_if_they_are_the_other_s(record: Re
     with pytest.raises(MoveFailed, match=r"it is on kvm1 as before$"):
         two.ended_at_source(Ended("no lock", handed_over=True))
     assert (two.is_here_as_before(), two.kvm1.files, two.kvm2.files) == (True, whole, whole if one_folder else {})
+
+
+def test_variables_stay_where_nobody_can_tell_whose_they_are(record: Record) -> None:
+    """No test file can be made at the end that has the server; one that is lost is asked again by the next run."""
+    two = Two(record, MIGRATED, RUNNING)
+    whole = with_variables(two, one_folder=False)
+    two.kvm2.read_only = True
+    two.ended_at_source()
+    assert (two.is_there(), two.kvm1.files, two.kvm2.files) == (True, whole, whole)
+    two = Two(record, MIGRATED, RUNNING)
+    with_variables(two, one_folder=False)
+    two.kvm2.read_only = two.kvm2.lost = True
+    with pytest.raises(MoveFailed, match=r"can't be told yet .*the next run ends it") as said:
+        two.ended_at_source()
+    assert (said.value.left, two.kvm1.guest, two.kvm1.files) == (True, two.source, whole)

@@ -20,6 +20,7 @@ import typing as t
 import uuid
 import xml.etree.ElementTree as ET
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -95,7 +96,13 @@ def _is_one(conn: Connection, folder: str, other: Connection, its: str) -> bool:
     """Whether the *other* host's folder is this one: a file made there is looked for here, as it is done for disks."""
     name = f"{PROBE}{uuid.uuid4()}"
     try:
-        return _asked(other, os.path.join(its, name), _made) and is_there(conn, os.path.join(folder, name))
+        made = _asked(other, os.path.join(its, name), _made)
+    except FlotillaError:
+        if not other.isAlive():
+            raise
+        return True  # nothing can be written there, and what isn't known counts as shared
+    try:
+        return made and is_there(conn, os.path.join(folder, name))
     finally:
         remove(other, os.path.join(its, name))
 

@@ -24,6 +24,7 @@ from tests.libvirt.test_landing import (
     SHORT,
     SHUT_DOWN,
     UNKNOWN,
+    Guest,
     State,
     Two,
     error,
@@ -244,3 +245,19 @@ def test_a_word_is_not_enough_where_memory_is_at_the_other_end(record: Record, r
     with pytest.raises(Conflict, match=f"the playbook evacuate ends the move .-e fleet_host={mark.other.host}."):
         live._given_up(two.job(conn, pool), mark)
     assert (conn.guest.now, move_of(conn.guest.record)) == (state, mark)
+
+
+@pytest.mark.parametrize(("at", "made", "kept"), [("kvm1", False, True), ("kvm1", True, False), ("kvm2", False, True)])
+def test_what_may_be_the_file_of_both_copies_stays_when_the_stale_one_goes(
+    record: Record, at: str, made: bool, kept: bool
+) -> None:
+    """The variables of its firmware: a file that its move has made there is not also here."""
+    file = "/var/lib/libvirt/qemu/nvram/web1_VARS.fd"
+    two = Two(record, BROKEN, SHORT)
+    if made:
+        two.has_variables(file)
+    its = t.cast(Guest, two.kvm1.guest if at == "kvm1" else two.kvm2.guest)
+    its.variables = file
+    ended(two, at)
+    (entry,) = replaces(its.record)
+    assert (entry.variables, entry.to_json().get("variables")) == (kept, kept or None)

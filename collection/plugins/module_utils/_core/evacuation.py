@@ -12,6 +12,9 @@ that a lost ledger loses nothing. It is written last of all, when the new guest 
 if it is to run, it runs. Until then the mark is ``evacuating``: {"migration", "at", "generation": of the record that it
 is built from, "from": {"host", "host_id"}, "made": [{"pool", "volume"}]}, written before anything is made. It makes no
 copy stale, and says which volumes go if the old host is back first.
+
+``variables`` is true in either mark where the file with the variables of the server's firmware was there before
+anything was built: both hosts may have it in one folder, and it stays when one of the two copies goes.
 """
 
 from __future__ import annotations
@@ -29,25 +32,30 @@ EVACUATING = "evacuating"
 
 @dataclasses.dataclass(frozen=True)
 class Replaced:
-    """A copy that a server has left on a dead host, and the migration (of kind evacuation) by which it left."""
+    """A copy that a server has left on a dead host, and the migration (of kind evacuation) by which it left.
+    ``variables``: what only the host can say that the server was built on."""
 
     host_id: str
     generation: int
     migration: str
+    variables: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        return dataclasses.asdict(self)
+        its: dict[str, Json] = dataclasses.asdict(self)
+        return its if self.variables else planned_part(its)
 
 
 @dataclasses.dataclass(frozen=True)
 class Evacuating:
-    """The mark of a half-built copy, read. ``made``: pairs of pool and volume that its own steps make."""
+    """The mark of a half-built copy, read. ``made``: pairs of pool and volume that its own steps make; ``variables``:
+    true, too, where its host had no time to say so."""
 
     migration: str
     at: float
     generation: int
     source: Place
     made: tuple[tuple[str, str], ...]
+    variables: bool = True
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -56,6 +64,7 @@ class Evacuating:
             "generation": self.generation,
             "from": self.source.to_json(),
             "made": [{"pool": pool, "volume": volume} for pool, volume in self.made],
+            **({} if self.variables else {"variables": False}),
         }
 
 
@@ -75,7 +84,12 @@ def _replaced(entry: Json) -> Replaced:
     whole = isinstance(generation, int) and not isinstance(generation, bool)
     if not whole or not all(isinstance(text, str) and text for text in (host_id, migration)):
         raise TypeError(entry)
-    return Replaced(host_id, generation, migration)
+    return Replaced(host_id, generation, migration, bool(entry.get("variables")))
+
+
+def planned_part(entry: Json) -> Json:
+    """What a plan can know of an entry of ``replaces``."""
+    return {key: value for key, value in entry.items() if key != "variables"} if isinstance(entry, dict) else entry
 
 
 def evacuating(record: Record) -> Evacuating | None:
@@ -90,6 +104,7 @@ def evacuating(record: Record) -> Evacuating | None:
             generation=int(mark["generation"]),
             source=Place(str(mark["from"]["host"]), str(mark["from"]["host_id"])),
             made=tuple((str(each["pool"]), str(each["volume"])) for each in mark["made"]),
+            variables=bool(mark.get("variables", True)),
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(
@@ -162,5 +177,6 @@ __all__ = [
     "has_left",
     "kept",
     "names",
+    "planned_part",
     "replaces",
 ]

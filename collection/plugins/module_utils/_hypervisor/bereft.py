@@ -24,7 +24,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.loss import has_data
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import SOURCE, Move, marked
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import moved_xml, variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, transit
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import Domain, libvirt
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
@@ -64,7 +64,9 @@ def ended_alone(job: Job, mark: Move) -> handlers.Outcome:
     started = bool(job.order.options.get("start")) and domains.start(domain, nowhere_else=True)
     if not started:
         domains.stay_off(domain)
-    final = finished(domain, job.host.storage, _replacing(job.record, mark))
+    # One that the move has made there isn't also here; of any other nobody knows.
+    variables = not mark.files and variables_of(domain.XMLDesc(0)) is not None
+    final = finished(domain, job.host.storage, _replacing(job.record, mark, variables=variables))
     status = "failed" if mark.role == SOURCE else "completed"
     job.told.update(record=final.to_json(), state=domains.state_of(domain))
     job.told["migration"] = {"id": mark.migration, "status": status, "left": False}
@@ -119,12 +121,12 @@ def _check_disks(job: Job, mark: Move, *, short: bool) -> None:
         )
 
 
-def _replacing(record: Record, mark: Move) -> Record:
+def _replacing(record: Record, mark: Move, *, variables: bool) -> Record:
     """The record as it is from now on: the copy that the move has left, or made, on the dead host is stale."""
     if mark.other.host_id is None:
         return record
     there = record.generation + (1 if mark.role == SOURCE else -1)
-    entries = (*replaces(record), Replaced(mark.other.host_id, there, mark.migration))
+    entries = (*replaces(record), Replaced(mark.other.host_id, there, mark.migration, variables))
     marks = {**record.marks, REPLACES: [entry.to_json() for entry in entries]}
     return dataclasses.replace(record, generation=max(record.generation, there) + 1, marks=marks)
 

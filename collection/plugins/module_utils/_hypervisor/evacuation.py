@@ -22,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation import (
     EVACUATING,
+    REPLACES,
     Evacuating,
     evacuating,
     half_built,
@@ -30,8 +31,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.evacuation 
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.growing import defined_anew
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Json, Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import REPLACED
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, host_files
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import virt_type
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
@@ -56,11 +58,10 @@ def evacuate(job: Job) -> handlers.Outcome:
         return False, "it is there"
     target = defined_anew(job.target)
     half = _marked(job, target)
-    its = t.cast(Evacuating, evacuating(half))
+    its = _evacuating(half)
     _must_be_ours(job, its)
     _check_disks(job, half, its)
-    if job.present is None:
-        _mark(job, half)
+    half = _mark(job, half) if job.present is None else _noted(half, variables=_evacuating(job.record).variables)
     try:
         _build(job, half, its, target)
     except (FlotillaError, libvirt.libvirtError):
@@ -78,7 +79,10 @@ def _build(job: Job, half: Record, its: Evacuating, target: Record) -> None:
     if job.order.options.get("start"):
         _start(job, domain, half)
     # From here on the copy on the dead host is stale.
-    final = dataclasses.replace(target, disks=half.disks)
+    *earlier, entry = replaces(target)
+    entry = dataclasses.replace(entry, variables=target.hardware.firmware == "uefi" and _evacuating(half).variables)
+    marks = {**target.marks, REPLACES: [each.to_json() for each in (*earlier, entry)]}
+    final = dataclasses.replace(target, disks=half.disks, marks=marks)
     job.host.write(domain, final)
     domains.set_autostart(domain, handlers.autostart(final))
 
@@ -129,12 +133,28 @@ def _check_disks(job: Job, half: Record, its: Evacuating) -> None:
             )
 
 
-def _mark(job: Job, half: Record) -> None:
-    """A domain that names all that is going to be made; it can't start, for its disks are not all there."""
+def _mark(job: Job, half: Record) -> Record:
+    """A domain that names all that is going to be made; it can't start, for its disks are not all there. Libvirt makes
+    the file with the variables of its firmware at the first start: one that is there now is another's."""
     storage = job.host.storage
     sources = {(disk.pool, disk.volume): Source(storage.pool(disk.pool).path_of(disk.volume)) for disk in half.disks}
     facts = HostFacts(virt_type(job.host.conn, half.hardware.arch), sources)
-    job.host.conn.defineXML(domain_xml(half, facts))
+    domain = job.host.conn.defineXML(domain_xml(half, facts))
+    file = variables_of(domain.XMLDesc(0))
+    if file is not None:
+        with contextlib.suppress(FlotillaError):  # where nobody knows it counts as another's
+            half = _noted(half, variables=host_files.is_there(job.host.conn, file))
+            domains.write_record(domain, half)
+    return half
+
+
+def _evacuating(half: Record) -> Evacuating:
+    return t.cast(Evacuating, evacuating(half))
+
+
+def _noted(half: Record, *, variables: bool) -> Record:
+    its = dataclasses.replace(_evacuating(half), variables=variables)
+    return dataclasses.replace(half, marks={**half.marks, EVACUATING: its.to_json()})
 
 
 def _with_disks(job: Job, half: Record, its: Evacuating) -> Record:
@@ -197,7 +217,7 @@ def _take_away(job: Job, half: Record, places: t.Sequence[t.Mapping[str, Json]])
     if now is None or not half_built(now):
         raise Conflict(f"server {half.name!r} is whole here: it is not taken away")
     gone = _delete(job, [*places, *_sidecars(half, places)])
-    domains.undefine(domain)
+    domains.undefine(domain, keep_variables=_evacuating(now).variables)
     return gone
 
 
@@ -240,7 +260,7 @@ def drop_stale(job: Job) -> handlers.Outcome:
         sidecar = dataclasses.replace(record, marks={**record.marks, REPLACED: mark})
         job.host.storage.write_sidecar(sidecar, role=REPLACED, pool=str(local[0]["pool"]))
     domains.kill(job.domain)
-    domains.undefine(job.domain)
+    domains.undefine(job.domain, keep_variables=bool(options.get("variables")))
     gone = 0 if reclaim else _delete(job, [*local, *_sidecars(record, local)])
     what = f"{len(local)} local disks are kept for {reclaim / 3600:g} h" if reclaim else f"{gone} local volumes deleted"
     return True, "the copy that was replaced is gone" + (f"; {what}" if local else "")

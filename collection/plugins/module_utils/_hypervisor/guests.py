@@ -21,7 +21,7 @@ import itertools
 import typing as t
 import zlib
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core import resize
+from ansible_collections.flotilla.compute.plugins.module_utils._core import evacuation, resize
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     BuildAbort,
     Conflict,
@@ -349,11 +349,14 @@ def _is_target(target: Record | None, now: Record) -> bool:
 
 def _marks(record: Record) -> dict[str, Json]:
     """The marks as plans can know them: each plan marks a deletion at its own second, and the host says what was
-    before a rescue."""
+    before a rescue or an evacuation."""
     marks = {key: None if key == "soft_delete" else value for key, value in record.marks.items()}
     rescue = marks.get("rescue")
     if isinstance(rescue, dict):
         marks["rescue"] = {key: rescue.get(key) for key in ("image", "state")}
+    replaced = marks.get(evacuation.REPLACES)
+    if isinstance(replaced, list):
+        marks[evacuation.REPLACES] = [evacuation.planned_part(entry) for entry in replaced]
     if resize.MARK in marks:
         marks[resize.MARK] = resize.planned_part(marks[resize.MARK])
     return marks

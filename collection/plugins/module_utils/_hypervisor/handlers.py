@@ -116,7 +116,8 @@ def delete(job: Job) -> Outcome:
 def _undefine(job: Job) -> Outcome:
     if job.present is None:
         return False, "it was gone"
-    domains.undefine(job.present.domain)
+    # The server, which is elsewhere, may have the variables of its firmware in the same file.
+    domains.undefine(job.present.domain, keep_variables=True)
     return True, "undefined; its disks are left as they are"
 
 

@@ -193,6 +193,27 @@ def by_hand(fleet: Fleet, world: World) -> float:
     return time.monotonic() - begun
 
 
+def test_a_host_that_is_slow_to_answer_is_no_dead_one(fleet: Fleet, tmp_path: Path) -> None:
+    """Who is silent is not waited for long; somebody on the way to a host who answers gives it all of its time."""
+    fleet.declare("web1")
+    fleet.reconcile()
+    slow = tmp_path / "slow"
+    slow.write_text('#!/bin/bash\nsleep 4\nexec 3<>"/dev/tcp/$1/$2"\ncat <&3 &\ncat >&3\n')
+    slow.chmod(0o755)
+    for host in fleet.computes:
+        fleet.computes[host] = {"ansible_ssh_extra_args": f"-o ProxyCommand='{slow} %h %p'"}
+    (host,) = fleet.look().placement.values()
+
+    alive = fleet.run("evacuate", fleet_host=host, fleet_fenced=FENCED).failed()
+    assert f"Compute service of {host} is still in use." in alive.stdout
+    assert "Connection timed out" in alive.stdout.partition("Survey the compute hosts")[0], "it was not slow"
+    fleet.computes = {host: {} for host in fleet.lab.hosts}
+    fleet.lab.ok("power", "off", host)
+    silent = fleet.run("evacuate", "--check", fleet_host=host, fleet_allow="data_loss").civil()
+    assert "Listen for the host" in silent.stdout
+    assert f"[{host}]" not in silent.stdout.partition("Survey the compute hosts")[2], "a silent host was asked twice"
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_servers_of_all_kinds_live_again_in_the_time_that_starting_them_takes(

@@ -5,7 +5,8 @@
 """Runs inside a lab host: steps, or what a test needs to know of the host. JSON comes on stdin, JSON goes to stdout.
 
 ``kill_at`` N has this process end, as by kill -9, after N calls of libvirt, ``kill_before`` before the first call of
-that name: the connection is wrapped in proxies that count. The product knows nothing of it.
+that name: the connection is wrapped in proxies that count. The product knows nothing of it. Asking again and again
+whether a guest still runs counts as one call: how often that is done, the guest decides, anew in each run.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Counter:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def called(self, name: str) -> None:
+        if name == "virDomain.isActive" and self.calls[-1:] == [name]:
+            return
         self.calls.append(name)
         if len(self.calls) == self._kill_at:
             os.kill(os.getpid(), signal.SIGKILL)

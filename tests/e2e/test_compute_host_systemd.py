@@ -41,6 +41,7 @@ WANTED: dict[str, t.Any] = {
     "compute_host_bridges": {"br-lan": {"addresses": ["192.0.2.1/24"], "mtu": 1400}},
     "compute_host_time_servers": ["192.0.2.7"],
     "compute_host_nested": False,
+    "compute_host_shutdown_timeout": 30,  # its guest has no system that would hear the power button
 }
 
 

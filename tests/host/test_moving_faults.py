@@ -16,6 +16,7 @@ from tests.host.test_live import wait
 from tests.host.test_moving import COMPUTES, NOW, Pair, delete, migration, pair, running
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, Server
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resizing import revert
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import Frame, deeds
 
 if t.TYPE_CHECKING:
@@ -66,6 +67,26 @@ def test_a_guest_is_not_shut_down_for_a_host_that_can_t_be_reached(pair: Pair) -
     assert "kvm2 can't be reached from here: " in results[-1]["message"]
     assert pair.hosts["kvm1"].look() == before
     assert boots(pair, record) == "1"
+    delete(pair)
+
+
+def test_a_guest_is_not_shut_down_for_a_revert_to_a_host_that_can_t_be_reached(pair: Pair) -> None:
+    running(pair, "local")
+    pair.do(migration(pair))
+    location = pair.where()
+    record, undoing = t.cast(Record, location.record), revert(t.cast(Record, location.record), location.guest)
+    frame = Frame(FLEET, {}, NOW, tuple(COMPUTES.values()))
+    given = deeds(record, undoing, COMPUTES["kvm2"], frame, fit=None, destination=COMPUTES["kvm1"])
+    before = pair.hosts["kvm2"].look()
+    lab("crash", "kvm1")
+    (refused,) = pair.hosts["kvm2"].run(*[{**deed, "timeout": 3} for deed in given])
+    lab("restart", "kvm1")
+    assert [deed["kind"] for deed in given][:2] == ["stop", "revert_resize"]
+    assert (refused["kind"], refused["failed"], refused["changed"]) == ("revert_resize", True, False)
+    assert "kvm1 can't be reached from here: " in refused["message"]
+    assert pair.hosts["kvm2"].look() == before
+    pair.do(undoing)
+    assert pair.hosts["kvm1"].console(record, r"boots=2\b")
     delete(pair)
 
 

@@ -180,8 +180,9 @@ def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> 
 
 
 def _refused_ahead(host: Host, order: Order, then: t.Iterable[Order]) -> dict[str, Json] | None:
-    """What a guest would be shut down for by this *order* in vain: a cold move that is refused now, while it runs."""
-    move = next((later for later in then if later.kind == "migrate"), None)
+    """What a guest would be shut down for by this *order* in vain: a cold move, or its revert, that is refused now,
+    while it runs."""
+    move = next((later for later in then if later.kind in ("migrate", "revert_resize")), None)
     if order.kind != "stop" or move is None:
         return None
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import moving

@@ -56,9 +56,15 @@ _RELEASED_WITHIN = 30.0
 
 
 def check(job: Job) -> None:
-    """Refuse what migrate() would refuse once the guest is off for it: an end that can't be reached, above all."""
-    with _way(job):
-        pass
+    """Refuse what a move or its revert would refuse once the guest is off for it: an end that can't be reached, above
+    all."""
+    its = resize_of(job.record)
+    if job.order.kind == "migrate":
+        with _way(job):
+            return
+    if its is not None and its.source is not None:
+        with other_end(job.host, job.order.options.get("peer")) as there:
+            _copy_of_before(job, there)
 
 
 @contextlib.contextmanager
@@ -153,13 +159,7 @@ def revert(job: Job, its: Resize) -> handlers.Outcome:
     """Back to the host that it left; what only this one has of it goes."""
     handlers.must_be_off(job)
     with other_end(job.host, job.order.options.get("peer")) as there:
-        copy = _domain(there, job.order.target)
-        now = None if copy is None else domains.record_of(copy)
-        if copy is None or now is None:
-            raise Conflict(
-                f"server {job.order.name!r} has no copy of before on {_name_there(job)} any more: it can't be "
-                "reverted; confirm it"
-            )
+        copy, now = _copy_of_before(job, there)
         before = leaving(now)
         if before is not None:
             _must_be_copy(copy, its)
@@ -180,6 +180,18 @@ def revert(job: Job, its: Resize) -> handlers.Outcome:
         domains.undefine(job.domain, keep_variables=host_files.has_others_variables(job.domain, there.conn))
         job.told["record"], job.told["state"] = record.to_json(), domains.state_of(copy)
         return True, f"reverted to {_name_there(job)}"
+
+
+def _copy_of_before(job: Job, there: Host) -> tuple[Domain, Record]:
+    """What the move has left at the other end, with its record."""
+    copy = _domain(there, job.order.target)
+    record = None if copy is None else domains.record_of(copy)
+    if copy is None or record is None:
+        raise Conflict(
+            f"server {job.order.name!r} has no copy of before on {_name_there(job)} any more: it can't be "
+            "reverted; confirm it"
+        )
+    return copy, record
 
 
 def _name_there(job: Job) -> str:

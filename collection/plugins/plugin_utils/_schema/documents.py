@@ -44,6 +44,7 @@ INTERNAL = frozenset(
         "fleet_read_only",
         "fleet_result",
         "fleet_said_dead",
+        "fleet_silent",
         "fleet_survey",
         "fleet_survey_ssh_args",
     }

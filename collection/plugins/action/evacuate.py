@@ -46,6 +46,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
 
 _SSH = 22
+#: Seconds that a host's silence counts, from the beginning of the run that has listened for it.
+_SILENT_FOR = 10.0
 
 # Once, in the process that forks the workers: each would pay for it otherwise.
 preload()
@@ -86,7 +88,7 @@ class ActionModule(Carrier):
         given = args["run"] or {"id": None, "since": self._since(ledger, declared)}
         run = Run(ledger, None, float(given["since"]))
         with ended_on_error(Run(ledger, None if self.check_mode else given["id"], 0.0)):
-            prover = self._prover(lost, None if self.check_mode else args["fenced"], ledger)
+            prover = self._prover(lost, None if self.check_mode else args["fenced"], run)
             plan, fleet = self._plan(declared, computes, run, lost)
         if self.check_mode or not any(entry.steps for entry in plan.servers):
             # Nothing is touched that needn't be: no power either.
@@ -156,18 +158,20 @@ class ActionModule(Carrier):
         now = self.now(run.ledger)
         return reconcile(declared, computes, run, now=now, drafting=lambda situation: Evacuate(situation, lost))
 
-    def _prover(self, lost: Lost, fenced: Json, ledger: Ledger) -> Prover:
+    def _prover(self, lost: Lost, fenced: Json, run: Run) -> Prover:
         said = fenced if isinstance(fenced, dict) else {"reason": fenced}
         word = Word(str(said.get("by") or self.operator()), str(said.get("reason") or "")) if fenced else None
-        suspects = [self._suspect(host) for host in lost.hosts]
-        return Prover(suspects, word, self._fence_of, now=lambda: self.now(ledger), tell=Display().display)
+        just_now = self.now(run.ledger) - run.since < _SILENT_FOR
+        suspects = [self._suspect(host, just_now=just_now) for host in lost.hosts]
+        return Prover(suspects, word, self._fence_of, now=lambda: self.now(run.ledger), tell=Display().display)
 
-    def _suspect(self, host: str) -> Suspect:
+    def _suspect(self, host: str, *, just_now: bool) -> Suspect:
         if not self._is_compute(host):
             return Suspect(host, None, _SSH)
+        silent = just_now and bool(self._task_vars["hostvars"].raw_get(host).get("fleet_silent"))
         names = ("ansible_host", "ansible_port")
         address, port = (read_host(self._task_vars, self._templar, host, name).get(name) for name in names)
-        return Suspect(host, str(address or host), port_number(port or _SSH, f"ansible_port of {host}"))
+        return Suspect(host, str(address or host), port_number(port or _SSH, f"ansible_port of {host}"), silent)
 
     def _fence_of(self, host: str) -> Fence | None:
         """What inventory says of fencing the host; None for one that it no longer names."""

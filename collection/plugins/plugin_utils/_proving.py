@@ -26,11 +26,13 @@ _AT_ONCE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
-    """A host that may be dead, and where it would answer; address None: nobody knows any more where it was."""
+    """A host that may be dead, and where it would answer; address None: nobody knows any more where it was. ``silent``:
+    this run has listened for it just now."""
 
     host: str
     address: str | None
     port: int
+    silent: bool = False
 
     def answers(self) -> str | None:
         """How the host still answers, though an agent, or a person, calls it off."""
@@ -65,7 +67,9 @@ class Prover:
         self._tell = tell
         self._pool = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
         self._heard = {
-            host: self._pool.submit(suspect.answers) for host, suspect in self._suspects.items() if word is not None
+            host: self._pool.submit(suspect.answers)
+            for host, suspect in self._suspects.items()
+            if word is not None and not suspect.silent
         }
 
     def prove(self, hosts: t.Sequence[str]) -> dict[str, Proof]:
@@ -102,7 +106,7 @@ class Prover:
         return fence(host, its.levels, now=self._now, timeout=its.timeout, answers=answers, tell=self._tell)
 
     def _by_word(self, host: str, word: Word) -> Proof:
-        alive = self._heard[host].result()
+        alive = self._heard[host].result() if host in self._heard else None
         if alive is not None:
             raise Refused(
                 f"Compute service of {host} is still in use, whatever was said of it: {alive}. Switch it off first"

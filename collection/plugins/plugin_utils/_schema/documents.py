@@ -39,6 +39,7 @@ INTERNAL = frozenset(
         "fleet_images_done",
         "fleet_images_elsewhere",
         "fleet_mine",
+        "fleet_patience",
         "fleet_plan",
         "fleet_problems",
         "fleet_read_only",

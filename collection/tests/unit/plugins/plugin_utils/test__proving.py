@@ -109,6 +109,17 @@ def test_no_word_is_taken_for_a_host_that_answers(busy: int) -> None:
         prover({"kvm1": busy}, WORD).prove(["kvm1"])
 
 
+def test_silence_that_was_just_heard_is_not_waited_for_again_but_after_a_switch_of_the_power(
+    agent: Path, busy: int
+) -> None:
+    heard = [Suspect("kvm1", "127.0.0.1", busy, silent=True)]
+    by_word = Prover(heard, WORD, lambda _host: None, now=lambda: 42.0)
+    assert list(by_word.prove(["kvm1"])) == ["kvm1"]
+    fence = Fence({"agent": str(agent), "plug": "kvm1"}, 30.0)
+    with pytest.raises(Refused, match="reads off, but it still answers"):
+        Prover(heard, None, lambda _host: fence, now=lambda: 42.0).prove(["kvm1"])
+
+
 def test_a_word_needs_a_reason(silent: int) -> None:
     with pytest.raises(InvalidInput, match="that kvm1 is off needs the name of who says so, and a reason"):
         prover({"kvm1": silent}, Word("Ada", " ")).prove(["kvm1"])

@@ -50,7 +50,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.strea
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import (
     host_of_uri,
-    migration_port,
+    last_migration_port,
     unreached,
 )
 
@@ -296,11 +296,11 @@ def _filters(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str
 
 
 def _ports(_job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
-    host, port = host_of_uri(str(far.end.uri)), migration_port()
+    host, port = host_of_uri(str(far.end.uri)), last_migration_port()
     why = None if host is None else unreached(host, port)
     if why is not None:
         yield (
-            f"port {port} of {host}, the first of those that memory and disks are sent to, is not reached from here "
+            f"port {port} of {host}, the last of those that memory and disks may be sent to, is not reached from here "
             f"({why}): open compute_host_migration_ports in the firewall of {far.end.host}"
         )
 

@@ -16,9 +16,9 @@ import socket
 import urllib.parse
 
 _QEMU_CONF = pathlib.Path("/etc/libvirt/qemu.conf")
-#: The first of the ports that libvirt gives to migrations (qemu.conf, migration_port_min).
-_MIGRATION_PORT = 49152
-_SET = re.compile(r"^\s*migration_port_min\s*=\s*(\d+)", re.MULTILINE)
+#: The last of the ports that libvirt gives to migrations (qemu.conf, migration_port_max).
+_LAST_MIGRATION_PORT = 49215
+_SET = re.compile(r"^\s*migration_port_max\s*=\s*(\d+)", re.MULTILINE)
 _WITHIN = 3.0
 
 
@@ -27,12 +27,16 @@ def host_of_uri(uri: str) -> str | None:
     return urllib.parse.urlsplit(uri).hostname
 
 
-def migration_port(conf: pathlib.Path = _QEMU_CONF) -> int:
-    """The port that migrations begin with, as this host has it: one fleet has one setting."""
+def last_migration_port(conf: pathlib.Path = _QEMU_CONF) -> int:
+    """The last port that migrations may get, as this host has it: one fleet has one setting.
+
+    The one to try: libvirt gives the lowest that is free, and QEMU takes whoever connects first for the source of its
+    guest. A try of such a port breaks the migration of another guest that is about to begin.
+    """
     with contextlib.suppress(OSError, UnicodeDecodeError):
         said = _SET.findall(conf.read_text(encoding="utf-8"))
-        return int(said[-1]) if said else _MIGRATION_PORT
-    return _MIGRATION_PORT
+        return int(said[-1]) if said else _LAST_MIGRATION_PORT
+    return _LAST_MIGRATION_PORT
 
 
 def unreached(host: str, port: int, within: float = _WITHIN) -> str | None:
@@ -49,4 +53,4 @@ def unreached(host: str, port: int, within: float = _WITHIN) -> str | None:
         return exc.strerror or str(exc)
 
 
-__all__ = ["host_of_uri", "migration_port", "unreached"]
+__all__ = ["host_of_uri", "last_migration_port", "unreached"]

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import (
     host_of_uri,
-    migration_port,
+    last_migration_port,
     unreached,
 )
 
@@ -48,13 +48,17 @@ def test_what_a_firewall_does_is_said(monkeypatch: pytest.MonkeyPatch, error: OS
 
 @pytest.mark.parametrize(
     ("conf", "port"),
-    [(None, 49152), ("#migration_port_min = 60000\n", 49152), ('user = "root"\nmigration_port_min = 50000\n', 50000)],
+    [
+        (None, 49215),
+        ("#migration_port_max = 60000\n", 49215),
+        ("migration_port_min = 5\nmigration_port_max = 50000\n", 50000),
+    ],
 )
-def test_the_port_is_the_one_that_libvirt_is_set_to(tmp_path: Path, conf: str | None, port: int) -> None:
+def test_the_port_is_the_last_that_libvirt_is_set_to(tmp_path: Path, conf: str | None, port: int) -> None:
     file = tmp_path / "qemu.conf"
     if conf is not None:
         file.write_text(conf)
-    assert migration_port(file) == port
+    assert last_migration_port(file) == port
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,13 @@ def is_moving(record: Record | None, guest: Guest | None) -> bool:
     return record is not None and guest is not None and move_of(record) is not None
 
 
-def end_move(record: Record | None) -> ServerPlan:
-    """The plan of a server that is_moving()."""
+def end_move(record: Record | None, *, start: bool = False) -> ServerPlan:
+    """The plan of a server that is_moving(). ``start``: it is to run, though its guest is off."""
     its = t.cast(Move, None if record is None else move_of(record))
     way = f"to {its.other.host}" if its.role == SOURCE else f"from {its.other.host}"
-    options = {"migration": its.migration, "other": its.other.to_json(), "watch": WATCH}
-    return ServerPlan(steps=(Step("end_move", f"its move {way} was cut off", options=options),))
+    options = {"migration": its.migration, "other": its.other.to_json(), "start": start, "watch": WATCH}
+    why = f"its move {way} was cut off{'; it is off, and started where it is' if start else ''}"
+    return ServerPlan(steps=(Step("end_move", why, options=options),))
 
 
 __all__ = ["DESTINATION", "MARK", "SOURCE", "WATCH", "End", "Move", "end_move", "is_moving", "marked", "move_of"]

@@ -64,7 +64,7 @@ def plan_server(
     server is, or would be made; ``moved``: the guest is on another host than its record says.
     """
     if is_moving(record, guest):
-        return end_move(record)
+        return end_move(record, start=_is_to_start(desired, record, guest, leave))
     if desired.state == "absent":
         return _absent(record, guest, volumes=volumes, leave=leave, leaves="declared absent", hold=None)
     return _plan_wanted(desired, record, guest, volumes=volumes, leave=leave, moved=moved)
@@ -427,6 +427,13 @@ def _changes(
     if deeds:
         return [*steps, *down, *deeds, *_powers("shutoff", desired)], held
     return [*steps, *_powers(guest.state, desired)], held
+
+
+def _is_to_start(desired: Server, record: Record | None, guest: Guest | None, leave: Leave) -> bool:
+    if record is None or guest is None or desired.state == "absent":
+        return False
+    starts = any(step.kind == "start" for step in _powers(guest.state, desired))
+    return starts and ("locked" in leave.allow or not lock_of(desired, record))
 
 
 def _powers(found: str, desired: Server) -> tuple[Step, ...]:

@@ -106,7 +106,28 @@ def look(job: Job) -> list[Look]:
 
 
 def _end_move(job: Job) -> handlers.Outcome:
-    """What a move whose worker was killed has left: it is waited for if it goes on, completed or undone if not."""
+    """What a move whose worker was killed has left: it is waited for if it goes on, completed or undone if not.
+
+    Option ``start``: the guest was off and is to run. Where it is, is known only when the move has ended."""
+    if job.order.options.get("dead"):
+        return _left_by_move(job)
+    changed, message = _left_by_move(job)
+    started = job.order.options.get("start") and _start_here(job)
+    return changed, f"{message}; it is started" if started else message
+
+
+def _start_here(job: Job) -> bool:
+    """Start the guest if it has stayed on this host, or has come to it, and no move of it is open any more."""
+    domain = found(job.host.conn.lookupByUUIDString, job.order.server_id)
+    record = None if domain is None else domains.record_of(domain)
+    if domain is None or record is None or move_of(record) is not None or domain.isActive():
+        return False
+    domains.start(domain)
+    job.told["state"] = domains.state_of(domain)
+    return True
+
+
+def _left_by_move(job: Job) -> handlers.Outcome:
     if job.present is None:
         with _opened(_peer(job.order.options.get("other")), {}) as far:
             return arrived(job.host, job.order.server_id, far, job.told)

@@ -153,6 +153,20 @@ def test_a_move_that_was_cut_off_is_ended_first(world: World, role: str) -> None
         world._replace(guests={"kvm1": [on_the_way(world, role)]}).plan("pause")
 
 
+@pytest.mark.parametrize(
+    ("state", "marks", "start"),
+    [("shutoff", {}, True), ("running", {}, False), ("paused", {}, False), ("shutoff", {"lock": {"by": "ops"}}, False)],
+)
+def test_a_guest_that_is_off_after_its_move_was_cut_off_is_started_where_it_is(
+    world: World, state: str, marks: dict[str, t.Any], start: bool
+) -> None:
+    guest = on_the_way(world)
+    record = t.cast(Record, guest.record)
+    record = dataclasses.replace(record, marks={**record.marks, **marks})
+    (deed,) = only(again({"kvm1": [dataclasses.replace(guest, record=record, state=state)]})).deeds
+    assert (deed["kind"], deed["options"]["start"]) == ("end_move", start)
+
+
 def test_a_host_that_never_comes_back_is_not_waited_for(world: World) -> None:
     guests, given_up = {"kvm1": [on_the_way(world)]}, []
     absent: tuple[str, ...]

@@ -31,8 +31,8 @@ SEED = int(os.environ.get("SEED", "1"))
 WAYS: dict[str, tuple[dict[str, t.Any], str, float]] = {
     "live, with its disk": ({"bandwidth": 8}, "local", 12.0),
     "live, on a shared disk": ({"bandwidth": 8}, "shared", 9.0),
-    "cold, with its disk": ({"live": False, "confirm": True}, "local", 6.0),
-    "cold, on a shared disk": ({"live": False, "confirm": True}, "shared", 6.0),
+    "cold, with its disk": ({"live": False, "confirm": True}, "local", 2.1),
+    "cold, on a shared disk": ({"live": False, "confirm": True}, "shared", 1.8),
 }
 PHASES = ("first third", "second third", "last third")
 FILLER = "/var/lib/libvirt/pools/local/filler"

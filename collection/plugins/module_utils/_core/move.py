@@ -27,6 +27,8 @@ WATCH = 3
 MARK = "move"
 SOURCE = "source"
 DESTINATION = "destination"
+#: Steps that a server seems to need while its move has not ended, and those that nobody notices.
+_PART_OF_IT = frozenset({"adopt", "define", "start", "tidy", "unpause", "update"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +111,18 @@ def is_moving(record: Record | None, guest: Guest | None) -> bool:
     return record is not None and guest is not None and move_of(record) is not None
 
 
-def end_move(record: Record | None, *, start: bool = False) -> ServerPlan:
-    """The plan of a server that is_moving(). ``start``: it is to run, though its guest is off."""
+def end_move(record: Record | None, guest: Guest | None, rest: t.Sequence[Step] = ()) -> ServerPlan:
+    """The plan of a server that is_moving(). *rest*: what is to be done about it besides; but for a start of a guest
+    that is off, it waits for the run that follows, which knows where the server has come to."""
     its = t.cast(Move, None if record is None else move_of(record))
+    kinds = dict.fromkeys(step.kind for step in rest)
+    start = "start" in kinds and guest is not None and guest.state in ("shutoff", "crashed")
+    waits = " and ".join(kind.replace("_", " ") for kind in kinds if kind not in _PART_OF_IT)
     way = f"to {its.other.host}" if its.role == SOURCE else f"from {its.other.host}"
+    why = f"its move {way} was cut off"
+    why += "; it is off, and started where it is" if start else ""
+    why += f"; the next run will {waits} it" if waits else ""
     options = {"migration": its.migration, "other": its.other.to_json(), "start": start, "watch": WATCH}
-    why = f"its move {way} was cut off{'; it is off, and started where it is' if start else ''}"
     return ServerPlan(steps=(Step("end_move", why, options=options),))
 
 

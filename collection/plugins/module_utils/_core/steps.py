@@ -30,12 +30,13 @@ from .differences import (
     drift,
     is_off,
 )
+from .errors import FlotillaError
 from .growing import grow_step, grows, while_it_runs
 from .hardware import hardware_of
 from .locked import kept_out, lock_of, lock_on_deleted
 from .loss import loses_root
 from .model import Guest, Json, Record, Server, Spec
-from .move import end_move, is_moving
+from .move import end_move, is_moving, marked
 from .rebuilding import cut_off, rebuild_again, rebuilt
 from .resize import MARK as RESIZED
 from .resize import MIGRATING, Resize, abandoned, added, leaving, resize_of
@@ -63,8 +64,12 @@ def plan_server(
     ``record`` is the guest's own, or the ledger's when no guest is there; ``volumes`` names the volumes found where the
     server is, or would be made; ``moved``: the guest is on another host than its record says.
     """
-    if is_moving(record, guest):
-        return end_move(record, start=_is_to_start(desired, record, guest, leave))
+    if record is not None and is_moving(record, guest):
+        try:
+            rest = plan_server(desired, marked(record, None), guest, volumes=volumes, leave=leave, moved=moved)
+        except FlotillaError:  # whatever is wrong with what is declared: the move is ended first
+            rest = ServerPlan()
+        return end_move(record, guest, rest.steps)
     if desired.state == "absent":
         return _absent(record, guest, volumes=volumes, leave=leave, leaves="declared absent", hold=None)
     return _plan_wanted(desired, record, guest, volumes=volumes, leave=leave, moved=moved)
@@ -109,7 +114,7 @@ def _plan_wanted(
 def plan_prune(record: Record, guest: Guest | None, *, volumes: t.AbstractSet[str], leave: Leave) -> ServerPlan:
     """The steps for a managed server that inventory no longer names (only with fleet_prune)."""
     if is_moving(record, guest):
-        return end_move(record)
+        return end_move(record, guest)
     return _absent(record, guest, volumes=volumes, leave=leave, leaves="not in inventory", hold="delete")
 
 
@@ -427,13 +432,6 @@ def _changes(
     if deeds:
         return [*steps, *down, *deeds, *_powers("shutoff", desired)], held
     return [*steps, *_powers(guest.state, desired)], held
-
-
-def _is_to_start(desired: Server, record: Record | None, guest: Guest | None, leave: Leave) -> bool:
-    if record is None or guest is None or desired.state == "absent":
-        return False
-    starts = any(step.kind == "start" for step in _powers(guest.state, desired))
-    return starts and ("locked" in leave.allow or not lock_of(desired, record))
 
 
 def _powers(found: str, desired: Server) -> tuple[Step, ...]:

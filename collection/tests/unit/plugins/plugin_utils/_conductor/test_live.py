@@ -15,7 +15,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FittedDevice, PciDevice
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
-from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
+from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined, plan_server
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, move_of, under_way
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
@@ -24,6 +24,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import 
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_moving import (
     again,
+    fleet,
     kinds,
     only,
     world,
@@ -165,6 +166,35 @@ def test_a_guest_that_is_off_after_its_move_was_cut_off_is_started_where_it_is(
     record = dataclasses.replace(record, marks={**record.marks, **marks})
     (deed,) = only(again({"kvm1": [dataclasses.replace(guest, record=record, state=state)]})).deeds
     assert (deed["kind"], deed["options"]["start"]) == ("end_move", start)
+
+
+@pytest.mark.parametrize(
+    ("declared", "state", "told"),
+    [
+        ({}, "running", ""),
+        ({}, "paused", ""),
+        ({"server_state": "stopped"}, "running", "; the next run will stop it"),
+        ({"server_state": "stopped", "server_autostart": True}, "running", "; the next run will stop it"),
+        ({"server_state": "absent"}, "running", "; the next run will soft delete it"),
+        ({"server_state": "shelved"}, "shutoff", "; the next run will shelve it"),
+        ({"server_rescue": True}, "running", "; the next run will stop and rescue it"),
+    ],
+)
+def test_what_waits_for_the_end_of_a_move_is_told(
+    world: World, declared: dict[str, t.Any], state: str, told: str
+) -> None:
+    wanted = fleet(**declared)
+    guests = {"kvm1": [dataclasses.replace(on_the_way(world), state=state)]}
+    entry = only(claimed(reconcile(wanted, hosts(wanted, guests))))
+    assert [step.why for step in entry.steps] == [f"its move to kvm2 was cut off{told}"]
+
+
+def test_a_move_is_ended_whatever_else_is_wrong_with_the_server(world: World) -> None:
+    guest = on_the_way(world)
+    record = t.cast(Record, guest.record)
+    broken = dataclasses.replace(record, marks={**record.marks, "resize": {}})
+    plan = plan_server(world.declared.servers["web1"], broken, guest, volumes=set(), leave=Leave())
+    assert [(step.kind, step.why) for step in plan.steps] == [("end_move", "its move to kvm2 was cut off")]
 
 
 def test_a_host_that_never_comes_back_is_not_waited_for(world: World) -> None:

@@ -34,7 +34,7 @@ soak:  ## the long ones: fault runs, fuzzing; SEED=... repeats one, KILLS=all ki
 	@tools/bootstrap --lab --bench
 	pytest -m soak $(BESIDE)
 
-lint:  ## ruff, mypy, ansible-lint, antsibull, shellcheck
+lint:  ## ruff, mypy, ansible-lint, ansible-test sanity, antsibull, shellcheck
 	@tools/bootstrap
 	@tools/lint
 

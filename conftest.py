@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -21,6 +22,9 @@ hypothesis.settings.load_profile("shared")
 # Each of them does what other tests sample, as often as there are samples.
 SOAK_TIMEOUT = 4 * 3600
 
+#: Folders of tests on real hosts, and of what takes as long; the longest first.
+SLOW = ("molecule", "e2e", "host", "tutorial", "bench", "toolchain")
+
 try:
     from ansible.plugins.loader import init_plugin_loader
 except ImportError:  # the pure core is tested with no Ansible installed
@@ -33,8 +37,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
-    # One long test that needs no lab: begun first, the other worker never waits for it at the end.
-    items.sort(key=lambda item: item.path.parent.name != "sanity")
+    items[:] = dealt(items)
+
+
+def dealt(items: list[pytest.Item]) -> list[pytest.Item]:
+    """In the order in which two workers are done with them at the same time.
+
+    pytest-xdist gives each worker one half of the list, and who is done first takes of what the other has at its end.
+    So each half begins with tests that take long, the longest first, and ends with quick ones.
+    """
+    last = len(SLOW)
+    places = {item: SLOW.index(name) if (name := item.path.parent.name) in SLOW else last for item in items}
+    modules = [
+        list(module)
+        for _path, module in itertools.groupby(sorted(items, key=places.__getitem__), key=lambda item: item.path)
+    ]
+    slow = [module for module in modules if places[module[0]] < last]
+    quick = list(itertools.chain.from_iterable(modules[len(slow) :]))
+    first, second = (list(itertools.chain.from_iterable(slow[begin::2])) for begin in (0, 1))
+    share = max(0, len(items) // 2 - len(first))
+    return [*first, *quick[:share], *second, *quick[share:]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

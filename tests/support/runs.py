@@ -21,7 +21,7 @@ import ansible_runner
 ROOT = Path(__file__).resolve().parents[2]
 #: Nothing that a test waits for in one run takes longer.
 _LIMIT = 240
-_EVACUATES = "Prove that the host is dead, and plan where its servers go"
+EVACUATES = "Prove that the host is dead, and plan where its servers go"
 _DONE = frozenset({"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped"})
 _TRACES = ("Traceback (most recent call last)", "Unexpected Exception", "unhandled exception", "MODULE FAILURE")
 
@@ -59,7 +59,7 @@ class Run:
     @property
     def plan(self) -> dict[str, t.Any]:
         """The plan, as registered."""
-        for task in ("Plan what is to be done", "Plan what would be done", _EVACUATES):
+        for task in ("Plan what is to be done", "Plan what would be done", EVACUATES):
             found = self.results(task)
             if found:
                 return found["localhost"]

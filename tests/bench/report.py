@@ -106,9 +106,17 @@ def moving_findings(samples: Samples) -> list[Finding]:
 
 
 def draining_findings(samples: Samples) -> list[Finding]:
-    alone, together = (median(samples[draining.name_of(at_once)]) for at_once in (draining.ALONE, draining.TOGETHER))
+    def quicker(bandwidth: int) -> float:
+        alone, together = (
+            median(samples[draining.name_of(at_once, bandwidth)]) for at_once in (draining.ALONE, draining.TOGETHER)
+        )
+        return alone / together
+
     goal = f"draining {draining.COUNT} running servers {draining.TOGETHER} at a time, quicker than one by one"
-    return [Finding(goal, alone / together, 2, "times", at_least=True)]
+    return [
+        Finding(f"{goal}, {draining.BANDWIDTH} MiB/s each", quicker(draining.BANDWIDTH), 2, "times", at_least=True),
+        Finding(f"{goal}, bound by this machine's processors", quicker(0), 2, "times", at_least=True),
+    ]
 
 
 def evacuation_findings(samples: Samples, *, count: int) -> list[Finding]:

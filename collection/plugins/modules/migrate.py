@@ -18,6 +18,8 @@ description:
     keeps what it sees of them. One with PCI devices of its host's is only moved cold.
   - Everything that could stand against a live migration is looked at before anything is touched, and told in one
     sentence each, in Nova's words where it has some. In check mode that is all that is done.
+  - How it moves live is what the task says, else what C(fleet_live_migration) says for the whole fleet. Where neither
+    says a thing the limit of time ends in V(abort), and there is one stream without a limit, unencrypted.
   - Until the guest runs at the destination a migration that fails leaves it running where it was, with nothing of it at
     the destination. A run that is killed stops no migration. It goes on and ends by itself, and what a host that died
     meanwhile has left undone the next reconcile run does.
@@ -68,7 +70,7 @@ options:
     default: auto
   timeout:
     description:
-      - Seconds that a live migration may take, V(0) for no limit. By default 800 for each GiB of memory, and of disks
+      - Seconds that a live migration may take, V(0) for no limit. By itself 800 for each GiB of memory, and of disks
         that are copied, as in Nova.
     type: int
   timeout_action:
@@ -77,34 +79,28 @@ options:
         brings its memory after it. V(pause) has it stand still until its memory is there.
     type: str
     choices: [abort, post_copy, pause]
-    default: abort
   post_copy:
     description:
       - Whether the migration may be switched to post-copy by hand (C(virsh migrate-postcopy)). From then on there is no
         way back, and a host or a link that breaks costs the guest its memory. The destination needs
         C(vm.unprivileged_userfaultfd=1) (sysctl), or a QEMU that runs as root.
     type: bool
-    default: false
   auto_converge:
     description:
       - Slow the guest down when it writes faster than its memory can be moved.
     type: bool
-    default: false
   bandwidth:
     description:
       - MiB a second that the migration may take, V(0) for as many as there are.
     type: int
-    default: 0
   parallel:
     description:
       - Connections that the memory is moved over at once, V(0) for a single stream.
     type: int
-    default: 0
   tls:
     description:
       - Encrypt what is moved, with the certificates that QEMU has on both hosts (C(qemu.conf), migration_tls).
     type: bool
-    default: false
   wait:
     description:
       - Whether the end of a live migration is waited for, which it is unless this is V(false). One that is not waited

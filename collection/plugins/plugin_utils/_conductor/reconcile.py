@@ -472,10 +472,9 @@ class Reconcile:
 
     def _deeds(self, draft: Draft, claimed: Claimed) -> list[t.Any]:
         compute = self._given.by_name[str(draft.host)]
-        its_cpu = self._declared.settings.cpu_model
-        frame = Frame(
-            str(self._given.fleet_id), self._declared.networks, self._given.now, self._given.computes, its_cpu
-        )
+        given, settings = self._given, self._declared.settings
+        cpu, live = settings.cpu_model, settings.live_migration
+        frame = Frame(str(given.fleet_id), self._declared.networks, given.now, given.computes, cpu, live)
         if draft.record is not None:
             away = None if draft.move is None else compute
             here = compute if away is None else self._given.by_name[str(draft.location.host)]

@@ -68,13 +68,14 @@ Networks = t.Mapping[str, "Network"]
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """What records are made with, beside the server itself. ``now`` in seconds since 1970; ``hosts``: all that there
-    are, for steps that have another end; ``cpu``: the model that new guests get."""
+    are, for steps that have another end; ``cpu``: the model that new guests get; ``live``: how guests move that run."""
 
     fleet_id: str
     networks: Networks
     now: float
     hosts: t.Sequence[Compute] = ()
     cpu: t.Mapping[str, Json] | None = None
+    live: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
     @property
     def time(self) -> str:
@@ -272,8 +273,7 @@ def deeds(
     From then on the steps are carried out there, by a second connection of the first host (option ``at``).
 
     ``record`` is the one applied; for a ``new`` server the one of first_record. ``addresses``: claimed for the ports
-    of the
-    desired spec, where a step changes them. ``fit``: what the server has of its host's hardware after the steps.
+    of the desired spec, where a step changes them. ``fit``: what it has of its host's hardware after the steps.
     """
     found = []
     first = compute
@@ -286,7 +286,7 @@ def deeds(
             "why": step.why,
             "timeout": int(step.options.get("timeout", shutdown_timeout(record))),
         }
-        options = options_of(step, record, time=frame.time)
+        options = options_of(step, record, time=frame.time, live=frame.live)
         if compute is not first:
             options["at"] = _end(compute, first)
         # A server that has just left a host has its copy of before there.

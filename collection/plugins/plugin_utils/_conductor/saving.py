@@ -28,9 +28,12 @@ if t.TYPE_CHECKING:
 _WATCH = 4
 
 
-def options_of(step: Step, record: Record, *, time: str) -> dict[str, Json]:
-    """What the host is given with a step; ``record`` is the server's before it, ``time`` that of the plan."""
+def options_of(step: Step, record: Record, *, time: str, live: t.Mapping[str, Json] | None = None) -> dict[str, Json]:
+    """What the host is given with a step; ``record`` is the server's before it, ``time`` that of the plan. ``live``:
+    how the fleet has guests move that run, where nothing else was asked for."""
     options = dict(step.options)
+    if live and step.kind in ("live_migrate", "end_move"):
+        options["live"] = {**live, **(options.get("live") or {})}
     if step.kind == "snapshot":
         pool, kind = options.pop("pool", record.root.pool), options.pop("backup_type", None)
         name = str(options.pop("name"))

@@ -68,6 +68,7 @@ class FleetSettings:
     timeout: int
     host_slots: int
     max_concurrent_migrations: int
+    live_migration: t.Mapping[str, Json]
     cpu_model: t.Mapping[str, Json] | None
     scheduler: t.Mapping[str, Json]
     quota: Quota

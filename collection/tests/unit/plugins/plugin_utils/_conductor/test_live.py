@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InProgress, InvalidInput, Refused
 from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FittedDevice, PciDevice
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import DESTINATION, SOURCE, End, Move, marked
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined, plan_server
@@ -21,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrat
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
 from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import ended, is_back, is_running
+from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.documents import document
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_moving import (
     again,
@@ -68,6 +70,27 @@ def test_what_the_host_is_given(world: World) -> None:
         "running",
     )
     assert (row.ended(target), row.ended(world.record)) == ("completed", "failed")
+
+
+def test_the_fleet_says_how_servers_move_that_run_and_the_task_goes_before_it(world: World) -> None:
+    how = {"bandwidth": 400, "auto_converge": True}
+    settings = dataclasses.replace(world.declared.settings, live_migration=how)
+    of_fleet = world._replace(declared=dataclasses.replace(world.declared, settings=settings))
+    (moved,) = only(of_fleet.plan("migrate", live="auto", bandwidth=9, auto_converge=False, tls=True)).deeds
+    assert moved["options"]["live"] == {"bandwidth": 9, "auto_converge": False, "tls": True}
+    (plain,) = only(of_fleet.plan("migrate", live="auto")).deeds
+    assert plain["options"]["live"] == how
+    # What a run that was killed has begun goes on as the fleet says.
+    guests = {"kvm1": [on_the_way(world)]}
+    (ended,) = only(claimed(reconcile(of_fleet.declared, hosts(of_fleet.declared, guests)))).deeds
+    assert (ended["kind"], ended["options"]["live"]) == ("end_move", how)
+
+
+def test_what_the_fleet_says_is_what_a_host_takes() -> None:
+    its = document("fleet")["properties"]["fleet_live_migration"]["properties"]
+    known = {field.name: field.default for field in dataclasses.fields(Wish) if field.name != "block_migration"}
+    assert set(its) == set(known)
+    assert {name: its[name].get("default") for name in its} == known
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ COUNT = 12
 ALONE, TOGETHER = 1, 3
 #: MiB a second that each move may take. On hosts of their own a move waits for the wire; here all hosts share one
 #: machine's processors, and without it what is measured is how many of these there are.
-BANDWIDTH = 12
+BANDWIDTH = 8
 _HOST = "kvm1"
 _HOSTS = 3
 

@@ -104,8 +104,8 @@ def test_findings_are_medians_against_their_targets() -> None:
 
 def test_a_drain_of_several_at_a_time_is_held_against_one_by_one() -> None:
     limited = {
-        "drain 12, 1 at a time, 12 MiB/s each": _taken(60, 70, 90),
-        "drain 12, 3 at a time, 12 MiB/s each": _taken(35),
+        "drain 12, 1 at a time, 8 MiB/s each": _taken(60, 70, 90),
+        "drain 12, 3 at a time, 8 MiB/s each": _taken(35),
     }
     samples = {**limited, "drain 12, 1 at a time": _taken(48, 50, 52), "drain 12, 3 at a time": _taken(40)}
     found = report.draining_findings(samples)

@@ -28,7 +28,7 @@ LIVE: dict[str, t.Any] = {"bandwidth": 12, "timeout": 8}
 WAYS: dict[str, tuple[dict[str, t.Any], float]] = {
     "live": ({**LIVE, "timeout_action": "pause"}, 14.0),
     "post-copy": ({**LIVE, "timeout_action": "post_copy", "timeout": 3}, 14.0),
-    "cold": ({"live": False, "confirm": True}, 6.0),
+    "cold": ({"live": False, "confirm": True}, 2.0),
 }
 POOLS = ("shared", "local")
 ENDS = ("source", "destination")

@@ -160,6 +160,26 @@ def delete(pair: Pair) -> None:
     ok(pair.hosts[str(location.host)].run(step("delete", record, record.generation)))
 
 
+def test_a_pool_that_was_copied_with_its_marker_is_no_shared_one(pair: Pair) -> None:
+    """The server would start there on an old copy of its disk, if there is one, and its own be forgotten here."""
+    first = pair.hosts["kvm1"]
+    fresh = first.new("web1", flavor=SMALL, pool="local")
+    fresh = dataclasses.replace(fresh, spec={"flavor": SMALL.to_json()})
+    ok(first.run(create(fresh), record=fresh))
+    before = pair.volumes(fresh)
+    (marker,) = (name for name in first.look()["volumes"]["local"] if name.startswith("flotilla-pool-"))
+    lab("exec", "kvm2", "virsh", "vol-create-as", "local", marker, "0")
+    try:
+        with pytest.raises(AssertionError, match="is it mounted on both, or was it copied with its marker"):
+            pair.do(cold_steps(fresh, "shutoff", "asked for", spec=fresh.spec))
+    finally:
+        lab("exec", "kvm2", "virsh", "vol-delete", marker, "local")
+    assert (pair.where().host, pair.volumes(fresh)) == ("kvm1", before)
+    pair.do(cold_steps(fresh, "shutoff", "asked for", spec=fresh.spec, confirm=True))
+    assert pair.where().host == "kvm2"
+    delete(pair)
+
+
 @pytest.mark.soak
 def test_moved_with_its_own_disks(pair: Pair) -> None:
     record = running(pair, "local")

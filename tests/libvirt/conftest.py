@@ -21,6 +21,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.model impor
     Flavor,
     Hardware,
     Image,
+    Nic,
     Record,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.guests import run_steps
@@ -41,7 +42,7 @@ def record() -> Record:
         flavor=Flavor("m1.small", 2, 512, 1),
         image=Image("debian", "qcow2", "sha256:" + "ab" * 32),
         disks=(Disk("root", "local", f"{ID}-root", "qcow2", GIB, "vda", "virtio"),),
-        nics=(),
+        nics=(Nic("inside", "network", "inside", "52:54:00:00:00:01"),),
         hardware=Hardware(),
     )
 

@@ -13,8 +13,9 @@ import typing as t
 import pytest
 from tests.libvirt.test_landing import BOOTED, MIGRATED, RUNNING, SHUT_DOWN, UNKNOWN, State, Two
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import marked, move_of
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, live
 
 if t.TYPE_CHECKING:
@@ -78,3 +79,20 @@ def test_one_that_has_come_and_gone_off_starts_where_it_came(record: Record, end
     assert two.is_there()
     assert two.kvm2.guest is not None
     assert two.kvm2.guest.now == BOOTED
+
+
+def test_it_is_ended_as_it_was_begun_for_whoever_asked(
+    record: Record, end: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the fleet says of moves is for those that were asked for nothing else."""
+    two, used = Two(record, UNKNOWN, None), []
+    two.source.record = marked(two.source.record, dataclasses.replace(two.left, live={"timeout": 0, "tls": True}))
+    taken_up = live._taken_up
+
+    def seen(job: t.Any, far: t.Any, mark: t.Any, wish: Wish) -> t.Any:
+        used.append(wish)
+        return taken_up(job, far, mark, wish)
+
+    monkeypatch.setattr(live, "_taken_up", seen)
+    end(two, "kvm1", live={"timeout": 60, "bandwidth": 9})
+    assert used == [Wish(timeout=0, tls=True, bandwidth=9)]

@@ -21,8 +21,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import shared
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout, is_shared
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import (
+    is_shared,
+    must_lead_to,
+    shared,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
 
@@ -65,6 +69,13 @@ def test_a_pool_is_one_by_what_is_in_it_now(
 ) -> None:
     assert shared(end(*here), end(*there), "local") is one
     assert shared(end(*there), end(*here), "local") is one
+
+
+def test_a_uri_that_leads_to_another_host_is_not_worked_on(conn: t.Any) -> None:
+    must_lead_to(conn, "kvm2", "qemu+tls://kvm2/system", conn.getHostname())
+    must_lead_to(conn, "kvm2", "qemu+tls://kvm2/system", None)
+    with pytest.raises(Conflict, match=r"of kvm2 leads to '.+', and kvm2 calls itself 'kvm2\.lan'"):
+        must_lead_to(conn, "kvm2", "qemu+tls://kvm2/system", "kvm2.lan")
 
 
 @pytest.mark.parametrize("backing", [None, "image-" + "ab" * 32])

@@ -53,7 +53,8 @@ class Move:
     """The mark, read. ``other`` is the end that this record is not at; ``paused``: its user had it paused.
     ``doubt``: the guest stands still at the source, for it may run at the destination; ``halted``: for that it was
     stopped, and by nobody else. ``fit``, at the source: what the destination gives it of its cores and pages, which is
-    nobody else's until the move is over; ``files``, at the source: what libvirt makes beside the disks there."""
+    nobody else's until the move is over; ``files``, at the source: what libvirt makes beside the disks there.
+    ``live``, at the source: how it was asked for."""
 
     migration: str
     role: str
@@ -64,6 +65,7 @@ class Move:
     halted: bool = False
     fit: Fit | None = None
     files: tuple[str, ...] = ()
+    live: t.Mapping[str, Json] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -76,6 +78,7 @@ class Move:
             "halted": self.halted,
             "fit": None if self.fit is None else self.fit.to_json(),
             "files": list(self.files),
+            "live": dict(self.live),
         }
 
 
@@ -95,6 +98,7 @@ def move_of(record: Record) -> Move | None:
             bool(mark.get("halted")),
             None if mark.get("fit") is None else Fit.from_json(mark["fit"]),
             tuple(map(str, mark.get("files") or ())),
+            dict(mark.get("live") or {}),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise InvalidRecord(f"the record of server {record.name!r} doesn't say where it is being moved to") from exc

@@ -63,6 +63,28 @@ def strangers(xml: str, paths: t.Collection[str]) -> list[str]:
     return found
 
 
+def unrecorded(xml: str, record: Record) -> list[str]:
+    """What a domain has that its *record* doesn't know, and that one defined from the record would not have."""
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    targets, macs = {disk.target for disk in record.disks}, {nic.mac for nic in record.nics}
+    given = () if record.fit is None else record.fit.addresses
+    found = []
+    for disk in root.iterfind("devices/disk"):
+        target = disk.find("target")
+        if _source_of(disk) and target is not None and target.get("dev") not in targets:
+            found.append(f"a disk that is not its own ({_source_of(disk)})")
+    for nic in root.iterfind("devices/interface"):
+        mac = nic.find("mac")
+        if mac is not None and mac.get("address") not in macs:
+            found.append(f"a port that is not its own ({mac.get('address')})")
+    found += [f"a host device ({address})" for address in Tuning.read(root).devices if address not in given]
+    kinds = [str(device.get("type")) for device in root.iterfind("devices/hostdev")]
+    found += [f"a host device ({kind})" for kind in kinds if kind != "pci"]
+    found += [f"a shared folder ({_source_of(folder)})" for folder in root.iterfind("devices/filesystem")]
+    found += [f"a TPM ({tpm.get('type')})" for tpm in root.iterfind("devices/tpm/backend")]
+    return found
+
+
 def lacking(xml: str, here: str, there: str) -> list[str]:
     """What a running domain stands on beside its disks that the other host doesn't have. *here* and *there* are what
     libvirt says of both (domain capabilities).
@@ -138,4 +160,4 @@ def _set_network(interface: ET.Element, nic: Nic) -> None:
         source.set(nic.kind, nic.source)
 
 
-__all__ = ["has_variables", "lacking", "moved_xml", "strangers", "variables_of"]
+__all__ = ["has_variables", "lacking", "moved_xml", "strangers", "unrecorded", "variables_of"]

@@ -23,6 +23,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import PROBE
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 
 
@@ -44,6 +45,7 @@ def other_end(here: Host, end: Json) -> t.Iterator[Host]:
     try:
         if _uuid(conn) == _uuid(here.conn):
             raise Conflict(f"the libvirt of {name} at {uri!r} is the one of this host; correct compute_migration_uri")
+        must_lead_to(conn, name, uri, end.get("hostname"))
         yield dataclasses.replace(
             here,
             conn=conn,
@@ -54,6 +56,16 @@ def other_end(here: Host, end: Json) -> t.Iterator[Host]:
     finally:
         with contextlib.suppress(libvirt.libvirtError):
             conn.close()
+
+
+def must_lead_to(conn: Connection, host: str, uri: str | None, hostname: str | None) -> None:
+    """Refuse a URI of *host* that leads to another. *hostname*: what it calls itself; None where that isn't known."""
+    name = conn.getHostname()
+    if hostname not in (None, name):
+        raise Conflict(
+            f"compute_migration_uri of {host} leads to {name!r}, and {host} calls itself {hostname!r}: nothing was "
+            f"moved; correct the URI ({uri})"
+        )
 
 
 def shared(here: Host, there: Host, pool: str) -> bool:
@@ -70,8 +82,40 @@ def is_same(first: Pool, second: Pool) -> bool:
     return first.id in second.markers(first.id) or second.id in first.markers(second.id)
 
 
+def is_shared(here: Pool, there: Pool, server_id: str) -> bool:
+    """Whether both ends see the same pool: a volume made there is looked for here (Nova: a file in instances_path).
+
+    Their marks must say so, too: a disk that is taken for a shared one is not copied, and one that isn't is deleted.
+    """
+    name = PROBE + server_id
+    here.refresh()
+    _remove(name, there, here)  # what a worker that was killed has left would be seen for nothing
+    try:
+        there.make(name, 1, "raw")
+        here.refresh()
+        seen = here.find(name, look_again=False) is not None
+    finally:
+        _remove(name, there, here)
+    if seen != is_same(here, there):
+        ids, sees = ("other ids", "sees") if seen else ("the same id", "does not see")
+        raise Conflict(
+            f"pool {here.name!r} has {ids} on both hosts, and what one writes in it the other {sees}: "
+            "nothing is moved; is it mounted on both, or was it copied with its marker?"
+        )
+    return seen
+
+
+def _remove(name: str, *pools: Pool) -> None:
+    for pool in pools:
+        # Libvirt forgets a volume that is gone already without a word.
+        volume = pool.find(name, look_again=pool is pools[0])
+        if volume is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                volume.delete(0)
+
+
 def _uuid(conn: Connection) -> str | None:
     return ET.fromstring(conn.getCapabilities()).findtext("host/uuid")  # noqa: S314 - libvirt wrote it
 
 
-__all__ = ["is_same", "other_end", "shared"]
+__all__ = ["is_same", "is_shared", "must_lead_to", "other_end", "shared"]

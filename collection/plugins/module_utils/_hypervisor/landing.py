@@ -261,8 +261,9 @@ def _handed_on(job: Job, far: Far, mark: Move) -> Domain | None:
     record = t.cast(Record, domains.record_of(old))
     cause = "it is still being sent"
     if transit.is_broken_post_copy(old):
-        here = dataclasses.replace(far, end=t.cast(Move, move_of(record)).other)
-        steering = Steering(old, Wish(), record.flavor, Layout((), (), (), {}), job.host.report)
+        its = t.cast(Move, move_of(record))
+        here = dataclasses.replace(far, end=its.other)
+        steering = Steering(old, Wish.from_json(its.live), record.flavor, Layout((), (), (), {}), job.host.report)
         cause = steering.resume(here, job.domain).cause
     if cause:
         raise Conflict(

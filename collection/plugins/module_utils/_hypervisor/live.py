@@ -142,7 +142,8 @@ def _left_by_move(job: Job) -> handlers.Outcome:
         if mark.role == DESTINATION:
             return completed_from_here(job, far, mark)
         try:
-            return _taken_up(job, far, mark, Wish.from_json(job.order.options.get("live")))
+            # As it was begun, for whoever asked for it.
+            return _taken_up(job, far, mark, Wish.from_json({**(job.order.options.get("live") or {}), **mark.live}))
         except MoveFailed as exc:
             if exc.left:
                 raise
@@ -201,7 +202,8 @@ def _move(job: Job, far: Far, target: Record, layout: Layout, files: tuple[str, 
     made = {disk.volume for disk in layout.made}
     paused = domains.state_of(job.domain) == "paused"
     disks = tuple(disk for disk in target.disks if disk.volume in made)
-    there = Move(migration, SOURCE, far.end, disks, paused, fit=target.fit, files=files)
+    asked = job.order.options.get("live") or {}
+    there = Move(migration, SOURCE, far.end, disks, paused, fit=target.fit, files=files, live=asked)
     arriving = marked(target, Move(migration, DESTINATION, back, layout.made))
     job.host.report({"phase": "preparing"})
     job.host.write(job.domain, marked(job.record, there))

@@ -22,6 +22,7 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, volume_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import unrecorded
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import (
     MARK,
     MIGRATING,
@@ -43,7 +44,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
     delete_volume,
     volumes_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import other_end, shared
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import (
+    is_shared,
+    other_end,
+    shared,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.rescue import plain_xml, with_record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
@@ -73,6 +78,7 @@ def _way(job: Job) -> t.Iterator[Host]:
     if resize_of(job.record) is not None or leaving(job.record) is not None:
         raise Conflict(f"server {job.order.name!r} is on its way already; confirm, revert or reconcile that first")
     handlers.must_stand_on_its_own(job, job.record)
+    _must_have_no_more(job)
     with other_end(job.host, job.order.options.get("peer")) as there:
         _must_be_free(job, there, job.order.target)
         yield there
@@ -194,6 +200,16 @@ def _copy_of_before(job: Job, there: Host) -> tuple[Domain, Record]:
     return copy, record
 
 
+def _must_have_no_more(job: Job) -> None:
+    """Refuse to leave behind what its record doesn't know: the domain is defined anew there, from the record."""
+    more = unrecorded(handlers.existing_xml(job), job.record)
+    if more:
+        raise Conflict(
+            f"server {job.order.name!r} has {', '.join(more)}, which its record doesn't know and which would not come "
+            f"along: nothing is moved; take that from its domain first (`virsh edit {job.domain.name()}`)"
+        )
+
+
 def _name_there(job: Job) -> str:
     return str(job.order.options["peer"]["host"])
 
@@ -206,7 +222,7 @@ def _must_be_free(job: Job, there: Host, target: Record) -> None:
     # Whatever a move made there went with its undoing; this may be the disk of another life of the server.
     for name in sorted({disk.pool for disk in (*job.record.disks, *target.disks)}):
         pool = there.storage.pool(name)
-        if shared(job.host, there, name):
+        if is_shared(job.host.storage.pool(name), pool, target.id):
             continue
         pool.refresh_once()
         left = volumes_of(pool, target.id)

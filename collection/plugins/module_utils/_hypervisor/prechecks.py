@@ -12,7 +12,6 @@ seen at the other. The words are Nova's where it has some (nova/virt/libvirt/dri
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import re
@@ -42,9 +41,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import is_ours
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.domains import state_of
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import (
+    is_same,
+    is_shared,
+    must_lead_to,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import PROBE
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
@@ -156,12 +158,7 @@ def _check_end(job: Job, far: Far) -> None:
 
 def must_be_it(far: Far) -> None:
     """Refuse a host that is not the one that is meant: what it doesn't have says nothing."""
-    name = far.conn.getHostname()
-    if far.end.hostname not in (None, name):
-        raise Conflict(
-            f"compute_migration_uri of {far.end.host} leads to {name!r}, and {far.end.host} calls itself "
-            f"{far.end.hostname!r}: nothing was moved; correct the URI ({far.end.uri})"
-        )
+    must_lead_to(far.conn, far.end.host, far.end.uri, far.end.hostname)
 
 
 def _host_uuid(conn: Connection) -> str:
@@ -377,38 +374,6 @@ def _pool(far: Far, name: str) -> Pool:
         raise Refused(f"on {far.end.host} {exc}") from exc
 
 
-def is_shared(here: Pool, there: Pool, server_id: str) -> bool:
-    """Whether both ends see the same pool: a volume made there is looked for here (Nova: a file in instances_path).
-
-    Their marks must say so, too: a disk that is taken for a shared one is not copied, and one that isn't is deleted.
-    """
-    name = PROBE + server_id
-    here.refresh()
-    _remove(name, there, here)  # what a worker that was killed has left would be seen for nothing
-    try:
-        there.make(name, 1, "raw")
-        here.refresh()
-        seen = here.find(name, look_again=False) is not None
-    finally:
-        _remove(name, there, here)
-    if seen != is_same(here, there):
-        ids, sees = ("other ids", "sees") if seen else ("the same id", "does not see")
-        raise Conflict(
-            f"pool {here.name!r} has {ids} on both hosts, and what one writes in it the other {sees}: "
-            "nothing is moved; is it mounted on both, or was it copied with its marker?"
-        )
-    return seen
-
-
-def _remove(name: str, *pools: Pool) -> None:
-    for pool in pools:
-        # Libvirt forgets a volume that is gone already without a word.
-        volume = pool.find(name, look_again=pool is pools[0])
-        if volume is not None:
-            with contextlib.suppress(libvirt.libvirtError):
-                volume.delete(0)
-
-
 def by_marks(here: Pool, there: Pool, _server_id: str) -> bool:
     """The same as far as it can be told without a test file."""
     return is_same(here, there)
@@ -439,4 +404,4 @@ def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
             yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
 
 
-__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "is_shared", "looks", "must_be_it"]
+__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "looks", "must_be_it"]

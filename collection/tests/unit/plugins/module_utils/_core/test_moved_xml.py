@@ -15,7 +15,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml 
     domain_xml,
     read_domain,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import Fit, FitCell
+from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import (
+    Fit,
+    FitCell,
+    FittedDevice,
+    PciDevice,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import (
     Disk,
     Flavor,
@@ -30,6 +35,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml i
     lacking,
     moved_xml,
     strangers,
+    unrecorded,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 
@@ -152,3 +158,27 @@ def test_mark_of_a_move() -> None:
     there = marked(dataclasses.replace(RECORD, marks={"lock": {"by": "me"}}), move)
     assert move_of(Record.loads(there.dumps())) == move
     assert marked(there, None).marks == {"lock": {"by": "me"}}
+
+
+def test_what_its_record_does_not_know_would_be_lost_with_its_old_domain() -> None:
+    fitted = dataclasses.replace(RECORD, fit=Fit(pci=(FittedDevice("gpu", PciDevice("0000:3b:00.0", "10de", "1eb8")),)))
+    own = domain_xml(fitted, HostFacts("qemu", SOURCES))
+    assert (unrecorded(XML, RECORD), unrecorded(own, fitted)) == ([], [])
+    assert unrecorded(own, RECORD) == ["a host device (0000:3b:00.0)"]
+    root = ET.fromstring(XML)
+    for more in (
+        "<disk type='file' device='disk'><source file='/a/more'/><target dev='vdc'/></disk>",
+        "<disk type='file' device='cdrom'><target dev='sda'/></disk>",
+        "<interface type='network'><mac address='52:54:00:00:00:02'/><source network='default'/></interface>",
+        "<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/></source></hostdev>",
+        "<filesystem type='mount'><source dir='/srv/data'/><target dir='data'/></filesystem>",
+        "<tpm model='tpm-tis'><backend type='emulator'/></tpm>",
+    ):
+        root.find("devices").append(ET.fromstring(more))  # type: ignore[union-attr]
+    assert unrecorded(ET.tostring(root, encoding="unicode"), RECORD) == [
+        "a disk that is not its own (/a/more)",
+        "a port that is not its own (52:54:00:00:00:02)",
+        "a host device (usb)",
+        "a shared folder (/srv/data)",
+        "a TPM (emulator)",
+    ]

@@ -19,7 +19,7 @@ description:
   - Everything that could stand against a live migration is looked at before anything is touched, and told in one
     sentence each, in Nova's words where it has some. In check mode that is all that is done.
   - How it moves live is what the task says, else what C(fleet_live_migration) says for the whole fleet. Where neither
-    says a thing the limit of time ends in V(abort), and there is one stream without a limit, unencrypted.
+    says a thing the limit of time ends in V(abort), and there is one stream without a limit.
   - Until the guest runs at the destination a migration that fails leaves it running where it was, with nothing of it at
     the destination. A run that is killed stops no migration. It goes on and ends by itself, and what a host that died
     meanwhile has left undone the next reconcile run does.
@@ -99,7 +99,8 @@ options:
     type: int
   tls:
     description:
-      - Encrypt what is moved, with the certificates that QEMU has on both hosts (C(qemu.conf), migration_tls).
+      - Encrypt what is moved, with the certificates that QEMU has on both hosts (the role C(compute_host) brings them).
+        By itself if the destination's C(compute_migration_uri) begins with C(qemu+tls); V(false) sends it as it is.
     type: bool
   wait:
     description:

@@ -31,8 +31,8 @@ class Wish:
 
     ``block_migration`` None: disks are copied where they are not shared. ``timeout`` in seconds; None: Nova's, which
     is ``completion_timeout`` seconds for each GiB to be moved; 0: none. ``bandwidth`` in MiB/s, 0: as much as there is.
-    ``parallel``: connections, 0: one stream. ``downtime`` in ms is reached in ``downtime_steps`` steps, one every
-    ``downtime_delay`` seconds for each GiB.
+    ``parallel``: connections, 0: one stream. ``tls`` None: if the hosts' libvirt talk by TLS. ``downtime`` in ms is
+    reached in ``downtime_steps`` steps, one every ``downtime_delay`` seconds for each GiB.
     """
 
     block_migration: bool | None = None
@@ -42,7 +42,7 @@ class Wish:
     auto_converge: bool = False
     bandwidth: int = 0
     parallel: int = 0
-    tls: bool = False
+    tls: bool | None = None
     downtime: int = 500
     downtime_steps: int = 10
     downtime_delay: int = 75

@@ -76,6 +76,11 @@ class Ended:
     last: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
 
+def is_encrypted(far: Far) -> bool:
+    """Whether the hosts talk by TLS: what QEMU sends goes beside that, and is as much of the guest's."""
+    return str(far.end.uri).partition(":")[0].endswith("+tls")
+
+
 class Steering:
     """One migration of one domain. ``report`` is told how far it is."""
 
@@ -97,7 +102,7 @@ class Steering:
         """Begin the migration, and see it to its end."""
         # QEMU's own is longer than the first of Nova's, and a small guest has gone before the first look.
         self._set_downtime(0.0)
-        return self._migrate(far, {**texts, **self._parameters(far)}, self._flags())
+        return self._migrate(far, {**texts, **self._parameters(far)}, self._flags(far))
 
     def resume(self, far: Far, there: Domain | None) -> Ended:
         """Go on with a migration in post-copy whose link broke, once its domain *there*, at the destination, knows."""
@@ -105,7 +110,7 @@ class Steering:
             return Ended(f"{far.end.host} had not noticed after {_NOTICED_WITHIN:g} s that its link broke")
         parameters = self._parameters(far)
         parameters.pop(libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS, None)  # disks are there before post-copy begins
-        flags = self._flags() & ~libvirt.VIR_MIGRATE_NON_SHARED_INC
+        flags = self._flags(far) & ~libvirt.VIR_MIGRATE_NON_SHARED_INC
         return self._migrate(
             far, parameters, flags | libvirt.VIR_MIGRATE_POSTCOPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
         )
@@ -136,7 +141,7 @@ class Steering:
 
     # -- what is asked of libvirt ---------------------------------------------------------------------------------
 
-    def _flags(self) -> int:
+    def _flags(self, far: Far) -> int:
         flags = (
             libvirt.VIR_MIGRATE_LIVE
             | libvirt.VIR_MIGRATE_PEER2PEER
@@ -151,7 +156,7 @@ class Steering:
             flags |= libvirt.VIR_MIGRATE_UNSAFE
         if self._layout.copied:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC  # what a disk stands on is there
-        if self._wish.tls:
+        if is_encrypted(far) if self._wish.tls is None else self._wish.tls:
             flags |= libvirt.VIR_MIGRATE_TLS
         if self._wish.auto_converge and not self._post_copy:
             flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE

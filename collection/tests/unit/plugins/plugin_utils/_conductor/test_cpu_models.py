@@ -49,7 +49,22 @@ def test_new_servers_get_it_and_go_where_it_works() -> None:
     other = fleet({f"web{n}": {**WEB, "server_group": "apart"} for n in (1, 2)})
     second = claimed(reconcile(other, hosts(other, applied(draft), **surveys(kvm2=LESS))))
     assert [entry.steps for entry in second.servers] == [(), ()]
-    assert second.notes == ()
+    assert [note.startswith("guests see another CPU from host to host") for note in second.notes] == [True]
+
+
+def test_hosts_whose_guests_see_different_cpus_are_named_once_with_the_way_out() -> None:
+    """By model or by a feature; where libvirt can't tell, or a host is down, nothing is said of it."""
+    declared = fleet({})
+    kinds: dict[str, t.Any] = {"kvm1": {**WHOLE, "model": "Haswell"}, "kvm2": {**LESS, "model": "Haswell"}}
+    (note,) = reconcile(declared, hosts(declared, **surveys(**kinds, kvm3=kinds["kvm1"]))).plan().notes
+    assert note == (
+        "guests see another CPU from host to host, and may not move everywhere while they run: Haswell without avx2 "
+        "on kvm1, kvm3; Haswell without ssbd on kvm2. The playbook cpu_model says which CPU all hosts can give "
+        "(fleet_cpu_model)"
+    )
+    unknown = {**WHOLE, "features": []}
+    for alike in ({}, {"kvm2": unknown}):
+        assert reconcile(declared, hosts(declared, **surveys(**alike))).plan().notes == ()
 
 
 def test_where_no_host_gives_it_nothing_is_made() -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 import pytest
 from tests.support.fleet import Fleet
@@ -98,6 +99,94 @@ def test_a_ping_is_answered_all_the_way(fleet: Fleet) -> None:
     print(f"longest time without an answer: {1000 * ping.longest:.0f} ms of {len(ping.answers)} answers")
     assert fleet.look().server("a").host == "kvm2"
     assert ping.longest <= 1.0
+
+
+@pytest.mark.soak
+def test_a_cold_move_is_looked_at_before_the_guest_is_shut_down(fleet: Fleet) -> None:
+    """Each check is a line in check mode; what stands against the move refuses it while the guest runs."""
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    del fleet.servers["a"]["server_host"]
+    fleet.console("a", "tick 1", timeout=180)
+    before = fleet.look().server("a")
+    options = {"live": False, "confirm": True}
+    asked: dict[str, t.Any] = {"fleet_server": "a", "fleet_host": "kvm2", "fleet_action_options": options}
+    shown = fleet.run("migrate", "--check", **asked).ok()
+    looks = (
+        "destination",
+        "name",
+        "machine and CPU",
+        "devices",
+        "cores and cells",
+        "networks",
+        "filters",
+        "job",
+        "disks",
+    )
+    for what in looks:
+        assert f"  {what}: nothing stands against it\n" in shown.stdout
+    fleet.lab.ok("exec", "kvm2", "virsh", "vol-create-as", "local", f"{before.id}-root", "4096")
+    why = f"it has volumes in pool 'local' of the other host already ({before.id}-root): look what is in them"
+    refused = fleet.run("migrate", "--check", **asked).failed()
+    assert f"  disks: {why}" in refused.stdout
+    late = fleet.run("migrate", **asked).failed()
+    assert f"server 'a' can't be moved to kvm2: {why}" in late.message
+    assert ticks(fleet, "kvm1", before.id)
+    after = fleet.look().server("a")
+    assert (after.host, after.state, after.record) == (before.host, "running", before.record)
+    assert "boots=2" not in fleet.lab.console("kvm1", before.id)
+    fleet.lab.ok("exec", "kvm2", "virsh", "vol-delete", f"{before.id}-root", "local")
+    fleet.run("migrate", **asked).ok()
+    assert fleet.whole().server("a").host == "kvm2"
+
+
+def capabilities(fleet: Fleet, host: str, server_id: str) -> set[str]:
+    """What QEMU has switched on for its migration."""
+    said = fleet.lab.virsh_inside(host, "qemu-monitor-command", server_id, "--hmp", "info migrate_capabilities")
+    return set(re.findall(r"^(\S+): on\s*$", said, re.MULTILINE))
+
+
+@pytest.mark.soak
+def test_moved_as_it_is_asked_for(fleet: Fleet) -> None:
+    """On several connections, slowed down, not waited for, and switched to post-copy by hand; with its disk."""
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    del fleet.servers["a"]["server_host"]
+    fleet.console("a", "tick 1", timeout=180)
+    server = fleet.look().server("a")
+    (address, *_others) = server.addresses
+    asked = {"parallel": 2, "auto_converge": True, "bandwidth": 8}
+    with Pinging(address) as ping:
+        until(lambda: bool(ping.answers), "the guest to answer its first ping")
+        ping.began = ping.answers[0]
+        running = fleet.start("migrate", fleet_server="a", fleet_host="kvm2", fleet_action_options=asked)
+        until(lambda: any("a: live_migrate: " in event["stdout"] for event in running.events), "it to be under way", 90)
+        assert {"multifd", "auto-converge"} <= capabilities(fleet, "kvm1", server.id)
+        running.wait().ok()
+        arrived = len(ping.answers)
+        until(lambda: len(ping.answers) > arrived, "the guest to answer at its new host")
+    print(f"longest time without an answer: {1000 * ping.longest:.0f} ms of {len(ping.answers)} answers")
+    assert (fleet.whole().server("a").host, place(fleet)) == ("kvm2", ("kvm2", "active", None))
+    assert ping.longest <= 1.0
+
+    begun = migrate(fleet, "kvm1", bandwidth=8, wait=False).ok()
+    assert begun.results("Move the server")["kvm2"]["server"]["host"] == "kvm2"
+    assert journal(fleet)[-1] == ("live-migration", "kvm2", "kvm1", "running")
+    assert not {"multifd", "auto-converge"} & capabilities(fleet, "kvm2", server.id)
+    fleet.reconcile()
+    assert (fleet.whole().server("a").host, place(fleet)) == ("kvm1", ("kvm1", "active", None))
+    assert journal(fleet)[-1] == ("live-migration", "kvm2", "kvm1", "completed")
+
+    slow = {"post_copy": True, "bandwidth": 4}
+    running = fleet.start("migrate", fleet_server="a", fleet_host="kvm2", fleet_action_options=slow)
+    until(lambda: any("MiB left at" in event["stdout"] for event in running.events), "its memory to be sent", 90)
+    assert "postcopy-ram" in capabilities(fleet, "kvm1", server.id)
+    fleet.lab.virsh_inside("kvm1", "migrate-postcopy", server.id)
+    moved = running.wait().ok().results("Move the server")["kvm1"]["migration"]
+    assert (moved["status"], moved["downtime"]) == ("completed", None)
+    assert (fleet.whole().server("a").host, place(fleet)) == ("kvm2", ("kvm2", "active", None))
+    last = ticks(fleet, "kvm2", server.id)[-1]
+    until(lambda: ticks(fleet, "kvm2", server.id)[-1] > last, "the guest to tick on")
 
 
 @pytest.mark.soak

@@ -21,11 +21,13 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import (
     is_shared,
     must_lead_to,
     shared,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
@@ -111,7 +113,7 @@ def test_a_running_guest_is_not_copied_without_what_is_under_its_disk(
         host=types.SimpleNamespace(storage=storage),
         order=types.SimpleNamespace(server_id=record.id),
     )
-    far: t.Any = types.SimpleNamespace(storage=storage, end=types.SimpleNamespace(host="kvm2"))
+    far = Far(End("kvm2"), conn, storage)
     with pytest.raises(FlotillaError, match=why):
         _layout(job, far, Wish(), lambda *_pools: False)
 
@@ -190,7 +192,7 @@ def test_a_config_drive_that_a_guest_may_write_to_is_copied_while_it_runs(
         host=types.SimpleNamespace(storage=here),
         order=types.SimpleNamespace(server_id=record.id),
     )
-    far: t.Any = types.SimpleNamespace(storage=there, end=types.SimpleNamespace(host="kvm2"))
+    far = Far(End("kvm2"), conn, there)
     layout = _layout(job, far, Wish(), lambda *_pools: False)
     assert ([disk.role for disk in layout.copied], [disk.role for disk in layout.config]) == (copied, config)
 
@@ -211,7 +213,7 @@ def test_block_migration_is_refused_in_nova_s_words(record: Record, block: bool,
     job: t.Any = types.SimpleNamespace(
         record=record, host=types.SimpleNamespace(storage=pools), order=types.SimpleNamespace(server_id=record.id)
     )
-    far: t.Any = types.SimpleNamespace(storage=pools, end=types.SimpleNamespace(host="kvm2"))
+    far = Far(End("kvm2"), None, pools)
     with pytest.raises(Refused, match=f"^{record.id} {said}"):
         _layout(job, far, Wish(block_migration=block), lambda *_pools: one)
 

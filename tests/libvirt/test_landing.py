@@ -29,7 +29,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, landing, live, steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.deletion import References
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job, Order, Present
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
 
 # ruff: noqa: N802 - libvirt's names

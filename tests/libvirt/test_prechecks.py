@@ -22,9 +22,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import variables_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import desired_network
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import prechecks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Order
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.networks import ensure
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _LOOKS, Far
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import _LOOKS
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 
 
@@ -65,6 +67,146 @@ def test_a_filter_of_a_port_must_be_there(record: Record) -> None:
     far: t.Any = types.SimpleNamespace(conn=types.SimpleNamespace(nwfilterLookupByName=lookup))
     said = list(dict(_LOOKS)["filters"](job, record, far, Wish()))
     assert said == ["the filter 'flotilla-metadata' of its ports is not there"]
+
+
+def test_a_bridge_must_be_there(record: Record) -> None:
+    nic = Nic("lan", "bridge", "br0", "52:54:00:00:00:01")
+    target = dataclasses.replace(record, nics=(nic,))
+
+    def said(*bridges: str) -> list[str]:
+        job: t.Any = types.SimpleNamespace(order=Order("live_migrate", record.id, record.name))
+        far: t.Any = types.SimpleNamespace(bridges=bridges, conn=None)
+        return list(dict(_LOOKS)["networks"](job, target, far, Wish()))
+
+    assert said("br1") == ["there is no bridge 'br0' for network 'lan' there"]
+    assert said("br0", "br1") == []
+
+
+def test_a_name_that_another_domain_has_there(conn: t.Any, record: Record) -> None:
+    far = Far(End("kvm2"), conn, Storage(conn))
+
+    def said(name: str) -> list[str]:
+        job: t.Any = types.SimpleNamespace(domain=types.SimpleNamespace(name=lambda: name))
+        return list(dict(_LOOKS)["name"](job, record, far, Wish()))
+
+    (against,) = said("foreign")
+    assert "another domain there (6b1f4a52-6b8e-4c0e-9d35-1f6c0d6f1a03) has the name 'foreign'" in against
+    assert said("nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("qemu", "its_libvirt", "against"),
+    [
+        (7_002_017, 9_000_000, []),
+        (8_000_000, 9_000_001, []),
+        (7_002_016, 9_000_000, ["(QEMU is 7.2.17 here and 7.2.16 there)"]),
+        (7_002_017, 8_010_000, ["(libvirt is 9.0.0 here and 8.10.0 there)"]),
+        (6_002_000, 8_010_000, ["(QEMU is 7.2.17 here and 6.2.0 there)", "(libvirt is 9.0.0 here and 8.10.0 there)"]),
+    ],
+)
+def test_a_guest_does_not_go_to_an_older_hypervisor(
+    record: Record, qemu: int, its_libvirt: int, against: list[str]
+) -> None:
+    """In Nova's words; a newer one is well."""
+
+    def at(qemu: int, libvirt: int) -> t.Any:
+        return types.SimpleNamespace(getVersion=lambda: qemu, getLibVersion=lambda: libvirt)
+
+    job: t.Any = types.SimpleNamespace(host=types.SimpleNamespace(conn=at(7_002_017, 9_000_000)))
+    far: t.Any = types.SimpleNamespace(conn=at(qemu, its_libvirt))
+    said = list(dict(_LOOKS)["versions"](job, record, far, Wish()))
+    words = "The instance requires a newer hypervisor version than has been provided. "
+    assert said == [words + versions for versions in against]
+
+
+RUNS = """<domain type='kvm'><os><type arch='x86_64' machine='pc-i440fx-9.2'>hvm</type></os>
+  <cpu mode='custom'><model>Skylake-Server</model><feature policy='require' name='avx512f'/></cpu>
+  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"""
+
+
+def machine(record: Record, there: t.Any) -> list[str]:
+    """What stands against a move of a guest that runs as RUNS says to a host whose libvirt is *there*."""
+    here = types.SimpleNamespace(getDomainCapabilities=lambda *_of: "<domainCapabilities/>")
+    job: t.Any = types.SimpleNamespace(
+        domain=types.SimpleNamespace(XMLDesc=lambda _flags: RUNS), host=types.SimpleNamespace(conn=here)
+    )
+    return list(dict(_LOOKS)["machine and CPU"](job, record, Far(End("kvm2"), there, t.cast(t.Any, None)), Wish()))
+
+
+def raising(code: int, message: str) -> t.Callable[..., t.Any]:
+    def call(*_args: t.Any) -> t.Any:
+        exc = libvirt.libvirtError(message)
+        exc.err = (code, 0, message, 2, None, None, None, 0, 0)
+        raise exc
+
+    return call
+
+
+def test_its_machine_must_be_known_there(record: Record) -> None:
+    refuses = raising(libvirt.VIR_ERR_INVALID_ARG, "the machine 'pc-i440fx-9.2' is not supported by emulator")
+    (said,) = machine(record, types.SimpleNamespace(getDomainCapabilities=refuses))
+    assert said.startswith("its machine 'pc-i440fx-9.2' with kvm and /usr/bin/qemu-system-x86_64 can't be there: ")
+    assert "is not supported by emulator" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "said"),
+    [
+        (
+            libvirt.VIR_ERR_CPU_INCOMPATIBLE,
+            "the CPU is incompatible with host CPU: Host CPU does not provide required features: avx512f, mpx",
+            ["Unacceptable CPU info: CPU doesn't have compatibility. (kvm2 lacks avx512f, mpx)"],
+        ),
+        (libvirt.VIR_ERR_NO_SUPPORT, "this function is not supported by the connection driver", []),
+    ],
+)
+def test_the_features_that_its_cpu_has_and_the_other_lacks_are_named(
+    record: Record, code: int, message: str, said: list[str]
+) -> None:
+    """Where libvirt can't compare CPUs, the migration itself tells."""
+    asked: list[t.Any] = []
+
+    def compare(*given: t.Any) -> None:
+        asked.append(given)
+        raising(code, message)()
+
+    there = types.SimpleNamespace(
+        getDomainCapabilities=lambda *_of: "<domainCapabilities/>", compareHypervisorCPU=compare
+    )
+    assert machine(record, there) == said
+    ((emulator, arch, machine_there, kind, cpu, flags),) = asked
+    assert (emulator, arch, machine_there, kind) == ("/usr/bin/qemu-system-x86_64", "x86_64", "pc-i440fx-9.2", "kvm")
+    assert "avx512f" in cpu
+    assert flags == libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+
+
+def test_a_port_that_a_firewall_keeps_shut_is_named(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[t.Any] = []
+    why = ["no answer within 3 s"]
+
+    def unreached(host: str, port: int) -> str | None:
+        tried.append((host, port))
+        return why[0] if why else None
+
+    monkeypatch.setattr(prechecks, "unreached", unreached)
+    monkeypatch.setattr(prechecks, "last_migration_port", lambda: 49215)
+    far: t.Any = types.SimpleNamespace(end=End("kvm2", "qemu+tls://kvm2.lan/system"))
+    (said,) = dict(_LOOKS)["ports"](t.cast(t.Any, None), record, far, Wish())
+    assert "port 49215 of kvm2.lan, the last of those" in said
+    assert "(no answer within 3 s): open compute_host_migration_ports in the firewall of kvm2" in said
+    why.clear()
+    assert list(dict(_LOOKS)["ports"](t.cast(t.Any, None), record, far, Wish())) == []
+    assert tried == [("kvm2.lan", 49215)] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "against"),
+    [(libvirt.VIR_DOMAIN_JOB_NONE, 0), (libvirt.VIR_DOMAIN_JOB_BOUNDED, 1), (libvirt.VIR_DOMAIN_JOB_UNBOUNDED, 1)],
+)
+def test_a_domain_with_a_job_at_work_is_not_moved(record: Record, kind: int, against: int) -> None:
+    job: t.Any = types.SimpleNamespace(domain=types.SimpleNamespace(jobInfo=lambda: [kind]))
+    said = list(dict(_LOOKS)["job"](job, record, t.cast(t.Any, None), Wish()))
+    assert ["another job is at work on its domain" in one for one in said] == [True] * against
 
 
 def lies(fit: Fit | None) -> str:

@@ -63,6 +63,8 @@ def test_what_carries_out_other_steps_is_not_read(kind: str) -> None:
         ("live_migrate", {}, True),
         ("evacuate", {"wait": False, "watch": 3}, True),
         ("evacuate", {}, False),
+        ("migrate", {"watch": 3}, True),
+        ("migrate", {}, False),
         ("snapshot", {"watch": 4}, False),
         ("shelve", {"watch": 4}, False),
         ("stop", {"wait": False}, False),

@@ -16,8 +16,8 @@ description:
     again, and the config drive is made anew.
   - A server with cores, NUMA cells or huge pages of its host's for itself is given others at the destination. Its guest
     keeps what it sees of them. One with PCI devices of its host's is only moved cold.
-  - Everything that could stand against a live migration is looked at before anything is touched, and told in one
-    sentence each, in Nova's words where it has some. In check mode that is all that is done.
+  - Everything that could stand against a migration, live or cold, is looked at before anything is touched, and told in
+    one sentence each, in Nova's words where it has some. In check mode that is all that is done.
   - How it moves live is what the task says, else what C(fleet_live_migration) says for the whole fleet. Where neither
     says a thing the limit of time ends in V(abort), and there is one stream without a limit.
   - Until the guest runs at the destination a migration that fails leaves it running where it was, with nothing of it at
@@ -160,8 +160,8 @@ steps:
   elements: str
   sample: [live_migrate]
 checks:
-  description: What was looked at on both hosts, and the sentences that stand against a live migration.
-  returned: in check mode, when the server would be moved live
+  description: What was looked at on both hosts, and the sentences that stand against the move.
+  returned: in check mode, when the server would be moved
   type: list
   elements: dict
   sample: [{check: machine and CPU, against: []}, {check: networks, against: []}]

@@ -67,6 +67,8 @@ _SLOT_TIMEOUT = 3600.0
 _MOVE_TIMEOUT = 86400.0
 #: Steps that wait for nothing: those of several servers of a host are asked for in one call.
 _QUICK = frozenset({"create", "define", "delete", "evacuate", "reconfigure", "start", "undefine", "update"})
+#: What the plan has looked at of the destination of a move: where one of them stands against it, no step is planned.
+_PLANNED = ("service (up, enabled, another host)", "scheduler's filters and server groups", "capacity")
 #: What Ansible itself reads in a result.
 _KEPT = ("changed", "failed", "msg", "unreachable", "warnings", "exception")
 #: Steps that are what Nova's task state shows, whatever comes before them.
@@ -102,13 +104,14 @@ class Carrier(Teller):
 
     def _look(self, entry: Arguments) -> Result:
         """What the host says stands against its steps, where it can tell without touching anything."""
-        deeds = [deed for deed in entry["deeds"] if deed["kind"] == "live_migrate"]
+        deeds = [deed for deed in entry["deeds"] if deed["kind"] in ("live_migrate", "migrate")]
         if not deeds:
             return {}
         outcome = self._call(entry, deeds)
         kept: Result = {key: outcome[key] for key in ("failed", "msg", "unreachable") if key in outcome}
         told = [(result.get("told") or {}).get("checks", ()) for result in outcome.get("results", [])]
-        return {**kept, "checks": [check for checks in told for check in checks]}
+        planned = [{"check": what, "against": []} for what in _PLANNED]
+        return {**kept, "checks": [*planned, *(check for checks in told for check in checks)]}
 
     def _lacking_image(self, entry: Arguments) -> Result | None:
         """What the host answered that could not get the server's image; None if it has it."""

@@ -20,7 +20,8 @@ def how_far(told: t.Mapping[str, Json]) -> str:
         return str(told.get("phase") or "begun")
     done, total = told["done"] / MIB, told["total"] / MIB
     share = f" ({100 * done / total:.0f} %)" if total else ""
-    return ", ".join([f"{done:.0f} of {total:.0f} MiB{share}", *_migration(told)])
+    what = f"{told['phase']}: " if told.get("phase") and "remaining" not in told else ""
+    return ", ".join([f"{what}{done:.0f} of {total:.0f} MiB{share}", *_migration(told)])
 
 
 def _migration(told: t.Mapping[str, Json]) -> t.Iterator[str]:

@@ -118,15 +118,18 @@ def look_at(
     """
     host = host_of(conn, state_dir=state_dir, run_id=run_id, fleet_id=fleet_id)
     orders = [Order.from_json(step) for step in steps]
-    return [_look_at(host, order) for order in orders if order.kind == "live_migrate"]
+    return [_look_at(host, order) for order in orders if order.kind in ("live_migrate", "migrate")]
 
 
 def _look_at(host: Host, order: Order) -> dict[str, Json]:
-    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import live
+    from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import cold_prechecks, live
 
     try:
         present = _present(host, order)
-        looks = live.look(Job(host, order, present, _check(order, present)))
+        if order.kind == "migrate":  # another step comes before it, of a guest that runs
+            looks = cold_prechecks.looks(Job(host, order, present, done=False))
+        else:
+            looks = live.look(Job(host, order, present, _check(order, present)))
     except (FlotillaError, libvirt.libvirtError) as exc:
         return _result(order, changed=False, message=message_of(exc), failed=True)
     against = [sentence for look in looks for sentence in look.against]
@@ -152,31 +155,40 @@ def unpack_drive(text: str) -> bytes:
 
 def is_watched(order: Order) -> bool:
     """Whether a worker carries it out, and not the call itself. A snapshot that is watched is libvirt's own work."""
-    return order.kind in _WATCHED or (order.kind == "evacuate" and "watch" in order.options)
+    return order.kind in _WATCHED or (order.kind in ("evacuate", "migrate") and "watch" in order.options)
 
 
 def _run_server(host: Host, orders: list[Order], *, wait: float, undo: bool) -> list[dict[str, Json]]:
     """One server's steps under one lock, up to the first that fails."""
     if orders[0].kind in _BESIDE:
         return [_run(host, orders[0])]
-    if is_watched(orders[0]):
-        return [_watch(host, orders, wait=wait)]
+    watched = next((order for order in orders if is_watched(order)), None)
+    if watched is not None:
+        return _watch(host, watched, orders, wait=wait)
     results: list[dict[str, Json]] = []
     kinds = ", ".join(order.kind for order in orders)
     try:
         with server_lock(host.state_dir, orders[0].server_id, run_id=host.run_id, step=kinds, wait=wait):
-            begin = _resume_at(host, orders)
-            results += [_result(order, changed=False, message="an earlier run did it") for order in orders[:begin]]
-            for index, order in enumerate(orders[begin:], begin + 1):
-                results.append(_refused_ahead(host, order, orders[index:]) or _run(host, order))
-                if results[-1].get("failed"):
-                    results[-1].update(after_failure(host, orders, results, undo=undo))
-                    _forget_if_gone(host, orders[0].server_id, results[-1])
-                if results[-1].get("failed") or results[-1].get("running"):
-                    break
+            results.extend(_each(host, orders, undo=undo))
     except FlotillaError as exc:  # the lock is another's
         results.append(_result(orders[0], changed=False, message=str(exc), failed=True))
     return results
+
+
+def _each(host: Host, orders: list[Order], *, undo: bool) -> t.Iterator[dict[str, Json]]:
+    """What came of one server's steps, up to the first that fails. Its lock is held."""
+    begin = _resume_at(host, orders)
+    results = [_result(order, changed=False, message="an earlier run did it") for order in orders[:begin]]
+    yield from results
+    for index, order in enumerate(orders[begin:], begin + 1):
+        host.report({"phase": order.kind.replace("_", " ")})
+        results.append(_refused_ahead(host, order, orders[index:]) or _run(host, order))
+        if results[-1].get("failed"):
+            results[-1].update(after_failure(host, orders, results, undo=undo))
+            _forget_if_gone(host, orders[0].server_id, results[-1])
+        yield results[-1]
+        if results[-1].get("failed") or results[-1].get("running"):
+            return
 
 
 def _refused_ahead(host: Host, order: Order, then: t.Iterable[Order]) -> dict[str, Json] | None:
@@ -203,37 +215,40 @@ def _forget_if_gone(host: Host, server_id: str, result: t.Mapping[str, Json]) ->
             Trees(host.conn, host.state_dir).remove(server_id)
 
 
-def _watch(host: Host, orders: t.Sequence[Order], *, wait: float) -> dict[str, Json]:
-    """A step that takes its time, as far as it is; it comes alone."""
+def _watch(host: Host, its: Order, orders: list[Order], *, wait: float) -> list[dict[str, Json]]:
+    """Steps of which one takes its time, as far as they are. Others stand beside a cold move alone."""
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import watch
 
-    order = orders[0]
-    if len(orders) > 1:
-        raise InvalidInput(f"the step {order.kind!r} of server {order.name!r} comes alone, not with others")
+    if len(orders) > 1 and its.kind != "migrate":
+        raise InvalidInput(f"the step {its.kind!r} of server {its.name!r} comes alone, not with others")
     uri = host.conn.getURI()
-    its: dict[str, t.Any] = {"state_dir": host.state_dir, "run_id": host.run_id, "wait": wait}
+    given: dict[str, t.Any] = {"state_dir": host.state_dir, "run_id": host.run_id, "wait": wait}
     try:
-        seen = watch(order, work=lambda: _work(uri, host, order), **its)
+        seen = watch(its, work=lambda: _work(uri, host, orders), **given)
     except FlotillaError as exc:  # the lock is another's
-        return _result(order, changed=False, message=str(exc), failed=True)
+        return [_result(its, changed=False, message=str(exc), failed=True)]
     if "progress" in seen:
         told = {"progress": seen["progress"]}
-        return {**_result(order, changed=True, message="under way", told=told), "running": True}
-    return {**_result(order, changed=False, message=""), **seen, "kind": order.kind}
+        return [{**_result(its, changed=True, message="under way", told=told), "running": True}]
+    if "results" in seen:
+        return t.cast("list[dict[str, Json]]", seen["results"])
+    return [{**_result(its, changed=False, message=""), **seen, "kind": its.kind}]
 
 
-def _work(uri: str, host: Host, order: Order) -> dict[str, Json]:
+def _work(uri: str, host: Host, orders: list[Order]) -> dict[str, Json]:
     """In the worker, which has a connection of its own: that of *host* is its parent's."""
     from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.watching import Journal
 
     run_events()
-    journal = Journal.of(host.state_dir, order.server_id)
+    journal = Journal.of(host.state_dir, orders[0].server_id)
     with opened(uri) as conn:
         own = host_of(conn, state_dir=host.state_dir, run_id=host.run_id, fleet_id=host.fleet_id)
         own = dataclasses.replace(own, drives=host.drives, secrets=host.secrets, trees=host.trees)
         own = dataclasses.replace(own, report=lambda said: journal.write(progress=dict(said)))
-        result = _run(own, order)
-        return {**result, **(after_failure(own, [order], [result], undo=False) if result.get("failed") else {})}
+        if not is_watched(orders[0]) or orders[0].kind == "migrate":
+            return {"results": list(_each(own, orders, undo=False))}
+        result = _run(own, orders[0])
+        return {**result, **(after_failure(own, orders, [result], undo=False) if result.get("failed") else {})}
 
 
 def _resume_at(host: Host, orders: t.Sequence[Order]) -> int:

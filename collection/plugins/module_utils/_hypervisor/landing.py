@@ -52,10 +52,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import is_same
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Host, Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import (
-    Far,
-    Layout,
-)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.steering import Ended, MoveFailed, Steering
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Storage
 

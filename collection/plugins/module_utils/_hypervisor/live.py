@@ -60,10 +60,9 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.landi
     over,
     own_name,
 )
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far, Look
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import (
-    Far,
     Layout,
-    Look,
     check,
     is_read_alone,
     looks,

@@ -22,7 +22,6 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record, volume_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import unrecorded
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import (
     MARK,
     MIGRATING,
@@ -32,7 +31,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.resize impo
     resize_of,
     superseded,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import domains, handlers, host_files
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    cold_prechecks,
+    domains,
+    handlers,
+    host_files,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Domain,
     found,
@@ -45,7 +49,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.delet
     volumes_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends import (
-    is_shared,
     other_end,
     shared,
 )
@@ -75,12 +78,8 @@ def check(job: Job) -> None:
 @contextlib.contextmanager
 def _way(job: Job) -> t.Iterator[Host]:
     """The other end, where nothing stands against the move."""
-    if resize_of(job.record) is not None or leaving(job.record) is not None:
-        raise Conflict(f"server {job.order.name!r} is on its way already; confirm, revert or reconcile that first")
-    handlers.must_stand_on_its_own(job, job.record)
-    _must_have_no_more(job)
     with other_end(job.host, job.order.options.get("peer")) as there:
-        _must_be_free(job, there, job.order.target)
+        cold_prechecks.check(job, there)
         yield there
 
 
@@ -200,37 +199,8 @@ def _copy_of_before(job: Job, there: Host) -> tuple[Domain, Record]:
     return copy, record
 
 
-def _must_have_no_more(job: Job) -> None:
-    """Refuse to leave behind what its record doesn't know: the domain is defined anew there, from the record."""
-    more = unrecorded(handlers.existing_xml(job), job.record)
-    if more:
-        raise Conflict(
-            f"server {job.order.name!r} has {', '.join(more)}, which its record doesn't know and which would not come "
-            f"along: nothing is moved; take that from its domain first (`virsh edit {job.domain.name()}`)"
-        )
-
-
 def _name_there(job: Job) -> str:
     return str(job.order.options["peer"]["host"])
-
-
-def _must_be_free(job: Job, there: Host, target: Record) -> None:
-    if _domain(there, target) is not None:
-        raise Conflict(f"server {target.name!r} has a domain on the other host already: nothing is moved")
-    if found(there.conn.lookupByName, target.name) is not None:
-        raise Conflict(f"another domain of the other host has the name {target.name!r}: nothing is moved")
-    # Whatever a move made there went with its undoing; this may be the disk of another life of the server.
-    for name in sorted({disk.pool for disk in (*job.record.disks, *target.disks)}):
-        pool = there.storage.pool(name)
-        if is_shared(job.host.storage.pool(name), pool, target.id):
-            continue
-        pool.refresh_once()
-        left = volumes_of(pool, target.id)
-        if left:
-            raise Conflict(
-                f"server {target.name!r} has volumes in pool {name!r} of the other host already ({', '.join(left)}): "
-                "nothing is moved; look what is in them, and delete or rename them there"
-            )
 
 
 def _pools_known(there: Host, record: Record) -> Record:

@@ -14,28 +14,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import format_cpus
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
     Conflict,
     FlotillaError,
-    InvalidInput,
     Refused,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._core.live import Wish
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import GIB, Disk, Json, Record
-from ansible_collections.flotilla.compute.plugins.module_utils._core.move import End
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.moved_xml import lacking, strangers, variables_of
-from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import is_hosts_own
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import handlers, host_files
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
-    is_error,
     libvirt,
     message_of,
 )
@@ -47,7 +41,19 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ends 
     must_lead_to,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import (
+    Far,
+    Look,
+    backing,
+    cpu,
+    filters,
+    given,
+    images_to_bring,
+    looked,
+    networks,
+    room,
+)
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import must_stand_on
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.transit import has_job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import (
@@ -55,18 +61,6 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways 
     last_migration_port,
     unreached,
 )
-
-_MISSING = re.compile(r"does not provide required features: ([^;]+)")
-
-
-@dataclasses.dataclass(frozen=True)
-class Far:
-    """The other end of a move: its libvirt, and its volumes."""
-
-    end: End
-    conn: Connection
-    storage: Storage
-    bridges: t.Sequence[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,17 +81,6 @@ class Layout:
         return (*self.config, *self.copied)
 
 
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """One thing that was looked at; ``against``: what stands against the move, a sentence each."""
-
-    what: str
-    against: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Json]:
-        return {"check": self.what, "against": list(self.against)}
-
-
 def check(job: Job, target: Record, far: Far, wish: Wish) -> Layout:
     """Where the disks go. Refused with a sentence for each thing that stands against the move."""
     _check_end(job, far)  # against anything else it would be useless to look
@@ -105,7 +88,7 @@ def check(job: Job, target: Record, far: Far, wish: Wish) -> Layout:
     layout: Layout | None = None
     try:
         layout = _layout(job, far, wish, is_shared)
-        reasons += _room(job, far, layout)
+        reasons += [*_room(job, far, layout), *_image(job, far, layout)]
     except (FlotillaError, libvirt.libvirtError) as exc:
         reasons.append(message_of(exc))
     if reasons or layout is None:
@@ -117,22 +100,16 @@ def check(job: Job, target: Record, far: Far, wish: Wish) -> Layout:
 
 def looks(job: Job, target: Record, far: Far, wish: Wish) -> list[Look]:
     """The same, each by itself, and without the test files: which pools are shared their marks say."""
-    found = [_looked("destination", functools.partial(_end_of, job, far))]
+    found = [looked("destination", functools.partial(_end_of, job, far))]
     if found[0].against:
         return found
-    found += [_looked(what, functools.partial(look, job, target, far, wish)) for what, look in _LOOKS]
-
-    def disks() -> t.Iterable[str]:
-        return _room(job, far, _layout(job, far, wish, by_marks))
-
-    return [*found, _looked("disks", disks)]
-
-
-def _looked(what: str, look: t.Callable[[], t.Iterable[str]]) -> Look:
+    found += [looked(what, functools.partial(look, job, target, far, wish)) for what, look in _LOOKS]
     try:
-        return Look(what, tuple(look()))
+        layout = _layout(job, far, wish, by_marks)
     except (FlotillaError, libvirt.libvirtError) as exc:
-        return Look(what, (message_of(exc),))
+        return [*found, Look("disks", (message_of(exc),))]
+    disks, image = (functools.partial(look, job, far, layout) for look in (_room, _image))
+    return [*found, looked("disks", disks), looked("image", image)]
 
 
 def _end_of(job: Job, far: Far) -> tuple[str, ...]:
@@ -202,24 +179,7 @@ def _machine(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str
         return
     for what in lacking(xml, job.host.conn.getDomainCapabilities(*its), there):
         yield f"{far.end.host} lacks {what}"
-    yield from _cpu(root, far, emulator=emulator, arch=arch, machine=machine)
-
-
-def _cpu(root: ET.Element, far: Far, **of: str | None) -> t.Iterator[str]:
-    """The CPU that the guest sees, with all that libvirt has written out, against what the destination can give."""
-    cpu = root.find("cpu")
-    if cpu is None or cpu.find("model") is None:
-        return
-    asked = ET.tostring(cpu, encoding="unicode")
-    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
-    try:
-        far.conn.compareHypervisorCPU(of["emulator"], of["arch"], of["machine"], root.get("type"), asked, flags)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_NO_SUPPORT", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED"):
-            return  # libvirt can't tell for this architecture; the migration itself refuses what can't be
-        missing = _MISSING.search(message_of(exc))
-        why = f"{far.end.host} lacks {missing.group(1)}" if missing else message_of(exc)
-        yield f"Unacceptable CPU info: CPU doesn't have compatibility. ({why})"
+    yield from cpu(root, far, emulator=emulator, virt_type=root.get("type"))
 
 
 def _attached(job: Job, _target: Record, _far: Far, _wish: Wish) -> t.Iterator[str]:
@@ -248,48 +208,24 @@ def _hardware(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str
     if target.fit is None and job.record.fit is None:
         return
     runs = Tuning.read(ET.fromstring(job.domain.XMLDesc(0)))  # noqa: S314 - libvirt wrote it
-    had, given = Tuning.of(job.record.fit), Tuning.of(target.fit)
-    if given.devices and not runs.devices:
-        yield f"it is to have PCI devices ({', '.join(given.devices)}), which a guest that runs can't be given"
-    if (had.nodes or given.nodes) and runs.shape != given.shape:
+    had, gets = Tuning.of(job.record.fit), Tuning.of(target.fit)
+    if gets.devices and not runs.devices:
+        yield f"it is to have PCI devices ({', '.join(gets.devices)}), which a guest that runs can't be given"
+    if (had.nodes or gets.nodes) and runs.shape != gets.shape:
         yield (
             f"its NUMA cells as it runs ({runs.shape_text}) are not those that it would have there "
-            f"({given.shape_text}), and a guest keeps its own as long as it runs: move it cold, with live: false"
+            f"({gets.shape_text}), and a guest keeps its own as long as it runs: move it cold, with live: false"
         )
         return
-    if given.cpus:
-        online = {cpu for cpu, is_online in enumerate(far.conn.getCPUMap(0)[1]) if is_online}
-        if not given.cpus <= online:
-            yield f"it would be given CPU {format_cpus(given.cpus - online)} there, which is not online"
-    for (cell, size), count in given.huge_pages.items():
-        free = far.conn.getFreePages([size], cell, 1, 0)[cell][size]
-        if free < count:
-            yield f"its memory takes {count} pages of {size} KiB on cell {cell} there, and {free} are free"
+    yield from given(gets, far)
 
 
 def _networks(job: Job, target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
-    for nic in target.nics:
-        if nic.kind == "bridge":
-            if far.bridges is not None and nic.source not in far.bridges:
-                yield f"there is no bridge {nic.source!r} for network {nic.network!r} there"
-            continue
-        network = found(far.conn.networkLookupByName, nic.source)
-        if network is None or not network.isActive():
-            yield f"the libvirt network {nic.source!r} of network {nic.network!r} is not active there"
-            continue
-        if is_hosts_own(network.XMLDesc(0)) and not job.order.options.get("host_network"):
-            yield (
-                f"the libvirt network {nic.source!r} is one of each host's own: its peers would not find it there; "
-                "-e fleet_allow=host_network moves it all the same"
-            )
+    yield from networks(job, target, far)
 
 
 def _filters(job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
-    root = ET.fromstring(job.domain.XMLDesc(0))  # noqa: S314 - libvirt wrote it
-    names = {str(each.get("filter")) for each in root.iterfind("devices/interface/filterref")}
-    for name in sorted(names):
-        if found(far.conn.nwfilterLookupByName, name) is None:
-            yield f"the filter {name!r} of its ports is not there"
+    yield from filters(job, far)
 
 
 def _ports(_job: Job, _target: Record, far: Far, _wish: Wish) -> t.Iterator[str]:
@@ -332,9 +268,7 @@ def is_read_alone(disk: Disk) -> bool:
 
 def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str], bool]) -> Layout:
     pools = {disk.pool for disk in job.record.disks}
-    shared = {
-        name: is_one(job.host.storage.pool(name), _pool(far, name), job.order.server_id) for name in sorted(pools)
-    }
+    shared = {name: is_one(job.host.storage.pool(name), far.pool(name), job.order.server_id) for name in sorted(pools)}
     data = [disk for disk in job.record.disks if not is_read_alone(disk)]
     staying = tuple(disk for disk in job.record.disks if shared[disk.pool])
     copied = tuple(disk for disk in data if not shared[disk.pool])
@@ -351,7 +285,7 @@ def _layout(job: Job, far: Far, wish: Wish, is_one: t.Callable[[Pool, Pool, str]
     layout = Layout(staying, copied, config, {})
     _check_copied(job, layout)
     _check_free_names(far, layout)
-    paths = {disk.target: _pool(far, disk.pool).path_of(disk.volume) for disk in job.record.disks}
+    paths = {disk.target: far.pool(disk.pool).path_of(disk.volume) for disk in job.record.disks}
     return dataclasses.replace(layout, paths=paths)
 
 
@@ -367,13 +301,6 @@ def _check_copied(job: Job, layout: Layout) -> None:
         must_stand_on(job.host.storage.existing(disk), disk)
 
 
-def _pool(far: Far, name: str) -> Pool:
-    try:
-        return far.storage.pool(name)
-    except InvalidInput as exc:
-        raise Refused(f"on {far.end.host} {exc}") from exc
-
-
 def by_marks(here: Pool, there: Pool, _server_id: str) -> bool:
     """The same as far as it can be told without a test file."""
     return is_same(here, there)
@@ -381,7 +308,7 @@ def by_marks(here: Pool, there: Pool, _server_id: str) -> bool:
 
 def _check_free_names(far: Far, layout: Layout) -> None:
     for disk in layout.made:
-        pool = _pool(far, disk.pool)
+        pool = far.pool(disk.pool)
         if pool.find(disk.volume) is not None:
             raise Conflict(
                 f"The supplied disk path ({pool.path_of(disk.volume)}) already exists, it is expected not to exist."
@@ -393,15 +320,16 @@ def _check_free_names(far: Far, layout: Layout) -> None:
 
 
 def _room(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
-    """Sparse stays sparse: what is really written is what is needed."""
     needed: dict[str, int] = {}
     for disk in layout.made:
         written = int(job.host.storage.existing(disk).info()[2])
         needed[disk.pool] = needed.get(disk.pool, 0) + written
-    for name, size in needed.items():
-        free = int(_pool(far, name).handle.info()[3])
-        if free < size:
-            yield f"its disks take {size / GIB:.3g} GiB, and pool {name!r} there has {free / GIB:.3g} GiB free"
+    image = images_to_bring(job.host.storage, far, layout.copied, job.record.image)
+    yield from room(far, needed, image)
 
 
-__all__ = ["Far", "Layout", "Look", "check", "is_read_alone", "looks", "must_be_it"]
+def _image(job: Job, far: Far, layout: Layout) -> t.Iterator[str]:
+    yield from backing(job.host.storage, far, layout.copied, job.record.image)
+
+
+__all__ = ["Layout", "by_marks", "check", "is_read_alone", "looks", "must_be_it"]

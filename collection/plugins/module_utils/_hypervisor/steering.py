@@ -34,7 +34,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     libvirt,
     message_of,
 )
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Far, Layout
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.looks import Far
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.prechecks import Layout
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.ways import host_of_uri
 
 #: As Nova does (libvirt driver, _live_migration_monitor). Looks take the guest's monitor, also while it stands still.

@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection.
 from __future__ import annotations
 
 import contextlib
+import time
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -28,16 +29,14 @@ _AT_HOLE = -3
 _IMAGE_WITHIN = 4 * 3600.0
 #: The first cluster of a qcow2 file has all that names its base.
 _HEAD = 64 * 1024
+#: Seconds after which the next word is said of how far a copy is.
+_TELL = 1.0
 
 
 def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
     """Copy a volume as it is, into a volume of the same name, which is made anew. What it stands on is there first."""
     source, goal = here.storage.pool(disk.pool), there.storage.pool(disk.pool)
-    if source.can("overlay") != goal.can("overlay") or not goal.can("upload"):
-        raise Conflict(
-            f"volume {disk.volume!r} can't go into pool {disk.pool!r} of the other host: it is of another type than "
-            "here, or one that libvirt can't write to"
-        )
+    must_fit(source, goal, disk)
     volume = here.storage.existing(disk)
     must_stand_on(volume, disk)
     base = None
@@ -46,12 +45,21 @@ def copy_disk(here: Host, there: Host, disk: Disk, image: Image) -> None:
     size = file_size(volume)
     made = goal.make(disk.volume, size, "raw")
     try:
-        _copy(here, there, volume, made, size, sparse=goal.can("overlay"))
+        _copy(here, there, volume, made, size, sparse=goal.can("overlay"), told=_Told(here, disk, size))
         goal.refresh()
         if base is not None:
             _stand_on(goal, disk, base)
     except libvirt.libvirtError as exc:
         raise libvirt_error(exc, "copy", f"volume {disk.volume!r} to the other host") from exc
+
+
+def must_fit(source: Pool, goal: Pool, disk: Disk) -> None:
+    """Refuse a pool of the other host that a volume of this one can't be copied into as it is."""
+    if source.can("overlay") != goal.can("overlay") or not goal.can("upload"):
+        raise Conflict(
+            f"volume {disk.volume!r} can't go into pool {disk.pool!r} of the other host: it is of another type than "
+            "here, or one that libvirt can't write to"
+        )
 
 
 def must_stand_on(volume: t.Any, disk: Disk) -> None:
@@ -64,7 +72,22 @@ def must_stand_on(volume: t.Any, disk: Disk) -> None:
         )
 
 
-def _copy(here: Host, there: Host, source: t.Any, goal: t.Any, size: int, *, sparse: bool) -> None:
+class _Told:
+    """How far the copy of a disk is, told every second or so."""
+
+    def __init__(self, here: Host, disk: Disk, size: int) -> None:
+        self._host, self._disk, self._size = here, disk, size
+        self._done, self._last = 0, time.monotonic()
+
+    def add(self, length: int) -> None:
+        self._done += length
+        now = time.monotonic()
+        if now - self._last >= _TELL:
+            self._last = now
+            self._host.report({"done": self._done, "total": self._size, "phase": f"copying {self._disk.role}"})
+
+
+def _copy(here: Host, there: Host, source: t.Any, goal: t.Any, size: int, *, sparse: bool, told: _Told) -> None:
     out, back = here.conn.newStream(0), there.conn.newStream(0)
     try:
         source.download(out, 0, size, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM if sparse else 0)
@@ -72,12 +95,15 @@ def _copy(here: Host, there: Host, source: t.Any, goal: t.Any, size: int, *, spa
         while True:
             data = out.recvFlags(_CHUNK, libvirt.VIR_STREAM_RECV_STOP_AT_HOLE if sparse else 0)
             if data == _AT_HOLE:
-                back.sendHole(out.recvHole(0), 0)
+                hole = out.recvHole(0)
+                back.sendHole(hole, 0)
+                told.add(hole)
             elif not data:
                 break
             elif isinstance(data, int):
                 raise FlotillaError("libvirt gives no more of the volume; run again")
             else:
+                told.add(len(data))
                 while data:
                     data = data[back.send(data) :]
         back.finish()
@@ -99,6 +125,7 @@ def _bring_base(here: Host, there: Host, disk: Disk, image: Image) -> str:
             "gone: it is not moved"
         )
     goal = there.storage.pool(disk.pool)
+    here.report({"phase": f"bringing image {image.name}"})
     place: dict[str, t.Any] = {"state_dir": here.state_dir, "run_id": here.run_id, "timeout": _IMAGE_WITHIN}
     images.fetch(there.conn, image, lambda: pool.open(volume), pool=goal.handle, **place)
     return goal.path_of(image.volume)
@@ -116,4 +143,4 @@ def _stand_on(pool: Pool, disk: Disk, base: str) -> None:
         pool.refresh()
 
 
-__all__ = ["copy_disk", "must_stand_on"]
+__all__ = ["copy_disk", "must_fit", "must_stand_on"]

@@ -19,6 +19,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moving impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, ServerPlan, Step
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import CHANGE, HELD, OK
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.records import changes_ports
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import Location
 
 if t.TYPE_CHECKING:
@@ -148,6 +149,15 @@ class Draft:
     def move(self) -> Step | None:
         """The step that takes it to another host, which is to be chosen."""
         return next((step for step in self.plan.steps if step.kind in MOVES), None)
+
+    @property
+    def can_be_looked_at(self) -> bool:
+        """Whether its hosts can say what stands against its move before anything is claimed: new ports have no
+        addresses then."""
+        if self.record is None or self.move is None:
+            return False
+        record = self.record
+        return not any(step.spec is not None and changes_ports(record, step.spec) for step in self.plan.steps)
 
     @property
     def running(self) -> Fit | None:

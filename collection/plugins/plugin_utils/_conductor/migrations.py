@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:
 #: The kinds of rows that follow a server's record: a resize, and a migration, which keeps the flavor.
 KINDS = ("resize", "migration")
 LIVE = "live-migration"
+#: Steps that a worker of their host's is at, and that may take the server away from it.
+_MOVING = ("end_move", "live_migrate", "migrate")
 
 #: Step -> the status while it is at work, and when it is done (nova/objects/migration.py, compute/manager.py).
 _STATUS = {
@@ -111,7 +113,7 @@ def under_way(
     and by what hosts were at work on. *absent*: hosts that have none of them (fleet_assume_absent)."""
     surveys = [compute.survey for compute in computes if compute.survey is not None]
     steps = [step for survey in surveys for step in survey["running_steps"]]
-    found = {step["server_id"]: "another host" for step in steps if step.get("step") in ("end_move", "live_migrate")}
+    found = {step["server_id"]: "another host" for step in steps if step.get("step") in _MOVING}
     found.update({row.server_id: str(row.destination) for row in rows if _goes(row)})
     return {server_id: host for server_id, host in found.items() if host not in absent}
 

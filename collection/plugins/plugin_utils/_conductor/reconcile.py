@@ -452,8 +452,7 @@ class Reconcile:
             copy=draft.copy,
             unseen=draft.location.unseen if draft.verdict == HELD else (),
         )
-        looked_at = draft.move is not None and draft.move.kind == "live_migrate"
-        if not draft.plan.steps or (won is None and not looked_at):
+        if not draft.plan.steps or (won is None and not draft.can_be_looked_at):
             return entry
         its = Claimed(str(draft.server_id), str(draft.host), ())
         claimed = its if won is None or draft.copy else won[draft.name]

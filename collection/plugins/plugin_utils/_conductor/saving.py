@@ -15,6 +15,7 @@ import uuid
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Disk, Image, Json, Nic, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.move import WATCH
 from ansible_collections.flotilla.compute.plugins.module_utils._core.saving import snapshots_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.snapshot import Snapshot, snapshot_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import SHELVED, Step
@@ -39,6 +40,8 @@ def options_of(step: Step, record: Record, *, time: str, live: t.Mapping[str, Js
         name = str(options.pop("name"))
         options["snapshot"] = _wanted(record, name, pool, time, backup_type=kind).to_json()
         options["watch"] = _WATCH
+    if step.kind == "migrate":
+        options["watch"] = WATCH
     if step.kind == "live_migrate":
         options.pop("host", None)
         options["migration"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{record.id}/{record.generation}/{time}/live"))

@@ -154,7 +154,7 @@ def _short(value: Json) -> str:
 
 
 def checks_text(checks: t.Iterable[t.Mapping[str, Json]]) -> t.Iterator[str]:
-    """What was looked at before a live migration, a line each, with what stands against it."""
+    """What was looked at before a move, a line each, with what stands against it."""
     for one in checks:
         yield f"  {one['check']}: {'; '.join(one['against']) or 'nothing stands against it'}"
 

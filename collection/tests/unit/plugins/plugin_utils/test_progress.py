@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible.utils.display import Display
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import MIB
 from ansible_collections.flotilla.compute.plugins.plugin_utils._carrier import Carrier
 from ansible_collections.flotilla.compute.plugins.plugin_utils._progress import how_far
 
@@ -54,6 +55,14 @@ def test_progress_is_shown_until_the_end(monkeypatch: pytest.MonkeyPatch) -> Non
         assert snapshot == deeds[1]
     assert elapsed == sorted(elapsed)
     assert elapsed[0] >= 0
+
+
+def test_how_far_a_copy_is() -> None:
+    told = {"done": 256 * MIB, "total": 1024 * MIB}
+    assert how_far(told) == "256 of 1024 MiB (25 %)"
+    assert how_far({**told, "phase": "copying root"}) == "copying root: 256 of 1024 MiB (25 %)"
+    assert how_far({"phase": "stop"}) == "stop"
+    assert how_far({}) == "begun"
 
 
 def test_how_far_a_migration_is() -> None:

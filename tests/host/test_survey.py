@@ -11,6 +11,7 @@ import sys
 import time
 import typing as t
 import uuid
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -34,6 +35,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import pack_sidecar
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import opened
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import baseline
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import enroll
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.survey import survey
 
@@ -158,6 +160,22 @@ def test_the_host_is_what_libvirt_offers(conn: t.Any, tmp_path: Path) -> None:
     assert 0 < facts["memory_free"] <= facts["memory"]
     assert facts["numa"][0]["cpus"]
     assert "clean-traffic" in facts["nwfilters"]
+
+
+def test_the_cpu_that_it_gives_is_one_that_it_has(conn: t.Any, tmp_path: Path) -> None:
+    """With what the model has and this host lacks switched off; a feature that it lacks is named."""
+    of = str(tmp_path)
+    cpu = survey(conn, state_dir=of)["cpu"]
+    capabilities = ET.fromstring(conn.getDomainCapabilities(None, "x86_64", None, "qemu"))
+    offered = capabilities.iterfind("cpu/mode[@name='host-model']/feature[@policy='disable']")
+    assert not {feature.get("name") for feature in offered} & set(cpu["features"])
+    model = baseline(conn, [cpu["xml"]] * 2)
+    assert survey(conn, state_dir=of, cpu_model=model)["cpu"]["asked"] == {"model": model, "lacks": ""}
+    more = {**model, "features": {**model["features"], "avx512f": "require"}}
+    assert survey(conn, state_dir=of, cpu_model=more)["cpu"]["asked"] == {
+        "model": more,
+        "lacks": "its CPU lacks avx512f",
+    }
 
 
 def test_a_volume_that_another_host_made_is_seen(lab: Lab, conn: t.Any, tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ options:
     type: list
     elements: str
     default: []
+  cpu_model:
+    description:
+      - The CPU that guests of the fleet have, as C(fleet_cpu_model) names it. The survey says then what of it this host
+        can't give.
+    type: dict
 seealso:
   - module: flotilla.compute.compute
   - module: flotilla.compute.plan
@@ -123,7 +128,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.surve
 
 
 def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
-    found = survey(conn, state_dir=module.params["state_dir"], beside=module.params["records"])
+    more = {"beside": module.params["records"], "cpu_model": module.params["cpu_model"]}
+    found = survey(conn, state_dir=module.params["state_dir"], **more)
     cpus = module.params["cpus"]
     return {
         **({"cpu_model": baseline(conn, cpus)} if cpus else {}),
@@ -136,7 +142,7 @@ def run(module: AnsibleModule, conn: Connection) -> dict[str, t.Any]:
 def main() -> None:
     flags = {name: {"type": "bool", "default": False} for name in ("full", "records")}
     cpus = {"type": "list", "elements": "str", "default": []}
-    arguments = {**hypervisor_argument_spec(), **flags, "cpus": cpus}
+    arguments = {**hypervisor_argument_spec(), **flags, "cpus": cpus, "cpu_model": {"type": "dict"}}
     run_on_host(AnsibleModule(argument_spec=arguments, supports_check_mode=True), run)
 
 

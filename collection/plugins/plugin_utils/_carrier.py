@@ -310,7 +310,11 @@ class Carrier(Teller):
         settings = declared.computes[host]
         found: Result = self._execute_module(
             module_name="flotilla.compute.compute_info",
-            module_args={"uri": settings.uri, "state_dir": settings.state_dir},
+            module_args={
+                "uri": settings.uri,
+                "state_dir": settings.state_dir,
+                "cpu_model": declared.settings.cpu_model,
+            },
             task_vars=self._task_vars,
         )
         return found

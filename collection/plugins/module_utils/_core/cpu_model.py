@@ -23,9 +23,16 @@ _FEATURES = "features"
 
 
 def lacking(model: Json, cpu: t.Mapping[str, Json]) -> str:
-    """What a host's CPU, as its survey has it, has not of a model; empty if it has all, or libvirt can't tell."""
+    """What a host's CPU, as its survey has it, has not of a model; empty if it has all, or libvirt can't tell.
+
+    The host was asked for the fleet's own. Of another, that a server was made with, its survey says which models work
+    there whole; one of which features are switched off may do all the same.
+    """
+    asked = cpu.get("asked") or {}
+    if asked.get("model") == model:
+        return str(asked["lacks"])
     models = cpu.get("models")
-    if models and model["model"] not in models:
+    if models and model["model"] not in models and "disable" not in features_of(model).values():
         return f"no CPU {model['model']} works there"
     had = cpu.get(_FEATURES) or ()
     missing = [name for name, policy in sorted(features_of(model).items()) if policy == "require" and name not in had]

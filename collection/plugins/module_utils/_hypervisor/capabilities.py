@@ -11,6 +11,7 @@ Libvirt is asked for one domain's capabilities, which it keeps; those of the hos
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -21,6 +22,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     message_of,
 )
 
+_MISSING = re.compile(r"does not provide required features: ([^;]+)")
 #: Best first.
 _VIRT_TYPES = ("kvm", "qemu")
 _REFUSED = ("VIR_ERR_INVALID_ARG", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED")
@@ -48,6 +50,28 @@ def machine_name(conn: Connection, arch: str, machine: str | None) -> str:
     raise InvalidInput(f"QEMU on this host has no machine {alias!r} for {arch}; see: qemu-system-{arch} -machine help")
 
 
+def cpu_lacks(
+    conn: Connection,
+    cpu: str,
+    *,
+    emulator: str | None,
+    arch: str | None,
+    machine: str | None,
+    virt_type: str | None,
+) -> str:
+    """What guests of this host can't have of a CPU (its XML): ``lacks avx2, mpx``, or libvirt's own words; empty if
+    they can have all of it, or if libvirt can't tell for this architecture."""
+    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        conn.compareHypervisorCPU(emulator, arch, machine, virt_type, cpu, flags)
+    except libvirt.libvirtError as exc:
+        if is_error(exc, "VIR_ERR_NO_SUPPORT", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED"):
+            return ""
+        missing = _MISSING.search(message_of(exc))
+        return f"lacks {missing.group(1)}" if missing else message_of(exc)
+    return ""
+
+
 def _capabilities(conn: Connection, arch: str, machine: str | None, kind: str) -> ET.Element | None:
     try:
         return ET.fromstring(conn.getDomainCapabilities(None, arch, machine, kind, 0))  # noqa: S314 - libvirt wrote it
@@ -57,4 +81,4 @@ def _capabilities(conn: Connection, arch: str, machine: str | None, kind: str) -
         raise InvalidInput(f"libvirt can't say what guests of {arch} can be here: {message_of(exc)}") from exc
 
 
-__all__ = ["machine_name", "virt_type"]
+__all__ = ["cpu_lacks", "machine_name", "virt_type"]

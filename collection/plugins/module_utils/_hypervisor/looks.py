@@ -12,7 +12,6 @@ Libvirt is asked, never the inventory. The words are Nova's where it has some (n
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -23,17 +22,15 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.move import
 from ansible_collections.flotilla.compute.plugins.module_utils._core.network_xml import is_hosts_own
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import Tuning
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import images
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import cpu_lacks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     found,
-    is_error,
     libvirt,
     message_of,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job import Job
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool, Storage
-
-_MISSING = re.compile(r"does not provide required features: ([^;]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,16 +77,11 @@ def cpu(root: ET.Element, far: Far, *, emulator: str | None, virt_type: str | No
     asked, kind = root.find("cpu"), root.find("os/type")
     if asked is None or asked.find("model") is None or kind is None:
         return
-    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
-    text = ET.tostring(asked, encoding="unicode")
-    try:
-        far.conn.compareHypervisorCPU(emulator, kind.get("arch"), kind.get("machine"), virt_type, text, flags)
-    except libvirt.libvirtError as exc:
-        if is_error(exc, "VIR_ERR_NO_SUPPORT", "VIR_ERR_CONFIG_UNSUPPORTED", "VIR_ERR_OPERATION_UNSUPPORTED"):
-            return  # libvirt can't tell for this architecture; the move itself refuses what can't be
-        missing = _MISSING.search(message_of(exc))
-        why = f"{far.end.host} lacks {missing.group(1)}" if missing else message_of(exc)
-        yield f"Unacceptable CPU info: CPU doesn't have compatibility. ({why})"
+    of: dict[str, t.Any] = {"arch": kind.get("arch"), "machine": kind.get("machine"), "virt_type": virt_type}
+    why = cpu_lacks(far.conn, ET.tostring(asked, encoding="unicode"), emulator=emulator, **of)
+    if why:
+        named = f"{far.end.host} {why}" if why.startswith("lacks ") else why
+        yield f"Unacceptable CPU info: CPU doesn't have compatibility. ({named})"
 
 
 def given(its: Tuning, far: Far) -> t.Iterator[str]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_model import read_cpu
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_model import read_cpu, write_cpu
 from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_set import parse_cpus
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.tuning import SMALLEST_PAGE
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.capabilities import cpu_lacks
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
     is_error,
@@ -77,10 +79,10 @@ def _cpu_model(conn: Connection, root: ET.Element, arch: str, virt_types: t.Sequ
     """
     modes = _modes(conn, arch, virt_types)
     mode = modes.find("mode[@name='host-model'][@supported='yes']")
-    cpu = root.find("host/cpu") if mode is None else _expanded(conn, virt_types[0], _cpu_of(arch, mode))
+    cpu = root.find("host/cpu") if mode is None else _expanded(conn, arch, virt_types[0], _cpu_of(mode))
     more = {
         "models": sorted(str(model.text) for model in modes.iterfind("mode[@name='custom']/model[@usable='yes']")),
-        "xml": "" if mode is None else ET.tostring(_cpu_of(arch, mode), encoding="unicode"),
+        "xml": "" if mode is None else ET.tostring(_cpu_of(mode), encoding="unicode"),
     }
     if cpu is None:
         return {"model": None, "vendor": None, "features": [], **more}
@@ -95,9 +97,10 @@ def _modes(conn: Connection, arch: str, virt_types: t.Sequence[str]) -> ET.Eleme
     return ET.Element("cpu") if found is None else found
 
 
-def _cpu_of(arch: str, mode: ET.Element) -> ET.Element:
+def _cpu_of(mode: ET.Element) -> ET.Element:
+    """A guest's CPU. One with its architecture is a host's to libvirt, which then takes all features for had, those
+    too that are switched off."""
     cpu = ET.Element("cpu")
-    ET.SubElement(cpu, "arch").text = arch
     cpu.extend(mode)
     return cpu
 
@@ -116,9 +119,20 @@ def baseline(conn: Connection, cpus: t.Sequence[str]) -> dict[str, t.Any]:
     return read_cpu(ET.fromstring(text))  # noqa: S314 - libvirt wrote it
 
 
-def _expanded(conn: Connection, virt_type: str, cpu: ET.Element) -> ET.Element:
+def asked(conn: Connection, model: Json) -> dict[str, Json]:
+    """Whether guests here can have a CPU ({"model", "features"}): {"model": that, "lacks": what of it they can't}."""
+    root = ET.fromstring(conn.getCapabilities())  # noqa: S314 - libvirt wrote it
+    arch = root.findtext("host/cpu/arch", "")
+    cpu = ET.Element("cpu")
+    write_cpu(cpu, model)
+    virt_type = next(iter(_virt_types(root, arch)), None)
+    text = ET.tostring(cpu, encoding="unicode")
+    why = cpu_lacks(conn, text, emulator=None, arch=arch, machine=None, virt_type=virt_type)
+    return {"model": model, "lacks": f"its CPU {why}" if why.startswith("lacks ") else why}
+
+
+def _expanded(conn: Connection, arch: str, virt_type: str, cpu: ET.Element) -> ET.Element:
     """A model with all its features written out, where libvirt can say (it can't for every architecture)."""
-    arch = cpu.findtext("arch")
     try:
         flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
         text = conn.baselineHypervisorCPU(None, arch, None, virt_type, [ET.tostring(cpu, encoding="unicode")], flags)
@@ -170,4 +184,4 @@ def _memory(conn: Connection, info: t.Sequence[t.Any]) -> dict[str, int]:
     return {"memory": stats["total"] // 1024, "memory_free": free // 1024}
 
 
-__all__ = ["baseline", "machine_facts"]
+__all__ = ["asked", "baseline", "machine_facts"]

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.guest_xml import Locations, guest_of
 from ansible_collections.flotilla.compute.plugins.module_utils._core.metadata_service import FOLDER
-from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Guest, Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.sidecar import REPLACED
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import networks, pci
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
@@ -29,7 +29,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.conne
     supported,
 )
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.locks import held
-from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import machine_facts
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.machine import asked, machine_facts
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.marker import read_marker
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.pools import locations, pools
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.shelf import (
@@ -48,11 +48,15 @@ _ACTIVE = ("running", "paused", "other")
 Facts = dict[str, t.Any]
 
 
-def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
+def survey(conn: Connection, *, state_dir: str, beside: bool = False, cpu_model: Json = None) -> Facts:
     """The host as it is. It reads only, but for having libvirt look into its pools again.
 
     *beside*: with the records beside disks in its pools of servers that have no domain here, a call or more for each.
+    *cpu_model*: the CPU that the fleet gives its guests, of which ``cpu.asked`` says what this host lacks.
     """
+    machine = machine_facts(conn)
+    if cpu_model:
+        machine["cpu"]["asked"] = asked(conn, cpu_model)
     # Locks before guests: a step that ends in between has left what it made, one that begins is the next survey's.
     running_steps = held(state_dir)
     marker = read_marker(state_dir)
@@ -67,7 +71,7 @@ def survey(conn: Connection, *, state_dir: str, beside: bool = False) -> Facts:
         "marker": None if marker is None else marker.to_json(),
         "libvirt": conn.getLibVersion(),
         "qemu": conn.getVersion(),
-        **machine_facts(conn),
+        **machine,
         "pools": pools_facts,
         "networks": _networks(conn),
         "bridges": networks.bridges(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.flotilla.compute.plugins.module_utils._core.cpu_model import lacking
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_drain import World, world
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
@@ -65,6 +66,29 @@ def test_hosts_whose_guests_see_different_cpus_are_named_once_with_the_way_out()
     unknown = {**WHOLE, "features": []}
     for alike in ({}, {"kvm2": unknown}):
         assert reconcile(declared, hosts(declared, **surveys(**alike))).plan().notes == ()
+
+
+def test_what_the_host_itself_says_of_the_fleet_s_cpu_counts() -> None:
+    """A model that doesn't work as a whole does without the features that the fleet's CPU has switched off."""
+    model = {"model": "EPYC", "features": {"vme": "disable", "ssbd": "require"}}
+    declared = fleet({"web1": WEB}, fleet_cpu_model=model)
+    told = {"kvm1": "its CPU lacks ssbd", "kvm2": "", "kvm3": "its CPU lacks ssbd"}
+    cpus = {name: {**WHOLE, "asked": {"model": model, "lacks": lacks}} for name, lacks in told.items()}
+    plan = claimed(reconcile(declared, hosts(declared, **surveys(**cpus))))
+    assert [entry.host for entry in plan.servers] == ["kvm2"]
+    assert [note.partition(":")[0] for note in plan.notes] == [
+        f"guests with fleet_cpu_model can't run on {name}" for name in ("kvm1", "kvm3")
+    ]
+
+
+def test_a_model_with_features_switched_off_may_work_where_it_does_not_as_a_whole() -> None:
+    """Of a CPU that a server was made with, and that is not the fleet's, nobody has asked the host."""
+    cpu = {"models": ["qemu64"], "features": ["ssbd"], "asked": {"model": MODEL, "lacks": "its CPU lacks avx2"}}
+    assert lacking({"model": "EPYC"}, cpu) == "no CPU EPYC works there"
+    assert lacking({"model": "EPYC", "features": {"vme": "disable", "ssbd": "require"}}, cpu) == ""
+    off = {"vme": "disable", "avx2": "require"}
+    assert lacking({"model": "EPYC", "features": off}, cpu) == "its CPU lacks avx2"
+    assert lacking(MODEL, cpu) == "its CPU lacks avx2"
 
 
 def test_where_no_host_gives_it_nothing_is_made() -> None:

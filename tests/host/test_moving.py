@@ -227,6 +227,7 @@ def test_moved_with_its_own_disks(pair: Pair) -> None:
     delete(pair)
 
 
+@pytest.mark.soak
 def test_what_stands_against_it_is_told_before_the_guest_is_shut_down(pair: Pair) -> None:
     record = running(pair, "local")
     filler = "/var/lib/libvirt/pools/local/filler"

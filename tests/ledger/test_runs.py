@@ -169,6 +169,41 @@ def test_migrations_are_journalled(ledger: Ledger, run_id: str) -> None:
         ledger.update_migration(run_id, "none", status="done")
 
 
+def test_why_a_migration_came_to_nothing_stays_until_it_ends_well(ledger: Ledger, run_id: str) -> None:
+    def note(status: str, cause: str | None = None) -> tuple[str, str | None]:
+        ledger.note_migration(
+            run_id, "m", "migration", "id-1", source="kvm1", destination="kvm2", status=status, cause=cause, flavor="s"
+        )
+        return seen()
+
+    def update(**changes: t.Any) -> tuple[str, str | None]:
+        ledger.update_migration(run_id, "m", **changes)
+        return seen()
+
+    def seen() -> tuple[str, str | None]:
+        (row,) = ledger.migrations("id-1")
+        assert row.data["flavor"] == "s"
+        return row.status, row.cause
+
+    assert note("migrating", "what follows is over") == ("migrating", None)
+    # Nobody knows what it has come to: the next run finds out, and why is what this one has seen.
+    assert update(cause="kvm1 can't be \0reached") == ("migrating", "kvm1 can't be reached")
+    assert update(status="error") == ("error", "kvm1 can't be reached")
+    assert update(status="failed", cause=None) == ("failed", "kvm1 can't be reached")
+    assert update(status="failed", cause="no room") == ("failed", "no room")
+    assert note("error", "worse") == ("error", "worse")
+    assert note("error") == ("error", "worse")
+    assert note("reverting") == ("reverting", None)
+    assert note("cancelled", "a person did it") == ("cancelled", "a person did it")
+    assert update(status="confirmed") == ("confirmed", None)
+
+
+def test_one_that_is_noted_when_it_has_failed_has_its_cause(ledger: Ledger, run_id: str) -> None:
+    ledger.note_migration(run_id, "m", "resize", "id-1", source="kvm1", status="error", cause="no room")
+    (row,) = ledger.migrations()
+    assert (row.status, row.destination, row.cause) == ("error", "kvm1", "no room")
+
+
 def test_a_migration_that_a_lost_ledger_knew_is_noted_anew(ledger: Ledger, run_id: str) -> None:
     for status in ("migrating", "finished"):
         ledger.note_migration(run_id, "m", "resize", "id-1", source="kvm1", status=status, new_flavor="large")

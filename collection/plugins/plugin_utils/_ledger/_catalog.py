@@ -14,14 +14,15 @@ import uuid
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, Stale
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import Part, values
-from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import MigrationRow
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._part import Part, text_of, values
+from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._rows import CAUSE, MigrationRow
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger._runs import renew
 
 __all__ = ["KINDS", "Catalog"]
 
 KINDS = ("flavor", "keypair", "server_group", "aggregate", "image")
 _ENDED = ("completed", "confirmed", "reverted", "error", "failed", "cancelled")  # nova/objects/migration.py
+_CAME_TO_NOTHING = ("error", "failed", "cancelled")  # those of them that have a cause
 
 
 class Catalog(Part):
@@ -83,9 +84,17 @@ class Catalog(Part):
         return migration_id
 
     def update_migration(
-        self, run_id: str, migration_id: str, *, status: str | None = None, destination: str | None = None, **data: Json
+        self,
+        run_id: str,
+        migration_id: str,
+        *,
+        status: str | None = None,
+        destination: str | None = None,
+        cause: str | None = None,
+        **data: Json,
     ) -> None:
-        """Set what is given; *data* is added to what the migration holds."""
+        """Set what is given; *data* is added to what the migration holds. *cause*: why it came to nothing, or why
+        nobody knows what it has come to; an earlier one stays where none is given, unless it goes on or ends well."""
         with self._database.write() as tx:
             renew(tx, run_id)
             table = tx.tables.migrations
@@ -95,7 +104,7 @@ class Catalog(Part):
             changed = {
                 "status": status or row.status,
                 "destination": destination or row.destination,
-                "data": {**row.data, **data},
+                "data": _with_cause({**row.data, **data}, status, cause),
                 "run_id": run_id,
                 "updated": tx.now,
             }
@@ -111,22 +120,25 @@ class Catalog(Part):
         source: str,
         status: str,
         destination: str | None = None,
+        cause: str | None = None,
         **data: Json,
     ) -> None:
         """Set a migration's status; where the ledger has none of this id, as one made anew has not, note it so.
 
-        *destination*: None where the server stays.
+        *destination*: None where the server stays; *cause*: as for update_migration().
         """
         with self._database.write() as tx:
             renew(tx, run_id)
             table = tx.tables.migrations
             this = table.c.id == migration_id
-            if tx.run(table.update().where(this).values(status=status, run_id=run_id, updated=tx.now)):
+            known = tx.first(table.select().where(this))
+            changed = {"status": status, "run_id": run_id, "updated": tx.now}
+            if known is not None:
+                tx.run(table.update().where(this).values(**changed, data=_with_cause(known.data, status, cause)))
                 return
             ends = {"source": source, "destination": destination or source}
             row = {"id": migration_id, "kind": kind, "server_id": server_id, **ends}
-            times = {"created": tx.now, "updated": tx.now}
-            tx.run(table.insert().values(**row, **times, status=status, run_id=run_id, data=data))
+            tx.run(table.insert().values(**row, **changed, created=tx.now, data=_with_cause(data, status, cause)))
 
     def migrations(self, server_id: str | None = None, *, unfinished: bool = False) -> list[MigrationRow]:
         """Migrations, oldest first: of one server or of all, those that go on or all."""
@@ -138,6 +150,13 @@ class Catalog(Part):
             if unfinished:
                 query = query.where(table.c.status.not_in(_ENDED))
             return values(tx, MigrationRow, query)
+
+
+def _with_cause(data: t.Mapping[str, Json], status: str | None, cause: str | None) -> dict[str, Json]:
+    """A migration's data with its new *cause*. One that goes on, or has ended well, has none (any more)."""
+    if status is not None and status not in _CAME_TO_NOTHING:
+        return {key: value for key, value in data.items() if key != CAUSE}
+    return {**data, CAUSE: text_of(cause)} if cause else dict(data)
 
 
 def _known(kind: str) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.fit import 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 
 __all__ = [
+    "CAUSE",
     "ActionRow",
     "AddressRow",
     "Claim",
@@ -35,6 +36,9 @@ __all__ = [
     "Wish",
     "named",
 ]
+
+#: The key of a migration's data that says why it came to nothing.
+CAUSE = "cause"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +243,10 @@ class ActionRow:
 
 @dataclasses.dataclass(frozen=True)
 class MigrationRow:
-    """``kind``: live-migration, migration, resize or evacuation; ``status`` in Nova's words."""
+    """``kind``: live-migration, migration, resize or evacuation; ``status`` in Nova's words.
+
+    ``data`` has what belongs to its kind, and the ``cause`` of one that came to nothing.
+    """
 
     id: str
     kind: str
@@ -251,6 +258,12 @@ class MigrationRow:
     data: t.Mapping[str, Json]
     created: float
     updated: float
+
+    @property
+    def cause(self) -> str | None:
+        """The sentence with which it failed or was cancelled."""
+        cause = self.data.get(CAUSE)
+        return None if cause is None else str(cause)
 
 
 @dataclasses.dataclass(frozen=True)

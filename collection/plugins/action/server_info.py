@@ -10,7 +10,10 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.states import status
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import history_rows
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
+    history_rows,
+    migration_rows,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
 
 preload()  # once, in the process that forks the workers
@@ -39,4 +42,6 @@ class ActionModule(FleetAction):
             server.update(task_state=task, status=status(server["vm_state"], task))
             if args["history"]:
                 server["history"] = history_rows(ledger.history(server["id"])) if ledger is not None else []
+                moves = ledger.migrations(server["id"]) if ledger is not None else []
+                server["migrations"] = migration_rows(moves)
         return result

@@ -42,7 +42,7 @@ options:
     default: false
   history:
     description:
-      - Whether to return what was done to each server, when, by whom and with what result.
+      - Whether to return what was done to each server, when, by whom and with what result, and its migrations.
     type: bool
     default: false
   uri:
@@ -146,6 +146,51 @@ servers:
       returned: with O(history=true)
       type: list
       elements: dict
+    migrations:
+      description: The server's migrations, resizes and evacuations, oldest first, as the ledger has them.
+      returned: with O(history=true)
+      type: list
+      elements: dict
+      sample:
+        - id: 5d2b8c1e-0f4e-5c0e-9d6b-6a1d3b0a7c11
+          type: migration
+          source: kvm1
+          destination: kvm2
+          status: failed
+          cause: "kvm2 has no room left in pool 'local'"
+          run_id: 2f1b3c4d-0000-4000-8000-000000000001
+          created: 1766312345.1
+          updated: 1766312346.2
+      contains:
+        id:
+          description: The migration's id.
+          type: str
+        type:
+          description: One of C(live-migration), C(migration), C(resize), C(evacuation).
+          type: str
+        source:
+          description: The host that the server was on.
+          type: str
+        destination:
+          description: The host that it was to come to. The same for a resize that stays.
+          type: str
+        status:
+          description:
+            - Nova's status. After C(failed) and C(cancelled) the server is where it was. After C(error) the next run
+              mends what is left.
+          type: str
+        cause:
+          description: The sentence with which it failed or was cancelled. Null for one that goes on or ended well.
+          type: str
+        run_id:
+          description: The run that was at it last.
+          type: str
+        created:
+          description: When it was begun, in seconds since 1970.
+          type: float
+        updated:
+          description: When its status was noted, in seconds since 1970.
+          type: float
 """
 
 import typing as t

@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
         ActionRow,
+        MigrationRow,
         RunRow,
         ServerRow,
         Snapshot,
@@ -133,6 +134,24 @@ def history_rows(history: t.Iterable[tuple[ActionRow, RunRow | None]]) -> list[d
     ]
 
 
+def migration_rows(migrations: t.Iterable[MigrationRow]) -> list[dict[str, Json]]:
+    """A server's ways from host to host, its resizes too; ``cause`` is null unless one came to nothing."""
+    return [
+        {
+            "id": row.id,
+            "type": row.kind,
+            "source": row.source,
+            "destination": row.destination,
+            "status": row.status,
+            "cause": row.cause,
+            "run_id": row.run_id,
+            "created": row.created,
+            "updated": row.updated,
+        }
+        for row in migrations
+    ]
+
+
 def history_text(rows: t.Sequence[t.Mapping[str, Json]]) -> str:
     return table(
         _HISTORY,
@@ -183,4 +202,4 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return parts
 
 
-__all__ = ["Row", "fleet_rows", "fleet_text", "history_rows", "history_text", "status_rows"]
+__all__ = ["Row", "fleet_rows", "fleet_text", "history_rows", "history_text", "migration_rows", "status_rows"]

@@ -10,11 +10,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ansible_collections.flotilla.compute.plugins.modules.server_info import RETURN
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
     fleet_rows,
     history_rows,
     history_text,
+    migration_rows,
     status_rows,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claim, Ledger, ServerRow, Snapshot
@@ -117,6 +120,32 @@ def test_a_servers_history_outlives_it_and_says_who_did_what(tmp_path: Path) -> 
     assert history_rows(ledger.history("web2")) == []
     going_on = [dataclasses.replace(ledger.history("web1")[0][0], ended=None, result=None, message=None)]
     assert "in progress" in history_text(history_rows([(action, None) for action in going_on]))
+
+
+def test_a_migration_that_came_to_nothing_is_shown_with_its_cause(tmp_path: Path) -> None:
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/fleet.db", create=True)
+    assert ledger is not None
+    ledger.establish("office")
+    run = ledger.start_run("Migrate")
+    for number, (status, cause) in enumerate((("failed", "no room"), ("migrating", None))):
+        ends = {"source": "kvm1", "destination": "kvm2", "status": status}
+        ledger.note_migration(run, f"m{number}", "migration", "id-1", **ends, cause=cause, new_flavor="large")
+    first, second = migration_rows(ledger.migrations("id-1"))
+    (row, _second) = ledger.migrations("id-1")
+    assert first == {
+        "id": "m0",
+        "type": "migration",
+        "source": "kvm1",
+        "destination": "kvm2",
+        "status": "failed",
+        "cause": "no room",
+        "run_id": run,
+        "created": row.created,
+        "updated": row.updated,
+    }
+    assert (second["status"], second["cause"]) == ("migrating", None)
+    sample = yaml.safe_load(RETURN)["servers"]["contains"]["migrations"]
+    assert set(first) == set(sample["contains"]) == set(sample["sample"][0])
 
 
 def test_an_empty_fleet_has_no_rows() -> None:

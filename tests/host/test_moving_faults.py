@@ -65,6 +65,7 @@ def test_a_guest_is_not_shut_down_for_a_host_that_can_t_be_reached(pair: Pair) -
         ("migrate", True, False)
     ]
     assert "kvm2 can't be reached from here: " in results[-1]["message"]
+    assert "told" not in results[-1]  # it can't be said that nothing is there
     assert pair.hosts["kvm1"].look() == before
     assert boots(pair, record) == "1"
     delete(pair)
@@ -108,6 +109,7 @@ def test_a_guest_runs_again_when_its_destination_is_lost_while_its_disks_are_cop
     assert [result["kind"] for result in results] == ["stop", "migrate"]
     assert results[-1]["failed"]
     assert results[-1]["message"].endswith("; it runs again as before"), results
+    assert "told" not in results[-1]  # something of it is there
     assert state(pair) == ("running", True)
     assert pair.hosts["kvm1"].console(record, r"boots=2\b")
     # The next run takes away what is left there, and lets the guest run on.

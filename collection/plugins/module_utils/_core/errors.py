@@ -42,6 +42,10 @@ class InProgress(FlotillaError):
     """Another step is at work on the same server; wait for it, never repair beside it."""
 
 
+class OutOfReach(FlotillaError):
+    """The other host of a step did not answer: who asks it again waits as long again."""
+
+
 class Refused(FlotillaError):
     """The state that a server is in doesn't allow what is asked of it; the words are Nova's where it has some."""
 
@@ -62,6 +66,7 @@ __all__ = [
     "InvalidInput",
     "InvalidRecord",
     "NoValidHost",
+    "OutOfReach",
     "Refused",
     "Stale",
 ]

@@ -14,7 +14,12 @@ import dataclasses
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import Conflict, FlotillaError, InvalidInput
+from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import (
+    Conflict,
+    FlotillaError,
+    InvalidInput,
+    OutOfReach,
+)
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.connection import (
     Connection,
@@ -41,7 +46,7 @@ def other_end(here: Host, end: Json) -> t.Iterator[Host]:
     try:
         conn = reached(uri)
     except FlotillaError as exc:
-        raise FlotillaError(f"{name} can't be reached from here: {exc}") from exc
+        raise OutOfReach(f"{name} can't be reached from here: {exc}") from exc
     try:
         if _uuid(conn) == _uuid(here.conn):
             raise Conflict(f"the libvirt of {name} at {uri!r} is the one of this host; correct compute_migration_uri")

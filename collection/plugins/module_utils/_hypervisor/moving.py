@@ -56,6 +56,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.job i
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.rescue import plain_xml, with_record
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.storage import Pool
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.streams import copy_disk
+from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor.taken_back import told_if_back
 
 #: What the disks of a domain that must not start are called.
 _AWAY = ".moved-away"
@@ -68,7 +69,7 @@ def check(job: Job) -> None:
     all."""
     its = resize_of(job.record)
     if job.order.kind == "migrate":
-        with _way(job):
+        with told_if_back(job), _way(job):
             return
     if its is not None and its.source is not None:
         with other_end(job.host, job.order.options.get("peer")) as there:
@@ -84,6 +85,12 @@ def _way(job: Job) -> t.Iterator[Host]:
 
 
 def migrate(job: Job) -> handlers.Outcome:
+    """The whole move; one that fails and leaves nothing says so."""
+    with told_if_back(job):
+        return _migrate(job)
+
+
+def _migrate(job: Job) -> handlers.Outcome:
     handlers.must_be_off(job)
     with _way(job) as there:
         target = there.settle(_pools_known(there, job.order.target))
@@ -136,6 +143,7 @@ def undo(job: Job) -> handlers.Outcome:
         _restore(job.host, str(its.xml), record)
     else:
         job.host.write(job.domain, record)
+    job.told["migration"] = {"id": its.migration, "status": "failed", "left": False}
     return True, f"its move to {its.to.host} is undone"
 
 

@@ -42,6 +42,41 @@ def place(fleet: Fleet) -> tuple[str | None, str, str | None]:
     return row.host, row.vm_state, row.task_state
 
 
+def test_a_cold_move_that_is_taken_back_has_failed_with_its_cause_and_claims_nothing(fleet: Fleet) -> None:
+    """Right after the run that failed: no other has looked since."""
+    fleet.declare("a", host="kvm1")
+    fleet.reconcile()
+    del fleet.servers["a"]["server_host"]
+    fleet.console("a", "tick 1", timeout=180)
+    before = fleet.look().server("a")
+    assert before.record is not None
+    # kvm2 has no image yet, and gets none that isn't the one whose checksum the server's record has.
+    image = fleet.lab.pool("local", "kvm1") / f"image-{before.record['image']['checksum'].removeprefix('sha256:')}"
+    whole = image.read_bytes()
+    image.write_bytes(whole + b"more")
+    failed = migrate(fleet, "kvm2", live=False).failed()
+    moved = failed.results("Move the server")["kvm1"]
+    assert moved["steps"] == ["stop", "migrate"]
+    (row,) = fleet.ledger.migrations()
+    assert (row.kind, row.source, row.destination, row.status) == ("migration", "kvm1", "kvm2", "failed")
+    assert row.cause is not None
+    assert row.cause.startswith("image 'tick': its checksum should be sha256:")
+    assert row.cause.endswith("; it runs again as before")
+    assert row.cause in failed.message
+    assert fleet.snapshot.claims == {}
+    assert place(fleet) == ("kvm1", "active", None)
+    after = fleet.look().server("a")
+    assert (after.host, after.state, after.record) == ("kvm1", "running", before.record)
+    image.write_bytes(whole)
+    fleet.console("a", "boots=2")
+    migrate(fleet, "kvm2", live=False, confirm=True).ok()
+    assert [(row.status, row.cause is None) for row in fleet.ledger.migrations()] == [
+        ("failed", False),
+        ("confirmed", True),
+    ]
+    assert fleet.whole().server("a").host == "kvm2"
+
+
 # Not in every run: emulated guests that write all the time have crashed at their new host now and then.
 @pytest.mark.soak
 def test_moved_while_it_runs(fleet: Fleet) -> None:

@@ -168,7 +168,10 @@ checks:
 migration:
   description: >-
     What a live migration came to. Times in ms, RV(ignore:data) in bytes. The downtime of a post-copy is not known.
-  returned: when the server was to be moved live, was begun to be, and that was waited for
+    Of a cold one that has failed and left nothing at the destination, its id and status.
+  returned: >-
+    when the server was to be moved live, was begun to be, and that was waited for; when a cold migration failed and was
+    taken back
   type: dict
   sample:
     id: 5d2b8c1e-0f4e-5c0e-9d6b-6a1d3b0a7c11

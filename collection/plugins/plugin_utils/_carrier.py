@@ -40,6 +40,7 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import 
     applied,
     arrived_at,
     attempts_left,
+    cause,
     end_told,
     ended,
     is_back,
@@ -128,6 +129,7 @@ class Carrier(Teller):
         cause = " ".join(str(lacking.get("msg")).split())
         message = f"its image could not be brought to {entry['host']}: {cause}"
         result: Result = {"failed": True, "changed": False, "msg": message, "steps": []}
+        self._journal(self.open_ledger(create=True), entry, move_of(entry["deeds"], entry["record"]), None, message)
         if entry["deeds"][0]["kind"] == "create" and not lacking.get("abort"):
             self.open_ledger(create=True).fail_before(entry["run_id"], entry["id"], entry["host"], message)
             result.update(may_try_again(entry))
@@ -162,10 +164,11 @@ class Carrier(Teller):
                 self._wait_healthy(entry, outcome)
         except BaseException as exc:
             # Whatever it is (the host is gone, the task timed out), the server is not this run's any more.
-            self._journal(ledger, entry, move, ended(move, entry, outcome))
-            self._note_failure(ledger, entry, str(exc) or type(exc).__name__, outcome)
+            why = str(exc) or type(exc).__name__
+            self._journal(ledger, entry, move, ended(move, entry, outcome), why)
+            self._note_failure(ledger, entry, why, outcome)
             raise
-        self._journal(ledger, entry, move, ended(move, entry, outcome))
+        self._journal(ledger, entry, move, ended(move, entry, outcome), cause(outcome))
         self._journal_end(ledger, entry, outcome)
         if outcome.get("failed"):
             self._note_failure(ledger, entry, str(outcome.get("msg", "")), outcome)
@@ -208,21 +211,29 @@ class Carrier(Teller):
         if health.get("port"):
             wait_port(record, health["port"], timeout)
 
-    def _journal(self, ledger: Ledger, entry: Arguments, move: Move | None, status: str | None) -> None:
-        """A resize is a migration in Nova's words. What can't be noted the next run reads from the host."""
-        if move is None or status is None:
+    def _journal(self, ledger: Ledger, entry: Arguments, move: Move | None, status: str | None, why: str = "") -> None:
+        """A resize is a migration in Nova's words. What can't be noted the next run reads from the host.
+
+        *why*: what went wrong, also where nobody knows the status that it has led to."""
+        if move is None or not (status or why):
             return
         with contextlib.suppress(FlotillaError):
+            if status is None:
+                ledger.update_migration(entry["run_id"], move.id, cause=why)
+                return
             names = {"source": move.source or entry["host"], "destination": move.destination, **move.data}
             names.update(entry.get("journal") or {})
-            ledger.note_migration(entry["run_id"], move.id, move.kind, entry["id"], status=status, **names)
+            ledger.note_migration(
+                entry["run_id"], move.id, move.kind, entry["id"], status=status, cause=why or None, **names
+            )
 
     def _journal_end(self, ledger: Ledger, entry: Arguments, outcome: Result) -> None:
-        """A live migration whose run was cut off is over: its row was that run's."""
+        """A move whose run was cut off is over: its row was that run's."""
         told = end_told(outcome)
         if told is not None:
+            migration, status, why = told
             with contextlib.suppress(FlotillaError):
-                ledger.update_migration(entry["run_id"], told[0], status=told[1])
+                ledger.update_migration(entry["run_id"], migration, status=status, cause=why)
 
     def _call_to_the_end(self, entry: Arguments, deeds: t.Sequence[Json]) -> Result:
         """A step that goes on by itself is asked for again, and its progress is shown."""

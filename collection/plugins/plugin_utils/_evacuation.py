@@ -64,7 +64,8 @@ def conclude(ledger: Ledger, run_id: str, rows: Rows, without: t.Mapping[str, st
         its = known.get(row["migration"])
         if its is not None and its.status == evacuations.ACCEPTED:
             with contextlib.suppress(FlotillaError):  # the next run tells it from the hosts
-                ledger.update_migration(run_id, its.id, status=evacuations.FAILED)
+                why = its.cause or "it was planned, and its run did not come to it"
+                ledger.update_migration(run_id, its.id, status=evacuations.FAILED, cause=why)
     known = {row.id: row for row in ledger.migrations()}
     servers = ledger.snapshot().servers
     actions = {}

@@ -12,12 +12,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
+from ansible_collections.flotilla.compute.plugins.module_utils._core.moving import MOVES
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import FAILED
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import Move
 
 _Answer = t.Mapping[str, t.Any]
+#: Steps that end a move which was cut off.
+_ENDS = ("end_move", "undo_migration")
 #: What is told of a call that failed as a whole. (Ansible puts an object beside it that says where.)
 _WHOLE = ("changed", "failed", "msg", "unreachable", "rc", "module_stdout", "module_stderr")
 
@@ -82,9 +85,19 @@ def is_host_s_fault(entry: _Answer, outcome: _Answer) -> bool:
 
 
 def is_back(entry: _Answer, outcome: _Answer) -> bool:
-    """Whether the host itself says of a live migration that nothing of it is at the destination."""
-    tried = entry["deeds"][0]["kind"] == "live_migrate"
-    return tried and bool(outcome.get("failed")) and _told_of_move(outcome).get("left") is False
+    """Whether the host itself says of a move, or of one that was cut off and that it has undone, that nothing of it is
+    at the destination. A step that fails where the server has arrived says nothing of the kind."""
+    kinds = {deed["kind"] for deed in entry["deeds"]}
+    told = _told_of_move(outcome) if kinds & MOVES else _told_of_end(outcome, "undo_migration")
+    return bool(outcome.get("failed")) and told.get("left") is False
+
+
+def cause(outcome: _Answer) -> str:
+    """The sentence with which the steps have failed; empty if they haven't."""
+    if not outcome.get("failed"):
+        return ""
+    failed = [result["message"] for result in outcome.get("results", []) if result.get("failed")]
+    return str(failed[-1] if failed else outcome.get("msg", ""))
 
 
 def ended(move: Move | None, entry: _Answer, outcome: _Answer) -> str | None:
@@ -105,11 +118,14 @@ def arrived_at(outcome: _Answer) -> str | None:
     return host
 
 
-def end_told(outcome: _Answer) -> tuple[str, str] | None:
-    """The id and the status of a live migration that was cut off, and has been ended by now."""
-    its = _told_of_move(outcome)
-    kinds = {result["kind"] for result in outcome.get("results", [])}
-    return (its["id"], its["status"]) if kinds == {"end_move"} and its.get("id") and its.get("status") else None
+def end_told(outcome: _Answer) -> tuple[str, str, str | None] | None:
+    """The id and the status of a move that was cut off, and has been ended or undone by now, with the sentence of its
+    end: none where it was undone, which says nothing of why it was cut off."""
+    for result in outcome.get("results", []):
+        its = _told(result) if result["kind"] in _ENDS else {}
+        if its.get("id") and its.get("status"):
+            return its["id"], its["status"], result["message"] if result["kind"] == "end_move" else None
+    return None
 
 
 def watched(deed: Json, elapsed: float) -> Json:
@@ -119,14 +135,24 @@ def watched(deed: Json, elapsed: float) -> Json:
 
 
 def _told_of_move(outcome: _Answer) -> Json:
-    """What the host said a live migration has come to; empty if it wasn't begun."""
-    return ((outcome.get("results") or [{}])[-1].get("told") or {}).get("migration") or {}
+    """What the last step said a move has come to; empty if that wasn't begun, or the host can't tell."""
+    return _told((outcome.get("results") or [{}])[-1])
+
+
+def _told_of_end(outcome: _Answer, kind: str) -> Json:
+    """What a step of this kind said a move has come to, whatever followed it."""
+    return next((_told(result) for result in outcome.get("results", []) if result["kind"] == kind), {})
+
+
+def _told(result: _Answer) -> Json:
+    return (result.get("told") or {}).get("migration") or {}
 
 
 __all__ = [
     "applied",
     "arrived_at",
     "attempts_left",
+    "cause",
     "end_told",
     "ended",
     "is_back",

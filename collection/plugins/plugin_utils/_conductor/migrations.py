@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json, Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.move import move_of as open_move
-from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Resize, resize_of
+from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import Resize, leaving, resize_of
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import evacuations
 
 if t.TYPE_CHECKING:
@@ -141,12 +141,15 @@ def cut_off(
     known: t.Container[str],
     busy: t.Container[str],
     places: t.Mapping[str, str] | None = None,
+    at_work: t.Container[str] = (),
 ) -> dict[str, str]:
     """Id -> status of the rows that say other than the servers' records do.
 
     *records*: those that the hosts have, by server id; *known*: the ids of all servers that there are, *busy* those
-    that a live run is at work on; *places*: the hosts that the servers are on.
+    that a live run is at work on; *places*: the hosts that the servers are on; *at_work*: the ids of those that a step
+    was at work on, be its run dead: it may have the server leave yet.
     """
+    places = places or {}
     found = {}
     for row in rows:
         if row.kind == LIVE and row.server_id in records and row.server_id not in busy:
@@ -158,11 +161,32 @@ def cut_off(
         record = records.get(row.server_id)
         its = None if record is None else resize_of(record)
         waits = its is not None and its.migration == row.id
-        arrived = row.destination != row.source and (places or {}).get(row.server_id) == row.destination
-        status = "finished" if waits else _ENDED.get(row.status, "confirmed" if arrived else "error")
+        arrived = row.destination != row.source and places.get(row.server_id) == row.destination
+        if row.status == _STATUS["migrate"][0] and row.server_id in at_work:
+            continue
+        otherwise = "confirmed" if arrived else "failed" if _is_back(row, record, places) else "error"
+        status = "finished" if waits else _ENDED.get(row.status, otherwise)
         if status != row.status:
             found[row.id] = status
     return found
 
 
-__all__ = ["KINDS", "Move", "cut_off", "move_of", "under_way"]
+def _is_back(row: MigrationRow, record: Record | None, places: t.Mapping[str, str]) -> bool:
+    """Whether a cold move has left nothing anywhere: its server is where it was, and no mark of the move is in its
+    record, which loses it when all that the move has made is gone."""
+    stayed = row.destination != row.source and places.get(row.server_id) == row.source
+    return stayed and record is not None and leaving(record) is None
+
+
+def why_cut_off(row: MigrationRow, status: str, places: t.Mapping[str, str]) -> str:
+    """The cause of a row that nobody but a survey has ended, and ended badly."""
+    place = places.get(row.server_id)
+    if row.kind == evacuations.KIND:
+        there = "nothing of the server is" if status == evacuations.FAILED else "a half-built copy of the server is"
+        found = f"{there} on {row.destination}"
+    else:
+        found = "the server was found nowhere" if place is None else f"the server was found on {place}"
+    return f"the run that was at it was cut off; {found}"
+
+
+__all__ = ["KINDS", "Move", "cut_off", "move_of", "under_way", "why_cut_off"]

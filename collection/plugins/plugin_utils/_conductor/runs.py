@@ -24,7 +24,11 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.steps impor
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import remembered
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuations import evacuations_cut_off
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, under_way
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import (
+    cut_off,
+    under_way,
+    why_cut_off,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.orphans import orphans, unplaced
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.preparation import whose
@@ -200,10 +204,14 @@ def _follow(
     records = {record.id: record for _host, record in ours}
     places = {record.id: host for host, record in ours}
     busy = {row.id for row in snapshot.servers.values() if row.run_id in snapshot.runs and row.run_id != run_id}
-    statuses = cut_off(rows, records, snapshot.servers, busy, places)
+    at_work = frozenset().union(*(compute.at_work for compute in computes))
+    statuses = cut_off(rows, records, snapshot.servers, busy, places, at_work)
     statuses.update(evacuations_cut_off(rows, records, busy, computes))
-    for migration_id, status in statuses.items():
-        ledger.update_migration(run_id, migration_id, status=status)
+    for row in rows:
+        if row.id in statuses:
+            # What its own run has noted says more.
+            why = row.cause or why_cut_off(row, statuses[row.id], places)
+            ledger.update_migration(run_id, row.id, status=statuses[row.id], cause=why)
 
 
 def _outranked(seen: ServerSeen, snapshot: Snapshot, computes: t.Sequence[Compute]) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing as t
 
 import pytest
@@ -19,10 +20,16 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declar
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.doctor import examine
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.findings import Patient
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import host_states
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import cut_off, move_of
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.migrations import (
+    cut_off,
+    move_of,
+    why_cut_off,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import _follow
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import server_lines
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import MigrationRow
+from ansible_collections.flotilla.compute.plugins.plugin_utils._outcomes import cause, end_told, ended, is_back
 from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.amounts import MEMORY_MB
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_act import World
 from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._conductor.test_reconcile import (
@@ -34,6 +41,7 @@ from ansible_collections.flotilla.compute.tests.unit.plugins.plugin_utils._condu
     hosts,
     reconcile,
     rows,
+    server_row,
     survey,
 )
 
@@ -331,9 +339,115 @@ def test_the_journal_goes_by_the_copy_that_counts(world: World) -> None:
     row = MigrationRow(its.migration, "migration", record.id, "kvm1", to, "migrating", None, {}, 0, 0)
     assert cut_off([row], {record.id: record}, {record.id}, ()) == {its.migration: "finished"}
     done = dataclasses.replace(record, marks={})
-    for place, status in ((to, "confirmed"), ("kvm1", "error")):
+    for place, status in ((to, "confirmed"), ("kvm1", "failed"), ("kvm3", "error")):
         told = cut_off([row], {record.id: done}, {record.id}, (), {record.id: place})
         assert told == {its.migration: status}
+    # The module of a run that is dead may not have come to its mark yet.
+    assert cut_off([row], {record.id: done}, {record.id}, (), {record.id: "kvm1"}, {record.id}) == {}
+    # Until the mark is gone, something of it may be left at the other end.
+    going = {"migrating": {"migration": its.migration, "to": {"host": to, "host_id": f"id-{to}"}}}
+    for marks in (going, t.cast(Record, here.record).marks):
+        cut = dataclasses.replace(record, marks=marks)
+        assert cut_off([row], {record.id: cut}, {record.id}, (), {record.id: "kvm1"}) == {its.migration: "error"}
+    assert cut_off([row], {}, (), (), {record.id: "kvm1"}) == {its.migration: "error"}
+    assert why_cut_off(row, "failed", {record.id: "kvm1"}) == (
+        "the run that was at it was cut off; the server was found on kvm1"
+    )
+    assert why_cut_off(row, "error", {}).endswith("; the server was found nowhere")
+    evacuation = dataclasses.replace(row, kind="evacuation")
+    assert why_cut_off(evacuation, "failed", {}).endswith(f"; nothing of the server is on {to}")
+    assert why_cut_off(evacuation, "error", {}).endswith(f"; a half-built copy of the server is on {to}")
+
+
+@pytest.mark.parametrize("known", [None, "kvm1 can't be reached"])
+def test_a_survey_that_ends_a_row_says_why_unless_its_run_has(world: World, known: str | None) -> None:
+    record = world.record
+    data = {} if known is None else {"cause": known}
+    row = MigrationRow("m", "migration", record.id, "kvm1", "kvm2", "migrating", None, data, 0, 0)
+    noted: dict[str, dict[str, t.Any]] = {}
+    ledger: t.Any = types.SimpleNamespace(
+        migrations=lambda **_which: [row, dataclasses.replace(row, id="other", server_id="on a host that is down")],
+        update_migration=lambda _run_id, id_, **changes: noted.update({id_: changes}),
+    )
+    computes = hosts(world.declared, world.guests)
+    snapshot = rows(servers={"on a host that is down": server_row(as_defined(record), "kvm3")})
+    _follow(ledger, "me", computes, record.fleet_id, snapshot)
+    cut = "the run that was at it was cut off; the server was found on kvm1"
+    assert noted == {"m": {"status": "failed", "cause": known or cut}}
+
+
+# -- what is told of one that failed ------------------------------------------------------------------------------
+
+BACK = {"migration": {"id": "m", "status": "failed", "left": False}}
+
+
+def step(kind: str, record: Record | None = None, told: Json = None, message: str = "") -> dict[str, Json]:
+    return {
+        "kind": kind,
+        "changed": True,
+        "message": message,
+        "record": None if record is None else record.to_json(),
+        **({"told": told} if told else {}),
+    }
+
+
+def no(kind: str, message: str, told: Json = None) -> dict[str, Json]:
+    return {**step(kind, None, told, message), "changed": False, "failed": True}
+
+
+def fails(*results: dict[str, Json]) -> dict[str, t.Any]:
+    return {"failed": True, "msg": "web1: it says so", "results": list(results)}
+
+
+@pytest.mark.parametrize("flavor", ["m1.small", "large"])
+def test_a_cold_move_has_failed_where_its_host_says_that_nothing_is_left(world: World, flavor: str) -> None:
+    resized = flavor == "large"
+    small = {"kvm1": {**survey("kvm1"), "memory": 4096}}
+    plan = world.plan("resize", flavor=flavor, surveys=small) if resized else world.plan("migrate")
+    entry = only(plan)
+    planned = {"deeds": list(entry.deeds), "record": entry.applied}
+    move = move_of(entry.deeds, entry.applied)
+    assert move is not None
+    assert (kinds(entry), move.step, move.kind) == (
+        ["stop", "migrate", "start"],
+        "migrate",
+        "resize" if resized else "migration",
+    )
+    stopped, target = step("stop", world.record), Record.from_json(deed(entry, "migrate")["record"])
+    cases: list[tuple[dict[str, t.Any], str | None, bool, str]] = [
+        (fails(no("migrate", "refused ahead", BACK)), "failed", True, "refused ahead"),
+        (fails(stopped, no("migrate", "no room", BACK)), "failed", True, "no room"),
+        (fails(stopped, no("migrate", "kvm2 is silent")), "error", False, "kvm2 is silent"),
+        (fails(no("migrate", "can't be reached")), "error", False, "can't be reached"),
+        (fails(no("stop", "it does not stop")), "error", False, "it does not stop"),
+        # It has arrived, and is there.
+        (fails(stopped, step("migrate", target), no("start", "no start")), "finished", False, "no start"),
+        ({"failed": True, "msg": "MODULE FAILURE"}, None, False, "MODULE FAILURE"),
+        ({}, None, False, ""),
+        ({"results": [stopped, step("migrate", target), step("start", target)]}, "finished", False, ""),
+    ]
+    for outcome, status, back, why in cases:
+        assert (ended(move, planned, outcome), is_back(planned, outcome)) == (status, back), outcome
+        assert cause(outcome) == why
+
+
+def test_one_that_is_undone_has_failed_and_claims_nothing_even_if_its_server_does_not_start(world: World) -> None:
+    here, _there, _to = moved(world)
+    entry = only(again({"kvm1": [here]}))
+    planned = {"deeds": list(entry.deeds), "record": entry.applied}
+    undone = step("undo_migration", world.record, BACK, "its move to kvm2 is undone")
+    assert kinds(entry) == ["undo_migration", "start"]
+    # Why it was cut off is not what the end of it says.
+    for outcome in ({"results": [undone, step("start")]}, fails(undone, no("start", "no start"))):
+        assert end_told(outcome) == ("m", "failed", None)
+    assert is_back(planned, fails(undone, no("start", "no start")))
+    assert end_told(fails(no("undo_migration", "kvm2 is silent"))) is None
+    assert not is_back(planned, fails(no("undo_migration", "kvm2 is silent")))
+    live = step("end_move", None, BACK, "it was cut off; it is on kvm1 as before")
+    assert end_told({"results": [live]}) == ("m", "failed", "it was cut off; it is on kvm1 as before")
+    # What is moved again right after that is at its new host.
+    both = {"deeds": [{"kind": "undo_migration"}, {"kind": "migrate"}, {"kind": "start"}]}
+    assert not is_back(both, fails(undone, step("migrate"), no("start", "no start")))
 
 
 NATTED = {"kvm1": {**survey("kvm1"), "networks": {"default": {"active": True, "bridge": "virbr0", "forward": "nat"}}}}

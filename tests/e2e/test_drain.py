@@ -55,6 +55,17 @@ def test_a_host_is_emptied_stopped_and_filled_again(fleet: Fleet) -> None:
 
     checked = fleet.run("drain", "--check", fleet_host="kvm1").ok()
     assert fleet.look() == before
+    # What a host says against a move is told before anybody begins, and the others are looked at all the same.
+    for host in ("kvm2", "kvm3"):
+        volume = f"{before.server('b').id}-root"
+        fleet.lab.ok("exec", host, "virsh", "vol-create-as", "local", volume, "4096")
+    refused = fleet.run("drain", "--check", "--diff", fleet_host="kvm1").failed()
+    assert "kvm1 would not be empty: 1 thing is in the way; run again when the cause is mended:" in refused.message
+    assert "- b: it would not be moved: server 'b' can't be moved to kvm" in refused.message
+    assert refused.stdout.count("  disks: nothing stands against it") == 2  # a, which runs, and c
+    for host in ("kvm2", "kvm3"):
+        fleet.lab.ok("exec", host, "virsh", "vol-delete", volume, "local")
+    assert fleet.look() == before
     assert ways(checked)["a"] == ("live", "kvm3"), checked
     assert ways(checked)["b"][0] == "offline"
 

@@ -19,8 +19,8 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Record
 from ansible_collections.flotilla.compute.plugins.module_utils._core.resize import MARK, MIGRATING, resize_mark
 from ansible_collections.flotilla.compute.plugins.module_utils._hypervisor import (
+    cold_prechecks,
     domains,
-    handlers,
     moving,
     taken_back,
 )
@@ -78,9 +78,7 @@ def there(
     for module in (moving, taken_back):
         monkeypatch.setattr(module, "other_end", found.opened)
     # What no test driver can, and what is looked at before that: here it is about what follows a failure.
-    monkeypatch.setattr(moving, "_must_be_free", lambda *_args: None)
-    monkeypatch.setattr(moving, "_must_have_no_more", lambda *_args: None)
-    monkeypatch.setattr(moving, "is_shared", lambda *_args: False)
+    monkeypatch.setattr(cold_prechecks, "check", lambda *_args: None)
     monkeypatch.setattr(Storage, "write_sidecar", lambda *_args: None)
     yield found
     other.close()
@@ -126,12 +124,31 @@ def state(conn: t.Any, record: Record) -> tuple[bool, bool]:
 def test_refused_while_it_runs(
     conn: t.Any, record: Record, there: There, move: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "must_stand_on_its_own", fail("it stands on another's disk"))
+    monkeypatch.setattr(cold_prechecks, "check", fail("it stands on another's disk"))
     (refused,) = move("stop")
     assert (refused["kind"], refused["message"]) == ("migrate", "it stands on another's disk")
     assert refused["told"] == BACK
     assert state(conn, record) == (True, True)
-    assert there.asked == 1
+    assert there.asked == 2  # for the move, and whether anything of it is there
+
+
+def test_refused_when_it_is_off_for_it(
+    conn: t.Any, record: Record, there: There, move: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stood against it while it ran: it goes on."""
+    said = iter([None, "its disk is full by now"])
+
+    def check(*_ends: object) -> None:
+        why = next(said)
+        if why is not None:
+            raise FlotillaError(why)
+
+    monkeypatch.setattr(cold_prechecks, "check", check)
+    stopped, refused = move("stop")
+    assert (stopped["kind"], refused["kind"]) == ("stop", "migrate")
+    assert refused["message"] == "its disk is full by now; it runs again as before"
+    assert refused["told"] == BACK
+    assert state(conn, record) == (True, True)
 
 
 @pytest.mark.parametrize("what", ["domain", "volume", "no marker", "silent"])
@@ -145,7 +162,7 @@ def test_refused_where_something_is_or_nobody_answers(
     elif what == "no marker":
         there.pool.find(MARKER).delete(0)
     there.silent = what == "silent"
-    monkeypatch.setattr(moving, "_must_be_free", fail("nothing is moved"))
+    monkeypatch.setattr(cold_prechecks, "check", fail("nothing is moved"))
     (refused,) = move("stop")
     assert refused["failed"]
     assert "told" not in refused
@@ -155,7 +172,7 @@ def test_refused_where_something_is_or_nobody_answers(
 
 
 def test_nothing_can_be_in_a_pool_that_is_not_there(there: There, move: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving, "_must_be_free", fail("it has no pool local"))
+    monkeypatch.setattr(cold_prechecks, "check", fail("it has no pool local"))
     handle = there.pool.handle
     handle.destroy()
     assert "told" not in move("stop")[-1]  # nobody sees what is in a pool that is off

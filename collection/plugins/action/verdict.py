@@ -52,7 +52,7 @@ class ActionModule(FleetAction):
         result: Result = {"changed": False, "failures": failures, "rescheduled": rescheduled}
         if failures:
             # Ansible prints all of a failed result: the sentences are not to be looked for among a thousand servers.
-            told = _sentence(failures, _host_now(plan, left=True))
+            told = _sentence(failures, _host_now(plan, left=True, checked=self.check_mode))
             return {**result, "failed": True, "msg": "\n".join([told, *_way_out(plan)])}
         if plan.get("drain") and not self.check_mode:
             Display().display(_host_now(plan, left=False))
@@ -110,6 +110,7 @@ class ActionModule(FleetAction):
 
     def _acted(self, plan: Arguments) -> t.Iterator[str]:
         if self.check_mode:
+            yield from self._refused(plan)
             return
         for name in plan["act_servers"]:
             answer = self._registered(name, "fleet_result")
@@ -117,6 +118,13 @@ class ActionModule(FleetAction):
                 yield f"{name}: its steps were not carried out; run again"
             elif answer.get("failed") or answer.get("unreachable"):
                 yield self._gave_up(name, answer)
+
+    def _refused(self, plan: Arguments) -> t.Iterator[str]:
+        """What the hosts say stands against moves that nobody has begun."""
+        for name in plan["act_servers"]:
+            answer = self._registered(name, "fleet_result")
+            if answer.get("failed") or answer.get("unreachable"):
+                yield f"{name}: it would not be moved: {_cause(answer).removeprefix(f'{name}: ')}"
 
     def _gave_up(self, name: str, answer: t.Mapping[str, Json]) -> str:
         """Why a server was not built or changed, with every host where its build was tried."""
@@ -188,13 +196,15 @@ def _way_out(plan: Arguments) -> t.Iterator[str]:
         yield f"If {host} is dead, the playbook evacuate builds its servers elsewhere: -e fleet_host={host}"
 
 
-def _host_now(plan: t.Mapping[str, Json], *, left: bool) -> str:
-    """How a host is after it was emptied or filled again; *left*: not all has gone as it was to. Empty for any other
-    plan."""
+def _host_now(plan: t.Mapping[str, Json], *, left: bool, checked: bool = False) -> str:
+    """How a host is after it was emptied or filled again; *left*: not all has gone as it was to, or, if that was only
+    *checked*, would. Empty for any other plan."""
     moved = plan.get("drain")
     if not moved:
         return ""
     host = moved["host"]
+    if checked:
+        return f"{host} would not be empty" if moved["kind"] == "drain" else f"not all would come back to {host}"
     if moved["kind"] == "drain":
         return f"{host} is in maintenance, and {'not empty' if left else 'has no servers any more'}"
     return f"{host} is enabled, and {'not all have come back' if left else 'what had left it is back'}"

@@ -124,7 +124,8 @@ class ActionModule(FleetAction):
         for name in plan["act_servers"]:
             answer = self._registered(name, "fleet_result")
             if answer.get("failed") or answer.get("unreachable"):
-                yield f"{name}: it would not be moved: {_cause(answer).removeprefix(f'{name}: ')}"
+                to = plan["servers"][name]["destination"]
+                yield f"{name}: it would not be moved to {to}: {_cause(answer).removeprefix(f'{name}: ')}"
 
     def _gave_up(self, name: str, answer: t.Mapping[str, Json]) -> str:
         """Why a server was not built or changed, with every host where its build was tried."""

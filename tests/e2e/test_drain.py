@@ -152,14 +152,19 @@ def test_an_interrupted_drain_goes_on_in_the_next(fleet: Fleet) -> None:
     until(lambda: at_work(fleet, "s2"), "the move of the third", timeout=180)
     assert drain.pid is not None
     os.kill(drain.pid, signal.SIGINT)
-    assert drain.wait().rc != 0
+    cut = drain.wait()
+    assert cut.rc != 0
+    told = re.search(r"^The drain of kvm1 was cut short: (.+)$", cut.stdout, re.MULTILINE)
+    assert told is not None, cut
+    assert told[1].startswith("kvm1 is maintenance; ")
+    assert re.search(r"stays there: (s\d, )*s4, s5\. Go on with it by the playbook drain, or back by undrain", told[1])
     assert service(fleet, "kvm1") == "maintenance"
     assert {fleet.look().placement[name] for name in names[4:]} == {"kvm1"}
     done = fleet.run("drain", fleet_host="kvm1")
     if done.rc != 0:  # the move that was under way was still at work
         assert "still at work" in done.message
         done = fleet.run("drain", fleet_host="kvm1")
-    done.ok()
+    assert "was cut short" not in done.ok().stdout
     assert "kvm1" not in fleet.whole().placement.values()
     fleet.run("undrain", fleet_host="kvm1").ok()
     assert set(fleet.whole().placement.values()) == {"kvm1"}

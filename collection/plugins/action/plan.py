@@ -16,6 +16,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
+from ansible_collections.flotilla.compute.plugins.plugin_utils import _cut_short  # it is told of the end of the run
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
@@ -129,6 +130,8 @@ class ActionModule(Planner):
         with ended_on_error(here):
             computes, now = self.computes(declared), self.now(ledger)
             result = moves(args["kind"], declared, computes, here, now=now, by=self.operator())
+        if not self.check_mode:
+            _cut_short.begun(args["kind"], result["drain"]["host"], self.ledger_url)
         if args["show"]:
             Display().display(result["text"])
         return {**result, "changed": False}

@@ -13,6 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import IMPOSSIBLE
+from ansible_collections.flotilla.compute.plugins.plugin_utils import _cut_short
 from ansible_collections.flotilla.compute.plugins.plugin_utils._action import Arguments, FleetAction, Result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.fleet_table import (
     Row,
@@ -39,6 +40,7 @@ class ActionModule(FleetAction):
 
     def perform(self, args: Arguments) -> Result:
         plan = args["plan"]
+        _cut_short.over()
         if plan.get("evacuation"):
             self._evacuated(plan)
         failures = [*self._hosts(plan), *self._planned(plan), *self._acted(plan), *self._come_since(plan)]

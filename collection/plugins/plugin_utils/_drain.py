@@ -100,11 +100,12 @@ def stop(declared: Declared, ledger: Ledger | None, by: str) -> Json:
         raise InvalidInput(f"Compute host {host} not found. There are: {', '.join(sorted(declared.computes))}")
     run = ledger.stop_host(host, by) if ledger is not None else None
     told = f"no drain of {host} is under way" if run is None else f"{run} is told to stop"
-    state = _state_of(host, ledger.snapshot()) if ledger is not None else f"{host} has no servers"
+    state = state_of(host, ledger.snapshot()) if ledger is not None else f"{host} has no servers"
     return {"changed": run is not None, "text": f"{told}; {state}"}
 
 
-def _state_of(host: str, snapshot: Snapshot) -> str:
+def state_of(host: str, snapshot: Snapshot) -> str:
+    """How a host is, with the servers that are on it: those that a step is at work on, and the others."""
     row = snapshot.hosts.get(host)
     servers = sorted((each for each in snapshot.servers.values() if each.host == host), key=lambda each: each.name)
     at_work = [each.name for each in servers if each.task_state not in (None, "scheduling")]
@@ -115,4 +116,4 @@ def _state_of(host: str, snapshot: Snapshot) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["moves", "stop"]
+__all__ = ["moves", "state_of", "stop"]

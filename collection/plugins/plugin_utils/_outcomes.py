@@ -109,7 +109,17 @@ def ended(move: Move | None, entry: _Answer, outcome: _Answer) -> str | None:
     told = _told_of_move(outcome)
     if told.get("status"):
         return str(told["status"])
+    if _not_begun(move, entry, outcome):
+        return FAILED
     return move.ended(last_record(outcome) or applied(entry))
+
+
+def _not_begun(move: Move, entry: _Answer, outcome: _Answer) -> bool:
+    """Whether a step before the move has failed, such as the guest's stop. (Its claim stays all the same: what that
+    step waited for in vain may be the move of a run that was killed.)"""
+    kinds = [deed["kind"] for deed in entry["deeds"]]
+    done = [result["kind"] for result in outcome["results"]]
+    return bool(move.step in MOVES and outcome.get("failed") and done and done[-1] in kinds[: kinds.index(move.step)])
 
 
 def arrived_at(outcome: _Answer) -> str | None:

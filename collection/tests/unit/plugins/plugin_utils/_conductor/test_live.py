@@ -164,7 +164,7 @@ def test_what_has_devices_of_its_host_is_moved_cold(world: World) -> None:
 def test_how_a_move_that_failed_has_ended(world: World, told: dict[str, t.Any], status: str, back: bool) -> None:
     entry = only(world.plan("migrate", live="auto"))
     planned = {"deeds": list(entry.deeds), "record": entry.applied}
-    answer = {"failed": True, "results": [{"failed": True, "told": {"migration": told}}]}
+    answer = {"failed": True, "results": [{"kind": "live_migrate", "failed": True, "told": {"migration": told}}]}
     assert ended(move_of(entry.deeds, entry.applied), planned, answer) == status
     assert is_back(planned, answer) == back
 

@@ -419,7 +419,7 @@ def test_a_cold_move_has_failed_where_its_host_says_that_nothing_is_left(world: 
         (fails(stopped, no("migrate", "no room", BACK)), "failed", True, "no room"),
         (fails(stopped, no("migrate", "kvm2 is silent")), "error", False, "kvm2 is silent"),
         (fails(no("migrate", "can't be reached")), "error", False, "can't be reached"),
-        (fails(no("stop", "it does not stop")), "error", False, "it does not stop"),
+        (fails(no("stop", "it does not stop")), "failed", False, "it does not stop"),
         # It has arrived, and is there.
         (fails(stopped, step("migrate", target), no("start", "no start")), "finished", False, "no start"),
         ({"failed": True, "msg": "MODULE FAILURE"}, None, False, "MODULE FAILURE"),

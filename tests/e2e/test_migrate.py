@@ -185,10 +185,13 @@ def capabilities(fleet: Fleet, host: str, server_id: str) -> set[str]:
 
 @pytest.mark.soak
 def test_moved_as_it_is_asked_for(fleet: Fleet) -> None:
-    """On several connections, slowed down, not waited for, and switched to post-copy by hand; with its disk."""
-    fleet.declare("a", host="kvm1")
+    """On several connections, slowed down, not waited for, and switched to post-copy by hand; with its disk. It starts
+    with its host, but for as long as it is on its way: a host that dies then must not start what may be elsewhere."""
+    fleet.declare("a", host="kvm1", autostart=True)
     fleet.reconcile()
+    fleet.reconcile()  # a host that is enrolled in the same run is not known to have its disks for itself
     del fleet.servers["a"]["server_host"]
+    assert fleet.look().server("a").autostart
     fleet.console("a", "tick 1", timeout=180)
     server = fleet.look().server("a")
     (address, *_others) = server.addresses
@@ -207,8 +210,10 @@ def test_moved_as_it_is_asked_for(fleet: Fleet) -> None:
     running = fleet.start("migrate", fleet_server="a", fleet_host="kvm1", fleet_action_options=asked)
     until(lambda: any("a: live_migrate: " in event["stdout"] for event in running.events), "it to be under way", 90)
     assert {"multifd", "auto-converge"} <= capabilities(fleet, "kvm2", server.id)
+    assert re.search(r"Autostart: +disable", fleet.lab.virsh_inside("kvm2", "dominfo", server.id))
     running.wait().ok()
     assert (fleet.whole().server("a").host, place(fleet)) == ("kvm1", ("kvm1", "active", None))
+    assert fleet.look().server("a").autostart
 
     begun = migrate(fleet, "kvm2", bandwidth=8, wait=False).ok()
     assert begun.results("Move the server")["kvm1"]["server"]["host"] == "kvm1"

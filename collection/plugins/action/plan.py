@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import FlotillaError, InvalidInput
@@ -34,6 +35,7 @@ preload()  # once, in the process that forks the workers
 
 
 class ActionModule(Planner):
+    _requires_connection = True  # kind=look alone asks a host
     argument_spec: t.ClassVar[dict[str, dict[str, t.Any]]] = {
         "kind": {
             "type": "str",
@@ -44,6 +46,7 @@ class ActionModule(Planner):
                 "action",
                 "drain",
                 "undrain",
+                "look",
                 "stop",
                 "status",
                 "guests",
@@ -57,9 +60,14 @@ class ActionModule(Planner):
         "action": {"type": "str"},
         "options": {"type": "raw", "no_log": True},
         "failed": {"type": "dict"},
+        "ask": {"type": "dict"},
+        "heard": {"type": "dict"},
+        "answers": {"type": "list", "elements": "dict", "default": []},
         "show": {"type": "bool", "default": True},
     }
-    constraints: t.ClassVar[dict[str, t.Any]] = {"required_if": [["kind", "action", ["server", "action"]]]}
+    constraints: t.ClassVar[dict[str, t.Any]] = {
+        "required_if": [["kind", "action", ["server", "action"]], ["kind", "look", ["ask"]]]
+    }
 
     def perform(self, args: Arguments) -> Result:
         if args["kind"] == "validate":
@@ -72,6 +80,8 @@ class ActionModule(Planner):
             return self._action(args)
         if args["kind"] in ("drain", "undrain"):
             return self._moves(args)
+        if args["kind"] == "look":
+            return self._look(args["ask"])
         if args["kind"] == "stop":
             return self._stop()
         if args["kind"] == "rehearse":
@@ -122,19 +132,40 @@ class ActionModule(Planner):
     def _moves(self, args: Arguments) -> Result:
         """A host is emptied, or filled again."""
         from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import moves
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._heard import Heard
 
         declared = Declared.unpack(args["declared"]) if args["declared"] else self.declare()
         run = args["run"] or {"id": None, "since": time.time()}
         ledger = self.open_ledger(create=False)
         here = Run(ledger, run["id"], float(run["since"]))
         with ended_on_error(here):
+            heard = Heard(args["heard"])
+            heard.hear(args["answers"])
             computes, now = self.computes(declared), self.now(ledger)
-            result = moves(args["kind"], declared, computes, here, now=now, by=self.operator())
+            result = moves(args["kind"], declared, computes, here, now=now, by=self.operator(), heard=heard)
+        if result["ask"]:
+            return {**result, "changed": False}
         if not self.check_mode:
             _cut_short.begun(args["kind"], result["drain"]["host"], self.ledger_url)
         if args["show"]:
             Display().display(result["text"])
         return {**result, "changed": False}
+
+    def _look(self, ask: Arguments) -> Result:
+        """Have the host that the task is delegated to look at the moves of servers that leave it, and at nothing else.
+        What it says is for the plan, so the task succeeds whatever it is."""
+        from ansible_collections.flotilla.compute.plugins.plugin_utils._heard import module_args, said
+
+        if not self.check_mode:
+            raise InvalidInput("a look changes nothing; a task with kind=look needs check_mode: true")
+        args = module_args(ask)
+        try:
+            outcome = self._execute_module("flotilla.compute.server", module_args=args, task_vars=self._task_vars)
+        except AnsibleConnectionFailure as exc:
+            return {"changed": False, "host": ask["host"], "silent": str(exc)}
+        if "results" not in outcome:
+            return {"changed": False, "host": ask["host"], "silent": str(outcome.get("msg"))}
+        return {"changed": False, "host": ask["host"], "said": said(ask, outcome["results"])}
 
     def _stop(self) -> Result:
         from ansible_collections.flotilla.compute.plugins.plugin_utils._drain import stop

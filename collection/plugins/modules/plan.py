@@ -50,6 +50,10 @@ options:
         empties or fills a host.
       - V(undrain) makes the plan that brings back the servers which have left the host of C(fleet_host) by a drain, but
         for those that somebody has moved since.
+      - Nothing of V(drain) and V(undrain) is claimed or shown before both hosts of each move have been asked what
+        stands against it. Until then the task returns RV(ask) instead of the plan. V(look) asks one host, in check
+        mode, in a task delegated to it, and O(answers) brings what it says into the plan. A server that a host refuses
+        goes to another, as in Nova, or stays.
       - V(stop) tells the run that empties or fills the host of C(fleet_host) to begin no more moves. What moves then
         ends its move.
       - V(status) shows the fleet as the surveys and the ledger know it, and plans nothing. With the variable
@@ -62,7 +66,7 @@ options:
         It fails if a server would find no place, and with C(fleet_strict) if one would lose data that
         C(fleet_allow=data_loss) doesn't give up.
     type: str
-    choices: [validate, reconcile, reschedule, action, drain, undrain, stop, status, guests, rehearse]
+    choices: [validate, reconcile, reschedule, action, drain, undrain, look, stop, status, guests, rehearse]
     default: reconcile
   declared:
     description:
@@ -76,6 +80,20 @@ options:
     description:
       - What M(flotilla.compute.server) returned for the server, with O(kind=reschedule).
     type: dict
+  ask:
+    description:
+      - With O(kind=look), what is to be asked of the host, one of RV(ask).
+    type: dict
+  heard:
+    description:
+      - With O(kind=drain) and O(kind=undrain), what has been heard before, as RV(heard).
+    type: dict
+  answers:
+    description:
+      - With O(kind=drain) and O(kind=undrain), the results of tasks with O(kind=look) since then.
+    type: list
+    elements: dict
+    default: []
   server:
     description:
       - With O(kind=action), the server's name or id.
@@ -114,6 +132,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ask:
+  description: What is to be asked of hosts before there is a plan, one call each; with an empty list this is the plan.
+  returned: with O(kind=drain) and O(kind=undrain)
+  type: list
+  elements: dict
+heard:
+  description: What hosts have said so far of moves, for the task that follows.
+  returned: if there is more to ask
+  type: dict
+said:
+  description: What the host says of each move.
+  returned: with O(kind=look), if it answers
+  type: dict
+  sample: {web1: {kvm2: {against: "", checks: [{check: disks, against: []}]}}}
+silent:
+  description: Why the host gave no answer.
+  returned: with O(kind=look), if it gave none
+  type: str
 drain:
   description: The host that is emptied or filled, and the service state that it gets before the first move.
   returned: with O(kind=drain) and O(kind=undrain)

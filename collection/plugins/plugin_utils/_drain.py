@@ -9,6 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.errors import InvalidInput
@@ -33,15 +34,29 @@ if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._heard import Heard
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger, Snapshot
 
 #: Seconds that all moves of a plan together may take: one waits for another.
 _TIMEOUT = 7 * 86400
 
 
-def moves(kind: str, declared: Declared, computes: t.Sequence[Compute], run: Run, *, now: float, by: str) -> Json:
+def moves(
+    kind: str,
+    declared: Declared,
+    computes: t.Sequence[Compute],
+    run: Run,
+    *,
+    now: float,
+    by: str,
+    heard: Heard,
+) -> Json:
     """The plan that empties the host of ``fleet_host`` (drain) or brings back what has left it (undrain), as a result
-    of module plan; *by*: who does it."""
+    of module plan; *by*: who does it.
+
+    Nothing is claimed or shown before both hosts of each move have been heard: ``ask`` in the result is what is still
+    to be asked, a call for each host, and an empty one makes the result the plan.
+    """
     host = asked_for(declared.settings.host, declared.settings.servers, kind)
     if declared.settings.drain is not None:
         raise InvalidInput("fleet_drain is for the playbook drain, which stops a drain, or its undoing, by it")
@@ -53,18 +68,28 @@ def moves(kind: str, declared: Declared, computes: t.Sequence[Compute], run: Run
 
     def drafting(situation: Situation) -> Reconcile:
         if kind == DRAIN:
-            return Drain(situation, host)
+            return Drain(situation, host, heard.against)
         places = {row.id: row.host for row in situation.snapshot.servers.values()} if situation.snapshot else {}
-        return Undrain(situation, host, to_return(ledger.migrations(), host, places))
+        return Undrain(situation, host, to_return(ledger.migrations(), host, places), heard.against)
 
-    plan, fleet = reconcile(declared, computes, run, now=now, drafting=drafting)
+    proposed, fleet = reconcile(declared, computes, dataclasses.replace(run, id=None), now=now, drafting=drafting)
+    ask = heard.questions(proposed, declared, fleet)
+    if ask:
+        return {"ask": ask, "heard": heard.to_json(), "drain": {"kind": kind, "host": host}}
+    if run.id is None:
+        plan = proposed
+    else:
+        plan, fleet = reconcile(declared, computes, run, now=now, drafting=drafting)
     result = plan_result(plan, declared, run_id=run.id, fleet=fleet)
+    if run.id is None:
+        heard.tell(result)
     at_once = declared.settings.max_concurrent_migrations
     head = f"Drain of {host}" if kind == DRAIN else f"Back to {host}"
     text = moves_text(plan, f"{head}, {at_once} at a time")
     stop = f"to stop: Ctrl-C, or the playbook drain with -e fleet_host={host} -e fleet_drain=stop; what moves then ends"
     return {
         **result,
+        "ask": [],
         "drain": {"kind": kind, "host": host, "service": _service(kind, host, computes, by)},
         "problems": [*result["problems"], *_staying(plan)],
         "strict": False,  # what stays fails the run as it is

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import types
 import typing as t
 
 from ansible_collections.flotilla.compute.plugins.module_utils._core.domain_xml import domain_name
@@ -32,12 +33,15 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan i
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.reconcile import Reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.whereabouts import FOUND, Location
+from ansible_collections.flotilla.compute.plugins.plugin_utils._scheduler.explanation import Explanation, Refusal
 from ansible_collections.flotilla.compute.plugins.plugin_utils._schema.mistakes import listed
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.hosts import Compute
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Claimed, MigrationRow
 
+#: Server -> host -> what stands against its move there.
+Against = t.Mapping[str, t.Mapping[str, str]]
 #: What the journal calls a move: out of a host that is emptied, and back to it.
 DRAIN = "drain"
 UNDRAIN = "undrain"
@@ -49,18 +53,20 @@ _FAILED = frozenset({"cancelled", "error", "failed", "reverted"})
 
 
 class _Moves(Reconcile):
-    """A plan of moves from or to one host. *allow*: what may be done to the servers, as ``fleet_allow`` says."""
+    """A plan of moves from or to one host. *against*: server -> host -> what the two hosts of that move have said
+    stands against it, where something does; such a server goes to another host, as in Nova, or stays."""
 
     kind = DRAIN
 
-    def __init__(self, situation: Situation, host: str) -> None:
+    def __init__(self, situation: Situation, host: str, against: Against = types.MappingProxyType({})) -> None:
         self._host = host
+        self._against = against
         check_host(situation, host)
         super().__init__(situation)
         self._drafts = {draft.name: draft for draft in sorted(self._drafts.values(), key=_order)}
 
     def _again(self, situation: Situation) -> Reconcile:
-        return type(self)(situation, self._host)
+        return type(self)(situation, self._host, self._against)
 
     def schedule(self) -> None:
         """Choose all destinations. A group that is to be on one host goes as a whole or not at all."""
@@ -73,6 +79,15 @@ class _Moves(Reconcile):
             kept.update((name, wanted[name].refuse(HELD, why)) for name, why in torn.items())
             self._drafts = {**wanted, **kept}  # what they leave may be room for others
             self._explanations.clear()
+
+    def _unfit(self, draft: Draft) -> set[str]:
+        return super()._unfit(draft) | self._against.get(draft.name, {}).keys()
+
+    def _refuse(self, explanation: Explanation) -> None:
+        """What the hosts have said is why they don't get the server, in their own words."""
+        said = {host: Refusal("the hosts", why) for host, why in self._against.get(explanation.server, {}).items()}
+        refusals = {host: said.get(host, refusal) for host, refusal in explanation.refusals.items()}
+        super()._refuse(dataclasses.replace(explanation, refusals=refusals))
 
     def _torn(self) -> dict[str, str]:
         """Servers whose move would spread their affinity group over more hosts, with the reason."""
@@ -194,12 +209,18 @@ class Undrain(_Moves):
 
     kind = UNDRAIN
 
-    def __init__(self, situation: Situation, host: str, left: t.Sequence[str]) -> None:
+    def __init__(
+        self,
+        situation: Situation,
+        host: str,
+        left: t.Sequence[str],
+        against: Against = types.MappingProxyType({}),
+    ) -> None:
         self._left = left
-        super().__init__(dataclasses.replace(situation, computes=enabled(situation.computes, host)), host)
+        super().__init__(dataclasses.replace(situation, computes=enabled(situation.computes, host)), host, against)
 
     def _again(self, situation: Situation) -> Reconcile:
-        return type(self)(situation, self._host, self._left)
+        return type(self)(situation, self._host, self._left, self._against)
 
     def _drafted(self) -> t.Iterable[Draft]:
         snapshot = self._given.snapshot
@@ -301,4 +322,4 @@ def asked_for(host: str | None, servers: t.Sequence[str], kind: str) -> str:
     return host
 
 
-__all__ = ["DRAIN", "UNDRAIN", "Drain", "Undrain", "asked_for", "check_host", "enabled", "to_return"]
+__all__ = ["DRAIN", "UNDRAIN", "Against", "Drain", "Undrain", "asked_for", "check_host", "enabled", "to_return"]

@@ -21,7 +21,12 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.moving impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.steps import Leave, as_defined
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.declared import Declared, declare
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.draft import Situation
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.drain import Drain, Undrain, to_return
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.drain import (
+    Against,
+    Drain,
+    Undrain,
+    to_return,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan, ServerEntry
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.text import moves_text
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import (
@@ -90,11 +95,15 @@ class World(t.NamedTuple):
             run_id="me",
         )
 
-    def drain(self, allow: t.Iterable[str] = (), host: str = "kvm1", **more: t.Any) -> Plan:
-        return planned(Drain(self.situation(allow, **more), host))
+    def drain(
+        self, allow: t.Iterable[str] = (), host: str = "kvm1", against: Against | None = None, **more: t.Any
+    ) -> Plan:
+        return planned(Drain(self.situation(allow, **more), host, against or {}))
 
-    def undrain(self, left: t.Sequence[str], allow: t.Iterable[str] = (), **more: t.Any) -> Plan:
-        return planned(Undrain(self.situation(allow, **more), "kvm1", left))
+    def undrain(
+        self, left: t.Sequence[str], allow: t.Iterable[str] = (), against: Against | None = None, **more: t.Any
+    ) -> Plan:
+        return planned(Undrain(self.situation(allow, **more), "kvm1", left, against or {}))
 
     def id(self, name: str) -> str:
         every = (guest.record for guests in self.guests.values() for guest in guests)

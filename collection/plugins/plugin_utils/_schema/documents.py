@@ -38,6 +38,7 @@ INTERNAL = frozenset(
         "fleet_guests",
         "fleet_images_done",
         "fleet_images_elsewhere",
+        "fleet_looked",
         "fleet_mine",
         "fleet_patience",
         "fleet_plan",

@@ -24,6 +24,8 @@ from tests.support.lab_hosts import until
 from tests.support.runs import Run
 from tests.support.world import Domain, World
 
+from ansible_collections.flotilla.compute.plugins.plugin_utils._personality._passwords import hasher
+
 FENCED = "the test has switched it off"
 
 
@@ -301,6 +303,43 @@ def test_a_task_on_a_host_evacuates_to_it_and_need_not_wait_for_the_end(fleet: F
     assert fleet.reconcile().changed == 0
     assert fleet.whole().placement == {"kept": "kvm2"}
     assert [(row.status, row.data["proof"]["by"]) for row in fleet.ledger.migrations()] == [("completed", "ann")]
+
+
+@pytest.mark.soak
+def test_a_new_password_is_made_and_told_where_the_disk_is_new_alone(fleet: Fleet) -> None:
+    fleet.all["fleet_timeout"] = 12
+    fleet.declare("lost", "kept", host="kvm1", state="stopped", config_drive=True)
+    fleet.declare("kept", pool="shared")
+    fleet.declare("other", host="kvm2", state="stopped")  # which brings the image there
+    fleet.reconcile()
+    fleet.declare("lost", "kept", host="kvm2")
+    fleet.lab.ok("power", "off", "kvm1")
+    file = fleet.folder / "lost.password"
+    asked = {
+        "host": ["kvm1"],
+        "server": "lost",
+        "fenced": {"by": "ann", "reason": FENCED},
+        "accept_data_loss": True,
+        "admin_password": f"{{{{ lookup('ansible.builtin.password', '{file}', length=20) }}}}",
+        "declared": "{{ fleet_declared.declared }}",
+        "run": "{{ fleet_declared.run }}",
+    }
+    run = play(fleet, "localhost", {"flotilla.compute.evacuate": asked, "delegate_to": "kvm2"}, survey=True)
+    password = file.read_text().strip()
+    assert len(password) == 20
+    assert password not in run.stdout
+    server = fleet.look().server("lost")
+    pool, volume = server.disk("config")
+    assert fleet.snapshot.fleet is not None
+    hashed = hasher(fleet.snapshot.fleet.fleet_id.encode(), server.id)(password)
+    drive = (fleet.lab.pool(pool, "kvm2") / volume).read_bytes()
+    assert hashed.encode() in drive
+    assert password.encode() not in drive
+
+    again = {"flotilla.compute.evacuate": {**asked, "server": "kept"}, "delegate_to": "kvm2"}
+    refused = fleet.run(written(fleet, "localhost", again, survey=True)).failed()
+    assert "can't be changed on existing disk" in refused.message
+    assert fleet.lab.look("kvm2").states.keys() == {"lost", "other"}
 
 
 @pytest.mark.soak

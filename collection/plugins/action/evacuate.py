@@ -29,11 +29,16 @@ from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacua
     to_be_proven,
 )
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.lost import Lost
-from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, Plan
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import Plan
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.result import plan_result
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.runs import Run, ended_on_error, reconcile
 from ansible_collections.flotilla.compute.plugins.plugin_utils._deps import need
-from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import accept, begun_elsewhere, conclude
+from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import (
+    accept,
+    begun_elsewhere,
+    conclude,
+    left_behind,
+)
 from ansible_collections.flotilla.compute.plugins.plugin_utils._fencing import Fence, read_fence
 from ansible_collections.flotilla.compute.plugins.plugin_utils._inventory import read_host
 from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import preload
@@ -92,7 +97,9 @@ class ActionModule(Carrier):
             plan, fleet = self._plan(declared, computes, run, lost)
         if self.check_mode or not any(entry.steps for entry in plan.servers):
             # Nothing is touched that needn't be: no power either.
-            return self._told(args, declared, plan, fleet, run_id=given["id"], proofs={})
+            told = self._told(args, declared, plan, fleet, run_id=given["id"], proofs={})
+            stay = [] if here is None or self.check_mode else [*filter(None, map(left_behind, _entries(told)))]
+            return _failed(told, stay)
         run = Run(ledger, given["id"] or self.start_run(ledger), float(given["since"]))
         with ended_on_error(run):
             with ledger.renewing(str(run.id)):  # an agent may take longer than the lease
@@ -203,23 +210,20 @@ class ActionModule(Carrier):
 
     def _carry_out_here(self, ledger: Ledger, result: Result) -> Result:
         """The servers one after the other; one that fails leaves the others going."""
-        entries = [*result["servers"].values(), *(e for host in result["hosts"].values() for e in host["servers"])]
         failed, without = [], {}
-        for entry in entries:
+        for entry in _entries(result):
             if not entry["steps"]:
-                if entry["verdict"] in FAILURES:
-                    failed.append(f"{entry['name']}: {entry['message']}")
+                failed += [why for why in (left_behind(entry),) if why]
                 continue
             done = self.enter({**entry, "attempts": 1})
             if done.get("failed") or done.get("unreachable"):
-                failed.append(f"{entry['name']}: {done.get('msg')}")
+                failed.append(f"{entry['name']}: {str(done.get('msg')).removeprefix(entry['name'] + ': ')}")
             if done.get("without"):
                 without[entry["name"]] = done["without"]
         table = conclude(ledger, result["run_id"], result["evacuation"]["servers"], without)
         Display().display(table)
         ledger.end_run(result["run_id"], "failed" if failed else "done")
-        done_text = {**result, "table": table}
-        return {**done_text, "failed": True, "msg": "; ".join(failed)} if failed else done_text
+        return _failed({**result, "table": table}, failed)
 
     def own(self, server: str, variable: str) -> Json:
         if variable == "server_admin_password" and self._given_password is not None:
@@ -227,3 +231,12 @@ class ActionModule(Carrier):
         if server not in self._task_vars["groups"].get("servers", []):
             return None
         return read_host(self._task_vars, self._templar, server, variable).get(variable)
+
+
+def _entries(result: Result) -> list[Arguments]:
+    """The entries of all servers in a plan's result."""
+    return [*result["servers"].values(), *(entry for host in result["hosts"].values() for entry in host["servers"])]
+
+
+def _failed(result: Result, why: t.Sequence[str]) -> Result:
+    return {**result, "failed": True, "msg": "; ".join(why)} if why else result

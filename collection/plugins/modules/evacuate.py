@@ -92,6 +92,7 @@ options:
     description:
       - A new password for the administrator, for a server that is built anew, where the guest takes it from its config
         drive. Refused where the disk is kept, as in Nova. For a task on a compute host.
+      - Ansible's lookup P(ansible.builtin.password#lookup) makes one, and keeps it for you.
     type: str
   wait:
     description:
@@ -141,6 +142,16 @@ EXAMPLES = r"""
         fenced:
           by: ann
           reason: switched off at the rack
+        declared: "{{ fleet_declared.declared }}"
+        run: "{{ fleet_declared.run }}"
+      delegate_to: kvm2
+
+    - name: Build web1 anew, with a password that is made for it
+      flotilla.compute.evacuate:
+        host: [kvm1]
+        server: web1
+        accept_data_loss: true
+        admin_password: "{{ lookup('ansible.builtin.password', 'credentials/web1', length=20) }}"
         declared: "{{ fleet_declared.declared }}"
         run: "{{ fleet_declared.run }}"
       delegate_to: kvm2

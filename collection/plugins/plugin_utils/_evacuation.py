@@ -16,6 +16,7 @@ from ansible_collections.flotilla.compute.plugins.module_utils._core.errors impo
 from ansible_collections.flotilla.compute.plugins.module_utils._core.model import Json
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor import evacuations
 from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.evacuated import table_text
+from ansible_collections.flotilla.compute.plugins.plugin_utils._conductor.plan import FAILURES, OK
 
 if t.TYPE_CHECKING:
     from ansible_collections.flotilla.compute.plugins.plugin_utils._ledger import Ledger
@@ -25,6 +26,21 @@ if t.TYPE_CHECKING:
 _OPEN = frozenset(("accepted error migrating pre-migrating post-migrating preparing queued running").split())
 _ENDED_WELL = frozenset(("completed confirmed done finished reverted").split())
 Rows = t.Sequence[t.Mapping[str, Json]]
+
+
+def leave_for(entry: t.Mapping[str, Json]) -> str:
+    """What lets a server be evacuated that was held."""
+    flags = ",".join(sorted({step["flag"] for step in entry["held"]}))
+    return f"allow it with -e fleet_allow={flags}" if flags else str(entry["message"])
+
+
+def left_behind(entry: t.Mapping[str, Json]) -> str:
+    """Why a server of a dead host is not evacuated by this plan, which fails it; empty for one that is."""
+    if entry["steps"] or entry["verdict"] == OK:
+        return ""
+    if entry["verdict"] in FAILURES:
+        return f"{entry['name']}: {str(entry['message']).removeprefix(entry['name'] + ': ')}"
+    return f"{entry['name']}: it was not evacuated; {leave_for(entry)}"
 
 
 def begun_elsewhere(ledger: Ledger) -> dict[str, set[str]]:
@@ -76,4 +92,4 @@ def conclude(ledger: Ledger, run_id: str, rows: Rows, without: t.Mapping[str, st
     return table_text(rows, known, servers, actions, without)
 
 
-__all__ = ["accept", "begun_elsewhere", "conclude"]
+__all__ = ["accept", "begun_elsewhere", "conclude", "leave_for", "left_behind"]

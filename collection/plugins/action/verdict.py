@@ -99,8 +99,6 @@ class ActionModule(FleetAction):
                     yield f"{item.get('server', {}).get('name') or name}: {_cause(item)}"
 
     def _planned(self, plan: Arguments) -> t.Iterator[str]:
-        from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import leave_for
-
         strict = plan["strict"]
         yield from plan["problems"]
         for name, entry in plan["servers"].items():
@@ -108,7 +106,7 @@ class ActionModule(FleetAction):
             if entry["verdict"] in FAILURES or entry["unseen"]:
                 yield _named(name, entry["message"])
             elif plan.get("evacuation") and not self.check_mode and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
-                yield f"{name}: it was not evacuated; {leave_for(entry)}"
+                yield _not_evacuated(entry)
             elif strict and (entry["held"] or entry["verdict"] in (HELD, BUSY)):
                 yield f"{name}: it is {'busy' if entry['verdict'] == BUSY else 'held'}, and fleet_strict is set"
 
@@ -184,6 +182,12 @@ def _named(name: str, message: str) -> str:
 
 def _cause(answer: t.Mapping[str, Json]) -> str:
     return " ".join(str(answer.get("msg") or "it failed without a word").split())
+
+
+def _not_evacuated(entry: Arguments) -> str:
+    from ansible_collections.flotilla.compute.plugins.plugin_utils._evacuation import left_behind
+
+    return left_behind({**entry, "steps": ()})
 
 
 def _way_out(plan: Arguments) -> t.Iterator[str]:

@@ -28,19 +28,16 @@ _ENDED_WELL = frozenset(("completed confirmed done finished reverted").split())
 Rows = t.Sequence[t.Mapping[str, Json]]
 
 
-def leave_for(entry: t.Mapping[str, Json]) -> str:
-    """What lets a server be evacuated that was held."""
-    flags = ",".join(sorted({step["flag"] for step in entry["held"]}))
-    return f"allow it with -e fleet_allow={flags}" if flags else str(entry["message"])
-
-
 def left_behind(entry: t.Mapping[str, Json]) -> str:
-    """Why a server of a dead host is not evacuated by this plan, which fails it; empty for one that is."""
-    if entry["steps"] or entry["verdict"] == OK:
+    """Why a server of a dead host is not evacuated by this plan, which fails it, with what would let it be; empty for
+    one that is."""
+    if entry["steps"] or (entry["verdict"] == OK and not entry["held"]):
         return ""
     if entry["verdict"] in FAILURES:
         return f"{entry['name']}: {str(entry['message']).removeprefix(entry['name'] + ': ')}"
-    return f"{entry['name']}: it was not evacuated; {leave_for(entry)}"
+    flags = ",".join(sorted({step["flag"] for step in entry["held"]}))
+    leave = f"allow it with -e fleet_allow={flags}" if flags else entry["message"]
+    return f"{entry['name']}: it was not evacuated; {leave}"
 
 
 def begun_elsewhere(ledger: Ledger) -> dict[str, set[str]]:
@@ -92,4 +89,4 @@ def conclude(ledger: Ledger, run_id: str, rows: Rows, without: t.Mapping[str, st
     return table_text(rows, known, servers, actions, without)
 
 
-__all__ = ["accept", "begun_elsewhere", "conclude", "leave_for", "left_behind"]
+__all__ = ["accept", "begun_elsewhere", "conclude", "left_behind"]
